@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import tarfile
 from collections.abc import Generator, Iterator
-from typing import Self
 
 from fm_pipeline.dicom.files.archives.at_position import BLOCK, AtPosition, blocks_at, read_at
 from fm_pipeline.dicom.files.archives.faults import ArchiveFault, MemberFault
@@ -31,20 +30,6 @@ def is_tar(head: bytes) -> bool:
     except (tarfile.HeaderError, ValueError):
         return False
     return True
-
-
-class _Info(tarfile.TarInfo):
-    """A header. GNU tar has times where POSIX has the prefix of the name, and `tarfile` takes them for the prefix."""
-
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
-        """Read a header of 512 bytes."""
-        info = super().frombuf(buf, encoding, errors)
-        if bytes(buf[257:265]) == _GNU_MARK and buf[345]:
-            name = bytes(buf[:100]).partition(b"\0")[0].decode(encoding, errors)
-            if info.name.endswith(f"/{name.rstrip('/')}"):
-                info.name = name.rstrip("/") if info.isdir() else name
-        return info
 
 
 class _Headers(io.BufferedReader):
@@ -110,9 +95,7 @@ class TarArchive:
         file.seek(begin)
         end = begin
         try:
-            with tarfile.open(
-                fileobj=file, mode="r:", tarinfo=_Info, encoding="utf-8", errors="surrogateescape"
-            ) as tar:
+            with tarfile.open(fileobj=file, mode="r:", encoding="utf-8", errors="surrogateescape") as tar:
                 try:
                     while (info := tar.next()) is not None:
                         tar.members = []  # type: ignore[attr-defined]  # else every member of a large archive stays in memory
@@ -143,7 +126,22 @@ class TarArchive:
             pieces = tuple(info.sparse) if isinstance(info.sparse, list) and info.sparse else ((info.size, 0),)
         if not reason and info.offset_data + (sum(length for _, length in pieces) or info.size) > self._size:
             reason = "member_cut"
-        return Member(info.name, info.size, reason, info.offset_data, pieces=pieces)
+        return Member(self._name(info), info.size, reason, info.offset_data, pieces=pieces)
+
+    def _name(self, info: tarfile.TarInfo) -> str:
+        """Return the name of a member, without the times that GNU tar has where POSIX has the prefix of the name.
+
+        `tarfile` takes them for the prefix.
+        """
+        header = read_at(self._descriptor, info.offset_data - _RECORD, _RECORD)
+        if header[257:265] == _GNU_MARK and header[345]:
+            name, prefix = (
+                field.partition(b"\0")[0].decode("utf-8", "surrogateescape")
+                for field in (header[:100], header[345:500])
+            )
+            if info.name == f"{prefix}/{name}":  # else a long name, which has a header of its own
+                return name
+        return info.name
 
     def _next_archive(self, position: int) -> int | None:
         """Return the position of the next tar behind the end of one; None if there is none."""
