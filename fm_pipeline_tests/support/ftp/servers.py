@@ -85,10 +85,9 @@ def real_server(kind: str, *, certificate: Path | None = None, options: Sequence
         os.chown(root / UPLOADS, account.pw_uid, account.pw_gid)
         port = _free_port()
         command = KINDS[kind](servers, home, port, account, certificate, options)
-        libraries = [str(path) for path in servers.glob("**/lib/*-linux-gnu")]
         with (home / "log").open("wb") as log:
             process = subprocess.Popen(  # noqa: S603
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={"LD_LIBRARY_PATH": ":".join(libraries)}
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=_environment(servers)
             )
             try:
                 wait_until(lambda: _listens(port) or process.poll() is not None, 20)
@@ -106,6 +105,11 @@ def real_server(kind: str, *, certificate: Path | None = None, options: Sequence
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait(5)
+
+
+def _environment(servers: Path) -> dict[str, str]:
+    """Return where the programs find the libraries that were unpacked with them."""
+    return {"LD_LIBRARY_PATH": ":".join(str(path) for path in servers.glob("**/lib/*-linux-gnu"))}
 
 
 def _free_port() -> int:
@@ -178,8 +182,9 @@ def _pure_ftpd(
     # Its file has more fields, and its own hashes are so expensive that a login takes seconds.
     name, password, uid, gid, _, folder, _ = users.read_text().strip().split(":")
     users.write_text(":".join([name, password, uid, gid, "", f"{folder}/./", *[""] * 12]) + "\n")
-    tool = servers / "usr/bin/pure-pw"
-    subprocess.run([tool, "mkdb", home / "users.pdb", "-f", users], stdout=subprocess.DEVNULL, check=True)  # noqa: S603
+    tool = str(servers / "usr/bin/pure-pw")
+    command = [tool, "mkdb", str(home / "users.pdb"), "-f", str(users)]
+    subprocess.run(command, stdout=subprocess.DEVNULL, env=_environment(servers), check=True)  # noqa: S603
     tls = ["-Y", "2", "-2", str(certificate)] if certificate else []
     return [
         *(str(servers / "usr/sbin/pure-ftpd"), "-S", f"127.0.0.1,{port}", "-l", f"puredb:{home / 'users.pdb'}"),
