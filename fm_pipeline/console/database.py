@@ -33,9 +33,8 @@ def django_database(settings: Settings) -> dict[str, Any]:
     database: dict[str, Any] = {django: parameters.pop(libpq, "") for libpq, django in named.items()}
     options = f"-c search_path={SCHEMA} {parameters.pop('options', '')}".strip()
     return {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": "fm_pipeline.console.postgresql",
         **database,
-        "CONN_HEALTH_CHECKS": True,  # the pool would give out connections that a restart of PostgreSQL has ended
         "OPTIONS": {"options": options, "pool": POOL, **parameters},
     }
 

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+from fm_pipeline.console.database import POOL
 from fm_pipeline_tests.console.conftest import Console
-from fm_pipeline_tests.support.waiting import wait_until
+from fm_pipeline_tests.support.waiting import InThread, wait_until
 
 
 def test_a_probe_without_an_account_learns_whether_all_is_well_and_no_more(console: Console) -> None:
@@ -13,12 +14,18 @@ def test_a_probe_without_an_account_learns_whether_all_is_well_and_no_more(conso
 
 
 def test_after_a_restart_of_the_database_the_first_request_is_answered(console: Console) -> None:
+    """Also if the pool was full: every connection in it has ended then."""
     session = console.session("reception")
-    ended = console.bench.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = current_database() || '_console'"
-    )
-    assert ended
-    assert session.get(f"{console.url}/settings/service", timeout=30).status_code == 200
+    address = f"{console.url}/settings/service"
+    connections = "FROM pg_stat_activity WHERE usename = current_database() || '_console'"
+    with console.bench.connection() as connection, connection.cursor() as cursor:
+        cursor.execute("LOCK TABLE auth_user")  # so that no request ends before each has its connection
+        requests = [InThread(lambda: session.get(address, timeout=30).status_code) for _ in range(POOL["max_size"])]
+        wait_until(lambda: len(console.bench.execute(f"SELECT pid {connections}")) >= POOL["max_size"])
+    assert {request.outcome() for request in requests} == {200}
+    ended = console.bench.execute(f"SELECT pg_terminate_backend(pid, 30000) {connections}")
+    assert len(ended) >= POOL["max_size"]
+    assert session.get(address, timeout=30).status_code == 200
 
 
 def test_who_is_logged_in_sees_each_part_and_its_numbers(console: Console) -> None:

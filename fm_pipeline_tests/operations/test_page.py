@@ -36,6 +36,7 @@ ROLES = ("fm_pipeline_restore", "fm_pipeline_console", "fm_pipeline", "fm_pipeli
 # Nothing of a release but what its wheel is built from
 RELEASE = ("pyproject.toml", "setup.py", "README.md", "constraints.txt", "dagster.yaml", ".env.example")
 START_SECONDS = 300
+NO_SUCH_PROGRAM = 127  # the exit code of the shell
 
 
 def blocks(heading: str) -> list[str]:
@@ -94,6 +95,7 @@ class Server:
             text=True,
             check=False,
         )
+        assert done.returncode != NO_SUCH_PROGRAM, done.stderr
         if done.returncode:
             raise CommandError(f"{commands}\n{done.stdout}\n{done.stderr}")
         return done.stdout
