@@ -25,7 +25,8 @@ _LONGEST_TEXT = 32_767  # characters of a cell; Microsoft, "Excel specifications
 _FIRST_INEXACT = 10**15
 _BREAK = re.compile(r"\r\n|[\n\v]")
 _HALF_A_SECOND = timedelta(microseconds=500_000)
-_CALCULATED = re.compile(rb"""<(?:\w+:)?f[\s/>]|<(?:\w+:)?c\s[^<>]*\bt\s*=\s*["']e["']""")  # a formula, or its error
+_FORMULA = re.compile(rb"<(?:\w+:)?f[\s/>]")
+_ERROR = re.compile(rb"""<(?:\w+:)?c\s[^<>]*\bt\s*=\s*["']e["']""")  # of a formula
 _NEGATIVE = re.compile(rb"<(?:\w+:)?v(?:\s[^<>]*)?>\s*-")
 _PLACE = re.compile(rb"""\sr\s*=\s*["']([A-Za-z]{0,3})([0-9]{1,9})["']""")  # of a cell: AB12; of a row: 12
 _WIDE = (b"<\0", b"\0<", b"\xff\xfe<\0", b"\xfe\xff\0<")  # XML in UTF-16
@@ -138,19 +139,29 @@ def refuse_unfit(file: Path | BinaryIO, name: str, *, formulas: bool = False) ->
                             raise _stop(name, "has a part in UTF-16, which no program writes into a workbook")
                         if left < 0:
                             raise _stop(name, f"is larger than {LARGEST >> 20} MB when it is unpacked")
-                        if is_sheet and not formulas and _CALCULATED.search(tail + chunk):
+                        xml, tail = tail + chunk, chunk[-_LONGEST_TAG:]
+                        if not is_sheet:
+                            continue
+                        if not formulas and _is_calculated(xml):
                             raise _stop(name, "has formulas, and FileMaker exports none")
-                        has_negative_numbers |= is_sheet and _NEGATIVE.search(tail + chunk) is not None
-                        for column, row in set(_PLACE.findall(tail + chunk)) if is_sheet else ():
-                            last_row, last_column = max(last_row, int(row)), max(last_column, _number_of(column))
+                        has_negative_numbers |= _NEGATIVE.search(xml) is not None
+                        places = _PLACE.findall(xml)
+                        last_row = max(last_row, *map(int, {row for _, row in places}), 0)
+                        last_column = max(last_column, *map(_number_of, {column for column, _ in places}), 0)
                         if last_row * last_column > MOST_CELLS:
                             raise _stop(name, f"has cells as far as row {last_row:,} and column {last_column:,}")
-                        tail = chunk[-_LONGEST_TAG:]
     except ExportStop:
         raise
     except Exception as error:  # noqa: BLE001  # a broken ZIP can be broken in many ways
         raise _stop(name, f"cannot be read as a workbook ({type(error).__name__})") from None
     return has_negative_numbers
+
+
+def _is_calculated(xml: bytes) -> bool:
+    """Return whether a part of a sheet has a formula or its error; the plain searches first, because they are fast."""
+    has_formula = (b"<f" in xml or b":f" in xml) and _FORMULA.search(xml)
+    has_error = (b'"e"' in xml or b"'e'" in xml) and _ERROR.search(xml)
+    return bool(has_formula or has_error)
 
 
 def _number_of(column: bytes) -> int:
