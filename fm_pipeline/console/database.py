@@ -14,7 +14,9 @@ from fm_pipeline.nexus.console_grants import CONSOLE_SCHEMA
 from fm_pipeline.settings import Settings
 
 SCHEMA = CONSOLE_SCHEMA
-POOL = {"min_size": 1, "max_size": 8, "timeout": 10}
+# After `reconnect_timeout` the pool gives up, and the next request begins anew. With the pool's own 300 seconds its
+# pauses grow to minutes, and nobody would get a page for that long after PostgreSQL runs again.
+POOL = {"min_size": 1, "max_size": 8, "timeout": 10, "reconnect_timeout": 10}
 
 
 def console_url(settings: Settings) -> str:

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable
 
 from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation
-from django.http import Http404, HttpRequest, HttpResponse
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
+from django_htmx.http import HTMX_STOP_POLLING
 
 from fm_pipeline.console.audit import note_refusal
 from fm_pipeline.console.django_settings import PIPELINE
-from fm_pipeline.errors import PipelineError, RequestError, Stop, unforeseen
+from fm_pipeline.errors import DatabaseError, PipelineError, RequestError, Stop, unforeseen
 
 REFUSED = "Nothing was changed."
+_API = "/api/sync/"  # its own handlers answer what happens inside of a call
+_SAFE = {"GET", "HEAD"}
+_SWAPPED = {200, HTMX_STOP_POLLING}
+_SUPPORT = {"support_contact": PIPELINE.support_contact}
+# Classes of SQLSTATE: connection exceptions, and a server that stops or starts.
+_UNREACHABLE = ("08", "57P")
+# Put into every part of a page that was answered: takes the sentences of `no_database` away again.
+_ANSWERED = b'<div id="no-database" hx-swap-oob="true"></div>'
 _DJANGOS = (Http404, PermissionDenied, BadRequest, SuspiciousOperation)
 _log = logging.getLogger(__name__)
 
@@ -26,7 +37,11 @@ class FailureMiddleware:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        return self._get_response(request)
+        response = self._get_response(request)
+        if request.headers.get("HX-Request") and response.status_code in _SWAPPED and response.content:
+            response.content += _ANSWERED
+            response.headers["Content-Length"] = str(len(response.content))
+        return response
 
     def process_exception(self, request: HttpRequest, fault: Exception) -> HttpResponse | None:
         """Return the page; None for what Django answers itself, such as 404."""
@@ -34,6 +49,9 @@ class FailureMiddleware:
             return None
         error = fault if isinstance(fault, PipelineError) else unforeseen(fault)
         status = failure_status(error)
+        if is_unreachable(fault):
+            _log.error("%s: %s", request.path, error)
+            return no_database(request)
         _log.log(logging.ERROR if status >= 500 else logging.INFO, "%s: %s", request.path, error)
         return failure_page(request, status, error.what, error.meaning, error.remedy)
 
@@ -78,7 +96,32 @@ def no_csrf_token(request: HttpRequest, reason: str = "") -> HttpResponse:
     )
 
 
-def server_error(_: HttpRequest) -> HttpResponse:
-    """Answer 500, where even the account of the session cannot be read."""
-    context = {"support_contact": PIPELINE.support_contact}
-    return HttpResponse(render_to_string("console/server_error.html", context), status=500)
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Answer an error outside of the pages, where even the account of the session cannot be read."""
+    fault = sys.exc_info()[1]
+    unreachable = fault is not None and is_unreachable(fault)
+    if request.path.startswith(_API):
+        what = "The database of Nexus does not answer." if unreachable else "An error that was not foreseen."
+        error = {"code": 500, "message": what}
+        return JsonResponse({"success": False, "message": what, "error": error}, status=500)
+    if unreachable:
+        return no_database(request)
+    return HttpResponse(render_to_string("console/server_error.html", _SUPPORT), status=500)
+
+
+def is_unreachable(fault: BaseException) -> bool:
+    """Return whether PostgreSQL cannot be reached, or stops: what ends by itself when it runs again."""
+    if isinstance(fault, DatabaseError):
+        return (fault.sqlstate or "").startswith(_UNREACHABLE)
+    if not isinstance(fault, OperationalError | InterfaceError):
+        return False
+    return (getattr(fault.__cause__, "sqlstate", None) or "08000").startswith(_UNREACHABLE)
+
+
+def no_database(request: HttpRequest) -> HttpResponse:
+    """Answer 503. A page asks again by itself; a part of a page shows the sentences above the page and goes on."""
+    if request.headers.get("HX-Request"):
+        body = render_to_string("console/no_database_part.html", _SUPPORT)
+    else:
+        body = render_to_string("console/no_database.html", {**_SUPPORT, "asks_again": request.method in _SAFE})
+    return HttpResponse(body, status=503, headers={"Retry-After": "10"})
