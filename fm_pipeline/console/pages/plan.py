@@ -13,14 +13,18 @@ from django.views.decorators.http import require_POST
 from fm_pipeline.console.audit import note
 from fm_pipeline.console.current_runs import runs
 from fm_pipeline.console.django_settings import PIPELINE
+from fm_pipeline.console.pages.sign_off import sign_off
+from fm_pipeline.db.url import connection_parameters
 from fm_pipeline.entities.rules import load_rules
+from fm_pipeline.errors import PipelineError
 from fm_pipeline.nexus.reimport.difference import RowChange
 from fm_pipeline.nexus.reimport.losses import loses
 from fm_pipeline.nexus.reimport.relink import REASONS
 from fm_pipeline.sequence.planned_rows import read_planned_rows
-from fm_pipeline.status.plans import read_plan
+from fm_pipeline.sequence.staleness import InputChange, changes_since_plan
+from fm_pipeline.status.plans import StoredPlan, read_plan
 
-JOB = "plan_reimport"
+JOB, REIMPORT = "plan_reimport", "full_reimport"
 ROWS = 1000  # of a table that are listed
 
 
@@ -36,8 +40,33 @@ def dry_run(request: HttpRequest) -> HttpResponse:
 
 def page(request: HttpRequest, plan_id: UUID) -> HttpResponse:
     """Show a plan."""
-    plan = read_plan(PIPELINE.nexus_database_url.get_secret_value(), str(plan_id))
-    return render(request, "console/plan.html", {"plan": plan, **report_parts(plan.report)})
+    return plan_page(request, read_plan(PIPELINE.nexus_database_url.get_secret_value(), str(plan_id)))
+
+
+def plan_page(request: HttpRequest, plan: StoredPlan, refusal: PipelineError | None = None) -> HttpResponse:
+    """Show a plan: what would be lost, what would be done, and for administrators the confirmation.
+
+    Args:
+        refusal: why it was not carried out; what has been ticked stays ticked.
+    """
+    # The run that makes the plan ends a moment after it.
+    running = [run for run in runs().unfinished([JOB, REIMPORT]) if run.run_id != plan.run_id]
+    context = {
+        "plan": plan,
+        **report_parts(plan.report),
+        "running": running,
+        "changes": [] if running else plan_changes(plan),
+        "lines": list(sign_off(plan)),
+        "ticked": set(request.POST),
+        "refusal": refusal,
+        "host": _host(),
+    }
+    return render(request, "console/plan.html", context, status=409 if refusal else 200)
+
+
+def plan_changes(plan: StoredPlan | None) -> list[InputChange]:
+    """Return what makes a plan stale; nothing for one that has been carried out, or for none."""
+    return changes_since_plan(PIPELINE, plan.id, plan.created_at) if plan and not plan.carried_out else []
 
 
 def rows(request: HttpRequest, plan_id: UUID, table: str, change: RowChange) -> HttpResponse:
@@ -81,3 +110,10 @@ def _file(name: str, relinked: Mapping[str, Any]) -> dict[str, Any]:
             listed.append((f"their patient would be deleted, and {words}", ids))
     orphans = sum(len(ids) for ids in unresolved.values())
     return {"name": name, **relinked, "orphans": orphans, "listed": listed}
+
+
+def _host() -> str:
+    """Return server and port of Nexus' database."""
+    parameters = connection_parameters(PIPELINE.nexus_database_url.get_secret_value())
+    port = parameters.get("port")
+    return f"{parameters.get('host') or 'this machine'}{f':{port}' if port else ''}"

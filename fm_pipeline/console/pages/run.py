@@ -13,6 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
+from django_htmx.http import HTMX_STOP_POLLING, HttpResponseClientRedirect
 
 from fm_pipeline.console.audit import note, noted
 from fm_pipeline.console.current_runs import runs
@@ -50,7 +51,6 @@ _FOR_LAUNCHPAD = re.compile(r" ?To carry it out(?:: full_reimport with|, launch 
 LIVE_JOBS = ("plan_reimport", "full_reimport")
 CHECKS_RECORDS = (*LIVE_JOBS, "filemaker_sync")  # the errors of their steps are records that a rule keeps out
 TITLES = {"plan_reimport": "Dry run", "full_reimport": "Full reimport"}
-STOP_POLLING = 286  # htmx: swap this answer and ask no more. https://htmx.org/docs/#polling
 LOG_LINES = 1000  # on the page; log.txt has all
 LABELS = {PREPARATION_STEP: "lock the tables, and compare"}
 # What a phase of the import sequence does, by its number.
@@ -75,9 +75,12 @@ def page(request: HttpRequest, run_id: UUID) -> HttpResponse:
 
 
 def state(request: HttpRequest, run_id: UUID) -> HttpResponse:
-    """Answer the part that asks again every two seconds, until the run has ended."""
+    """Answer the part that asks again every two seconds, until the run has ended; a dry run leads to its plan then."""
     run = _find(run_id)
-    return render(request, "console/live_run_state.html", _state(run), status=200 if run.unfinished else STOP_POLLING)
+    shown = _state(run)
+    if made := shown["plan"]:
+        return HttpResponseClientRedirect(reverse("plan", args=[made.id]))
+    return render(request, "console/live_run_state.html", shown, status=200 if run.unfinished else HTMX_STOP_POLLING)
 
 
 def log(request: HttpRequest, run_id: UUID) -> HttpResponse:
@@ -85,7 +88,7 @@ def log(request: HttpRequest, run_id: UUID) -> HttpResponse:
     run, lines = _find(run_id), _lines(str(run_id))
     if run.unfinished and request.GET.get("seen") == str(len(lines)):
         return HttpResponse(status=204)
-    status = 200 if run.unfinished else STOP_POLLING
+    status = 200 if run.unfinished else HTMX_STOP_POLLING
     return render(request, "console/live_run_log.html", _log(run, lines), status=status)
 
 
@@ -125,7 +128,7 @@ def _log(run: RunState, lines: list[str]) -> dict[str, object]:
     return {"run": run, "lines": lines, "shown_lines": lines[-LOG_LINES:]}
 
 
-def _state(run: RunState) -> dict[str, object]:
+def _state(run: RunState) -> dict[str, Any]:
     url = PIPELINE.nexus_database_url.get_secret_value()
     steps = read_run_steps(url, run.run_id, run.job)
     made = plan_of_run(url, run.run_id) if run.job == "plan_reimport" else None

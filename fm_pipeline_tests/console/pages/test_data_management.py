@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from datetime import UTC, datetime
 
 import requests
 
@@ -70,7 +71,7 @@ def test_a_reimport_needs_the_whole_sign_off_list_and_the_right_words(console: C
     assert "Nexus has no document or image of this id." in plan
     assert "patients: rows to change" in get(console, session, f"/plans/{plan_id}/change/patients").text
     assert get(console, session, f"/plans/{plan_id}/delete/auth_user").status_code == 404
-    ticked = {"tested": "yes", "window": "yes", "told": "yes"}
+    ticked = {"tested": "yes", "told": "yes"}
     incomplete = post(console, session, path, confirm="any", tested="yes")
     assert incomplete.status_code == 409
     assert "Maintenance window scheduled; User notified of maintenance" in incomplete.text
@@ -79,6 +80,34 @@ def test_a_reimport_needs_the_whole_sign_off_list_and_the_right_words(console: C
     assert "does not name this database and its number of patients" in wrong.text
     refused = "SELECT actor, address FROM fm_pipeline.audit WHERE plan_id::text = %s AND outcome = 'refused'"
     assert console.bench.execute(refused, plan_id) == [("admin", "127.0.0.1")]
+
+
+def test_a_stale_plan_says_what_has_changed_and_when_and_offers_a_new_dry_run(console: Console) -> None:
+    admin, viewer = console.session("admin"), console.session("reception")
+    plan = f"/plans/{console.bench.plan(now=datetime.now(UTC)).id}"
+    assert 'name="confirm"' in get(console, admin, plan).text
+    assert "#confirmation" in get(console, admin).text
+    ((note_id, before),) = console.bench.execute("SELECT id::text, updated_at::text FROM notes ORDER BY id LIMIT 1")
+    written = "UPDATE notes SET updated_at = %s WHERE id::text = %s"
+    console.bench.execute(written, "2031-02-03 01:00+00", note_id)
+    try:
+        stale = get(console, admin, plan).text
+        assert "This plan is stale" in stale
+        assert "Rows of Nexus changed (notes); the newest change that is on record is of 2031-02-03" in stale
+        assert "New dry run" in stale
+        assert 'name="confirm"' not in stale
+        assert "needs a new dry run" in get(console, admin).text
+        assert "#confirmation" not in get(console, admin).text
+        assert "An administrator starts a new dry run." in get(console, viewer, plan).text
+    finally:
+        console.bench.execute(written, before, note_id)
+    console.bench.execute("UPDATE fm_pipeline.staged_notes SET content = content || '!'")
+    console.bench.execute("UPDATE fm_pipeline.source_extractions SET finished_at = clock_timestamp()")
+    try:
+        assert re.search(r"FileMaker&#x27;s data changed \(notes\); it was read 20", get(console, viewer, plan).text)
+    finally:
+        console.bench.execute("UPDATE fm_pipeline.staged_notes SET content = left(content, -1)")
+    assert "This plan is stale" not in get(console, admin, plan).text
 
 
 def test_a_dry_run_is_recorded_with_who_asked_for_it_and_its_cancel_has_an_end_in_the_audit_trail(
