@@ -2,7 +2,8 @@
 
 `18/10/2016` proves that the day is first, `10/18/2016` that the month is, `2016-10-18` needs no proof. One date proves
 the order of a whole file, because FileMaker writes all dates of an export in the format of the file. Texts that are no
-dates stay as they are: a rule reports them when the record is staged.
+dates stay as they are: a rule reports them when the record is staged. A text that begins with a date never keeps it in
+the order of the file, whatever follows it: staging would read it month first.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from fm_pipeline.filemaker.exports.options import DateOrder
 
 _YEAR_FIRST = re.compile(r"(\d{4})([/.-])(\d{1,2})\2(\d{1,2})", re.ASCII)
 _YEAR_LAST = re.compile(r"(\d{1,2})([/.-])(\d{1,2})\2(\d{4})", re.ASCII)
-_SPACED = re.compile(r"\d{1,4}([/.-]) ?\d{1,2}\1 ?\d{1,4}", re.ASCII)
-_CLOCK = re.compile(r" (\d{1,2}):(\d{2})(?::(\d{2}))?(?: ?([AaPp])\.?[Mm]\.?)?", re.ASCII)
+_BEGINS = re.compile(r"\d{1,4}([/.-]) ?\d{1,2}\1 ?\d{1,4}(?!\d)", re.ASCII)  # also 18. 10. 2016
+# The blank in front of AM or PM may be one that does not break, as macOS writes it.
+_CLOCK = re.compile(r" (\d{1,2}):(\d{2})(?::(\d{2}))?(?:[ \xa0\u202f]?([AaPp])\.?[ \xa0\u202f]?[Mm]\.?)?", re.ASCII)
+_BLANKS = " \t\r\n\v\xa0"  # at the ends of what people type into a text field
 _MOST_KEPT = 1 << 17  # texts; the days of a hundred years are fewer, and so are the seconds of a day
 _WORDS = {"dmy": "day first", "mdy": "month first", "iso": "year first"}
 
@@ -87,14 +90,20 @@ class DateReader:
             )
 
     def _moment(self, text: str) -> str:
-        day, blank, clock = text.partition(" ")
-        if day[-1:] in {".", "/", "-"} and (found := _SPACED.match(text)):  # 18. 10. 2016
-            day, clock = found[0].replace(" ", ""), text[found.end() :].removeprefix(" ")
-            blank = " " if clock else ""
+        plain = text.strip(_BLANKS)
+        found = _BEGINS.match(plain)
+        if not found:
+            return text
         try:
-            return self._iso_days[day] + self._clocks[blank + clock]
+            day = self._iso_days[found[0].replace(" ", "")]
         except KeyError:
             return text
+        rest = plain[found.end() :]
+        clock = rest.lstrip("T" + _BLANKS)
+        try:
+            return day + self._clocks[f" {clock}" if clock else ""]
+        except KeyError:  # such as 24:00:00, or a fraction of a second
+            return day + rest
 
     def _day_of(self, text: str) -> str | None:
         """Return a date in ISO form; None if it is none."""

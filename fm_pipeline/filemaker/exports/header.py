@@ -28,7 +28,7 @@ def column_names(first: Sequence[str], options: ExportOptions, kind: Format, nam
     names = without_prefix([cell.strip() for cell in first])
     given = list(options.columns)
     if kind == "mer" or _is_header(names, options):
-        _refuse_repeated(names, name)
+        refuse_repeated(names, name)
         return names, True
     if not given:
         raise ExportStop(
@@ -72,7 +72,12 @@ def _is_header(names: Sequence[str], options: ExportOptions) -> bool:
     return len(there & options.known) > 1 and all(group & there for group in options.needed)
 
 
-def _refuse_repeated(names: Sequence[str], name: str) -> None:
+def refuse_repeated(names: Sequence[str], name: str) -> None:
+    """Raise if two columns have the same name.
+
+    Raises:
+        ExportStop: names their places.
+    """
     counts = Counter(each.casefold() for each in names)
     repeated = [at for at, each in enumerate(names, start=1) if counts[each.casefold()] > 1 and each]
     if repeated:

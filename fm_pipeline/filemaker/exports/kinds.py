@@ -18,7 +18,10 @@ _OTHERS = {  # what a file begins with -> what it is
     b"\xd0\xcf\x11\xe0": "an Excel file of before 2007 (.xls)",
     b"\0\1\0\0\0\2\0\1\0\5\0\2\0\2\xc0": "a FileMaker file itself",
     b"%PDF-": "a PDF document",
+    b"ID;P": "a SYLK file",
+    b"TABLE\r": "a DIF file",
 }
+_DBASE = re.compile(rb"\x03[\x00-\xff][\x01-\x0c][\x01-\x1f].{4}.{4}\0\0", re.DOTALL)  # with the day of its last edit
 _PAGE = re.compile(r"(?i)<(!doctype html|html|head|body|table)")
 _XML = re.compile(r"(?i)<(\?xml(?!.*<html)|\w*:?FMPXMLRESULT|\w*:?FMPDSORESULT)", re.DOTALL)
 
@@ -39,6 +42,8 @@ def format_of(suffix: str, head: bytes) -> Format:
     if _XML.match(text):
         return "xml"
     other = next((kind for magic, kind in _OTHERS.items() if head.startswith(magic)), None)
+    if other is None and _DBASE.match(head):
+        other = "a dBASE file (.dbf)"
     if other is None and _PAGE.match(text):
         other = "a web page (HTML)"
     if other:

@@ -13,7 +13,7 @@ from fm_pipeline.filemaker.exports import workbook
 from fm_pipeline.filemaker.exports.dates import DateReader, stated_order, time_of_day
 from fm_pipeline.filemaker.exports.encoding import Encoding
 from fm_pipeline.filemaker.exports.errors import ExportChanged, ExportStop
-from fm_pipeline.filemaker.exports.header import column_names, is_related, wrong_number
+from fm_pipeline.filemaker.exports.header import column_names, is_related, refuse_repeated, wrong_number
 from fm_pipeline.filemaker.exports.kinds import HEAD, Format, format_of, text_format
 from fm_pipeline.filemaker.exports.options import ExportOptions
 from fm_pipeline.filemaker.exports.quoted import quoted_batches
@@ -177,6 +177,7 @@ class ExportTable:
 
     def _fields_of_xml(self, file: SourceFile) -> list[Field]:
         reader = self._xml(file)
+        refuse_repeated([field.name for field in reader.fields], self.name)
         self._date_format = reader.date_format
         if (reader.in_table or 0) > (reader.found or 0) and reader.found is not None and not self.options.found_set:
             raise ExportStop(
@@ -218,23 +219,27 @@ class ExportTable:
     def _prepared(self, batch: RowBatch, at: int, dates: DateReader) -> Sequence[Value]:
         """Return a column in the form of all doors: dates in ISO form, several values without the empty ones."""
         column, result = batch.columns[at], self._columns[at].result
-        if batch.has_groups and GROUP_SEPARATOR in "".join(column):  # much faster than asking each field
-            several = [[value for value in text.split(GROUP_SEPARATOR) if value] for text in column]
-            return [GROUP_SEPARATOR.join(_converted(values, result, dates)) for values in several]
-        if result == "number":
-            return [parse_number(text) for text in column]
-        return _converted(column, result, dates)
+        if not (batch.has_groups and GROUP_SEPARATOR in "".join(column)):  # much faster than asking each field
+            return _converted(column, result, dates)
+        several = ([value for value in text.split(GROUP_SEPARATOR) if value] or [""] for text in column)
+        return [_as_one(_converted(values, result, dates)) for values in several]
 
     def _without_continued(self, batch: RowBatch, counts: RowCounts) -> RowBatch:
-        """Leave out the rows in which only related fields are filled, as they follow the record that they belong to."""
+        """Leave out the rows in which only related fields are filled, as they follow the record that they belong to.
+
+        A row with nothing in it is one too, if the file has record ids: no record is without. XML has no such rows.
+        """
         own = [at for at, column in enumerate(self._columns) if not is_related(column.name)]
-        if len(own) in {0, len(self._columns)}:
+        if len(own) in {0, len(self._columns)} or self.format == "xml":
             return batch
         empty = {at for at, row in enumerate(zip(*(batch.columns[at] for at in own), strict=True)) if not any(row)}
         if not empty:
             return batch
         related = [batch.columns[at] for at in range(len(self._columns)) if at not in set(own)]
-        continued = {at for at in empty if (at or counts.records) and any(column[at] for column in related)}
+        has_ids = _position_of([self._columns[at].name for at in own], self.options.record_id) is not None
+        continued = {
+            at for at in empty if (at or counts.records) and (has_ids or any(column[at] for column in related))
+        }
         counts.continued += len(continued)
         return batch.without(continued)
 
@@ -251,8 +256,7 @@ class _Ids:
     """Record ids and numbers of edits: of the file, of the column that the profile names, or the number of the row."""
 
     def __init__(self, columns: Sequence[str], known: Sequence[str], file: str) -> None:
-        names = [name.casefold() for name in columns]
-        self._at = next((names.index(name.casefold()) for name in known if name.casefold() in names), None)
+        self._at = _position_of(columns, known)
         self._ids = RecordIds(file)
         self._row = 0
 
@@ -263,6 +267,12 @@ class _Ids:
             return range(self._row - len(batch.lines) + 1, self._row + 1), repeat(0)
         edits = iter([int(text) if text.isdecimal() else 0 for text in batch.ids[1]]) if batch.ids else repeat(0)
         return self._ids.take(texts, batch.lines), edits
+
+
+def _position_of(names: Sequence[str], known: Sequence[str]) -> int | None:
+    """Return the place of the first known name that is among the names."""
+    folded = [name.casefold() for name in names]
+    return next((folded.index(name.casefold()) for name in known if name.casefold() in folded), None)
 
 
 def _columns_of(field: Field, dated: Collection[str]) -> list[_TableColumn]:
@@ -277,10 +287,17 @@ def _columns_of(field: Field, dated: Collection[str]) -> list[_TableColumn]:
     return [_TableColumn(f"{field.name}({n})", field, result) for n in field.repetitions]
 
 
-def _converted(column: Sequence[str], result: str, dates: DateReader) -> Sequence[str]:
+def _converted(column: Sequence[str], result: str, dates: DateReader) -> Sequence[Value]:
+    if result == "number":
+        return [parse_number(text) for text in column]
     if result in _DATED:
         return dates.convert(column)
     return [time_of_day(text) for text in column] if result == "time" else column
+
+
+def _as_one(values: Sequence[Value]) -> Value:
+    """Return the only value, or several as a text."""
+    return values[0] if len(values) == 1 else GROUP_SEPARATOR.join(map(str, values))
 
 
 def _as_dicts(names: Sequence[str], columns: Sequence[Sequence[Value]], rows: int) -> Iterator[dict[str, Value]]:
@@ -297,13 +314,19 @@ def _xml_batches(reader: XmlReader, fields: Sequence[Field], faults: RowFaults) 
                 faults.add(row.line)
         columns: list[list[str]] = []
         for at, field in enumerate(fields):
-            columns += _xml_columns(rows, at, len(field.repetitions))
+            columns += _xml_columns(rows, at, len(field.repetitions), is_first_only=is_related(field.name))
         ids = [row.record_id for row in rows], [row.mod_id for row in rows]
         yield RowBatch([row.line for row in rows], columns, ids)
 
 
-def _xml_columns(rows: Sequence[XmlRow], at: int, repetitions: int) -> list[list[str]]:
-    """Return the columns of a field: one for each repetition. More values than these are joined in the last."""
+def _xml_columns(rows: Sequence[XmlRow], at: int, repetitions: int, *, is_first_only: bool) -> list[list[str]]:
+    """Return the columns of a field: one for each repetition. More values than these are joined in the last.
+
+    Args:
+        is_first_only: they are of further related records, which no door reads.
+    """
+    if is_first_only:
+        return [[row.values[at][n] if len(row.values[at]) > n else "" for row in rows] for n in range(repetitions)]
     if repetitions == 1:
         return [[GROUP_SEPARATOR.join(filter(None, row.values[at])) for row in rows]]
     padded = [row.values[at] + [""] * repetitions for row in rows]

@@ -1,20 +1,26 @@
 """Read an export in XML with the grammar FMPXMLRESULT, block by block.
 
 Its rows have FileMaker's record id and number of edits as attributes. The file states the number of rows, the types of
-the fields and the format of dates. A field with repetitions has a value for each of them; of related records FileMaker
-writes the first.
+the fields and the format of dates. A field with repetitions has a value for each of them, and a related field one for
+each related record, also an empty one; without related records it has none.
 
-Source: Claris help, "XML FMPXMLRESULT grammar", and `fmpxmlresult_dtd.htm`, which comes with FileMaker Pro.
+Source: Claris help, "XML FMPXMLRESULT grammar", and `fmpxmlresult_dtd.htm`, which comes with FileMaker Pro. The help
+says that only one related record is exported; exports of FileMaker Pro 12 have all of them.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from xml.parsers import expat
 
 from fm_pipeline.filemaker.exports.errors import ExportStop
 from fm_pipeline.filemaker.exports.rows import LONGEST, too_long
+
+_GRAMMAR = "FMPXMLRESULT"
+_INVALID_TOKEN = expat.errors.codes[expat.errors.XML_ERROR_INVALID_TOKEN]
+_NOT_IN_XML = re.compile(rb"[\x01-\x08\x0b\x0c\x0e-\x1f]")
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,7 @@ class XmlReader:
         self.in_table: int | None = None
         self.date_format = ""
         self._blocks, self._name = iter(blocks), name
-        self._grammar = ""
+        self._grammar = self._error_code = ""
         self._has_begun = self._has_ended = False
         self._rows: list[XmlRow] = []
         self._count = 0
@@ -74,13 +80,16 @@ class XmlReader:
         self._parser.EndElementHandler = self._end
         self._parser.CharacterDataHandler = self._characters
         self._parser.EntityDeclHandler = self._entity  # FileMaker declares none, and they may expand without limit
+        self._parser.SkippedEntityHandler = self._entity  # with a document type, an unknown one is left out silently
 
     def open(self) -> None:
         """Read up to the first row."""
-        while not self._has_begun and self._feed():
+        while not self._has_begun and self._grammar in {"", _GRAMMAR} and self._feed():
             pass
-        if self._grammar != "FMPXMLRESULT":
-            raise _stop(f"{self._name} is XML of another grammar than FMPXMLRESULT")
+        if self._grammar != _GRAMMAR:
+            raise _stop(f"{self._name} is XML of another grammar than {_GRAMMAR}")
+        if self._error_code.strip() not in {"", "0"}:
+            raise _stop(f"{self._name} says that FileMaker ended with error {self._error_code.strip()[:9]}")
 
     def rows(self) -> Iterator[list[XmlRow]]:
         """Yield the rows in batches, to the end of the file."""
@@ -100,6 +109,8 @@ class XmlReader:
             self._parser.Parse(block, not block)
         except (expat.ExpatError, LookupError, ValueError) as error:
             line = getattr(error, "lineno", None) or self._parser.CurrentLineNumber
+            if getattr(error, "code", 0) == _INVALID_TOKEN and b"\0" not in block and _NOT_IN_XML.search(block):
+                raise _control_character(self._name, line) from None
             raise _stop(f"The XML of {self._name} cannot be read, from line {line:,}") from None
         self._since_row = 0 if self._rows else self._since_row + len(block)
         if self._since_row > LONGEST:
@@ -109,7 +120,7 @@ class XmlReader:
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         name = name.rpartition(":")[2].upper()  # the names may have a prefix
         self._grammar = self._grammar or name
-        if name == "DATA":
+        if name in {"DATA", "ERRORCODE"}:
             self._text = []
         elif name == "COL":
             if self._row:
@@ -140,7 +151,7 @@ class XmlReader:
             self._count += 1
             self._row = None
         elif name == "ERRORCODE":
-            self._text = None
+            self._error_code, self._text = "".join(self._text or ()), None
         elif name == "RESULTSET":
             self._has_ended = True
 
@@ -154,6 +165,15 @@ class XmlReader:
 
 def _number(text: str, *, digits: int = 15) -> int | None:
     return int(text) if text.isascii() and text.isdecimal() and len(text) <= digits else None
+
+
+def _control_character(name: str, line: int) -> ExportStop:
+    return ExportStop(
+        f"The XML of {name} has a control character in line {line:,}, which no XML can hold.",
+        meaning="Most likely somebody pasted it into a field. Nothing was read.",
+        remedy="Remove it in FileMaker, for example with Filter or Substitute, or export as Merge (.mer) or as"
+        " tab-separated text, which keep it.",
+    )
 
 
 def _stop(what: str) -> ExportStop:

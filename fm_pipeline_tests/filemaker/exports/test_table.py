@@ -42,6 +42,9 @@ def test_columns_are_named_by_the_profile_or_by_a_header_with_the_same_names(tmp
         ("\r\r", "Notes.csv", NAMED.columns, "Notes.csv is empty"),
         ("\x00\x01\x00\x00\x00\x02", "Notes.tab", (), "have one column"),
         ("%PDF-1.7", "Notes.tab", NAMED.columns, "a PDF document, which is not read"),
+        ("ID;PFileMaker\rE\r", "Notes.tab", NAMED.columns, "a SYLK file, which is not read"),
+        ("TABLE\r0,1\r", "Notes.tab", NAMED.columns, "a DIF file, which is not read"),
+        ("\x03\x7c\x0b\x1d\x01\0\0\0\x41\0\x0b\0\0\0\0", "Notes.tab", NAMED.columns, "a dBASE file"),
     ],
 )
 def test_columns_without_names_stop(tmp_path: Path, text: str, name: str, columns: tuple[str, ...], words: str) -> None:
@@ -62,7 +65,7 @@ def test_a_record_is_never_taken_for_a_header_though_its_fields_hold_names_of_fi
         (["3/12/2016", "18/10/2016"], ["2016-12-03", "2016-10-18"]),
         (["3/12/2016", "10/18/2016 2:05:00 PM"], ["2016-03-12", "2016-10-18T14:05:00"]),
         (["03.12.2016 09:30", "18. 10. 2016 00:00:00"], ["2016-12-03T09:30:00", "2016-10-18T00:00:00"]),
-        (["2016-03-12", "2016/3/12 24:00:00", "4/4/2016"], ["2016-03-12", "2016/3/12 24:00:00", "2016-04-04"]),
+        (["2016-03-12", "2016/3/12 24:00:00", "4/4/2016"], ["2016-03-12", "2016-03-12 24:00:00", "2016-04-04"]),
         (["?", "some words 10:05:00", "18-10-2016", "31/2/2016"],
          ["?", "some words 10:05:00", "2016-10-18", "31/2/2016"]),
         (["3/12/2016\x1d18/10/2016"], ["2016-12-03\x1d2016-10-18"]),
@@ -74,9 +77,31 @@ def test_one_date_proves_the_order_of_all(tmp_path: Path, days: list[str], expec
 
 
 @pytest.mark.parametrize(
+    ("behind", "expected"),
+    [
+        ("  9:05:00", "T09:05:00"),
+        (" 9:05:00\u202fPM", "T21:05:00"),
+        (" 9:05:00 p. m.", "T21:05:00"),
+        ("T09:05", "T09:05:00"),
+        (" 24:00:00", " 24:00:00"),
+        (" 9:05:00.5", " 9:05:00.5"),
+        (" 1 day, 09:30:00", " 1 day, 09:30:00"),
+        (" noon", " noon"),
+        (" ", ""),
+        ("\v", ""),
+    ],
+)
+def test_no_date_keeps_the_order_of_the_file_whatever_follows_it(tmp_path: Path, behind: str, expected: str) -> None:
+    # Staging reads month first.
+    path = written(tmp_path, f"1\t3/12/2016{behind}\tx\r2\t 3/12/2016\tx\r3\t18/10/2016\tx\r")
+    assert [row[1] for row in values(path)] == [f"2016-12-03{expected}", "2016-12-03", "2016-10-18"]
+
+
+@pytest.mark.parametrize(
     ("days", "dates", "words"),
     [
         (["3/12/2016", "4/4/2016"], None, "cannot be told: no date has a day above the 12th.*`dates: dmy`"),
+        ([" 3/12/2016", "4/4/2016 24:00:00"], None, "cannot be told: no date has a day above the 12th"),
         (["18/10/2016", "10/18/2016"], None, "contradict each other: 1 different ones must be day first, 1 month"),
         (["18/10/2016", "3/12/2016"], "mdy", "said to be month first"),
         (["3/12/2016"], "iso", "said to be year first"),
@@ -123,6 +148,9 @@ def test_lines_with_related_fields_only_belong_to_the_record_before_them(tmp_pat
         ["1", "11"], ["2", "21"], ["", ""],
     ]  # fmt: skip
     assert (table.counts.found, table.counts.records, table.counts.continued, table.counts.rejected) == (5, 3, 2, 0)
+    table = ExportTable(table.path, replace(OPTIONS, record_id=("id",)))  # no record is without its id
+    assert [record.record_id for record in table.records(["id"])] == [1, 2]
+    assert (table.counts.found, table.counts.records, table.counts.continued) == (5, 2, 3)
 
 
 def test_rows_of_another_width_stop_with_their_lines(tmp_path: Path) -> None:

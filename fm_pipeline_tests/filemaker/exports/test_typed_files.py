@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from fm_pipeline.filemaker.exports import workbook
 from fm_pipeline.filemaker.exports.errors import ExportStop
 from fm_pipeline.filemaker.exports.options import ExportOptions
+from fm_pipeline.filemaker.exports.source_file import BLOCK
 from fm_pipeline.filemaker.exports.table import ExportTable
 from fm_pipeline_tests.filemaker.exports.files import OPTIONS, records, values, written
 
@@ -30,9 +32,10 @@ def xml(
     end: str = "</RESULTSET>",
 ) -> str:
     """FMPXMLRESULT; `fields` is `name:TYPE` or `name:TYPE:repetitions`, separated by blanks."""
-    described = (f"{field}:1".split(":")[:3] for field in fields.split())
+    described = (re.findall(r"(.+):([A-Z]+):?(\d*)", field)[0] for field in fields.split())
     metadata = "".join(
-        f'<FIELD EMPTYOK="YES" MAXREPEAT="{times}" NAME="{name}" TYPE="{kind}"/>' for name, kind, times in described
+        f'<FIELD EMPTYOK="YES" MAXREPEAT="{times or 1}" NAME="{name}" TYPE="{kind}"/>'
+        for name, kind, times in described
     )
     number = rows.count("<ROW") if found is None else found
     size = number if in_table is None else in_table
@@ -93,6 +96,44 @@ def test_xml_has_types_record_ids_edits_and_repetitions(tmp_path: Path) -> None:
     assert set(third.fields.values()) == {""}
 
 
+def test_xml_has_the_first_of_several_related_records_also_where_its_field_is_empty(tmp_path: Path) -> None:
+    # As FileMaker Pro 12 writes them: a value for each related record, an empty one too, and none without records.
+    fields = "id:NUMBER Doctors::number:NUMBER Doctors::town:TEXT Doctors::since:DATE Doctors::phone:TEXT:2"
+    rows = (
+        row(1, "7", "466|122", "|Perth", "|3.12.2016", "a|b|c|d")
+        + "<ROW MODID='0' RECORDID='2'><COL><DATA>8</DATA></COL>" + "<COL/>" * 4 + "</ROW>"
+        + row(3, "", "5", "Hobart", "", "")
+    )  # fmt: skip
+    path = written(tmp_path, xml(fields, rows), "Notes.xml")
+    assert values(path, ANY) == [
+        [7, 466, "", "", "a", "b"], [8, "", "", "", "", ""], ["", 5, "Hobart", "", "", ""],
+    ]  # fmt: skip
+
+
+def test_a_number_in_xml_does_not_depend_on_the_records_around_it(tmp_path: Path) -> None:
+    rows = row(1, "7|8") + row(2, "07") + row(3, "|9") + row(4, "")
+    assert values(written(tmp_path, xml("a:NUMBER", rows), "Notes.xml"), ANY) == [["7\x1d8"], [7], [9], [""]]
+
+
+def test_xml_of_a_web_server_is_read_with_its_document_type(tmp_path: Path) -> None:
+    head = '?><!DOCTYPE FMPXMLRESULT PUBLIC "-//FMI//DTD FMPXMLRESULT//EN" "/fmi/xml/FMPXMLRESULT.dtd"><'
+    text = xml("a:TEXT", row(4, "x&lt;")).replace("?><", head, 1)
+    assert values(written(tmp_path, text, "Notes.xml"), ANY) == [["x<"]]
+    with pytest.raises(ExportStop, match="cannot be read"):  # an unknown entity would be left out silently
+        values(written(tmp_path, text.replace("&lt;", "&ouml;"), "Notes.xml"), ANY)
+    with pytest.raises(ExportStop, match="says that FileMaker ended with error 401"):
+        values(written(tmp_path, text.replace("CODE>0<", "CODE>401<"), "Notes.xml"), ANY)
+
+
+def test_xml_of_another_grammar_stops_at_its_first_element(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fm_pipeline.filemaker.exports.xml.LONGEST", BLOCK)
+    for grammar in ("FMPDSORESULT", "fmresultset", "FMSaveAsXML", "FMPReport"):
+        with pytest.raises(ExportStop, match="another grammar than FMPXMLRESULT"):
+            values(
+                written(tmp_path, f'<?xml version="1.0"?><{grammar}>{" " * 2 * BLOCK}</{grammar}>', "Notes.xml"), ANY
+            )
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -102,8 +143,8 @@ def test_xml_has_types_record_ids_edits_and_repetitions(tmp_path: Path) -> None:
         (xml("a:TEXT b:TEXT", row(1, "x")), "1 row of Notes.xml has more or fewer than 2 fields: line 1"),
         (xml("a:TEXT", row(1, "x") + row(1, "y")), "record id that was there before"),
         (xml("a:TEXT", "<ROW><COL><DATA>x</DATA></COL></ROW>"), "has no record id"),
-        (xml("a:TEXT", row(1, "\x0b")), "cannot be read"),
-        ('<?xml version="1.0"?><FMPDSORESULT/>', "another grammar than FMPXMLRESULT"),
+        (xml("a:TEXT", row(1, "\x0b")), "has a control character in line 1, which no XML can hold"),
+        (xml("a:TEXT A:TEXT", row(1, "x", "y")), "Columns 1 and 2 of Notes.xml have the same name"),
         (xml("a:TEXT", row(1, "&b;")).replace("?><", '?><!DOCTYPE F [<!ENTITY b "c">]><', 1), "cannot be read"),
         (xml("a:DATE", row(1, "3.12.2016"), dates=""), "cannot be told"),
     ],

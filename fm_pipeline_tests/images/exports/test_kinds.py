@@ -109,7 +109,7 @@ def test_xml_is_read_with_its_own_record_ids_and_its_own_order_of_dates(read: Ca
     [
         (xml([row(7)], found=2), "says that it has 2 records, and 1 are there"),
         (xml([row(7)])[:-60], "XML of the export cannot be read"),
-        (xml([row(7, "a\x0bb")]), "XML of the export cannot be read"),
+        (xml([row(7, "a\x0bb")]), "XML of the export has a control character in line 1"),
         (xml([]), "is empty"),
         ('<?xml version="1.0"?><FMPDSORESULT><ROW/></FMPDSORESULT>', "another grammar"),
         ('<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b "c">]><FMPXMLRESULT>&b;</FMPXMLRESULT>', "cannot be read"),
