@@ -14,6 +14,7 @@ _DATES = {
     "start", "start_date", "end", "end_date", "sent_at", "created_at", "export_date",
 }  # fmt: skip
 _DATE_READERS = {"date", "timestamp"}
+_TIMES = {"start_time", "end_time"}
 
 
 def export_options(profile: Profile) -> list[ExportOptions]:
@@ -32,6 +33,7 @@ def _options(mapping: EntityMapping, entity: Entity, said: ExportMapping) -> Exp
         known=frozenset(_folded(mapping, mapping.fields)) | {name.casefold() for name in said.record_id or ()},
         needed=[group for group in needed if group],
         date_fields=frozenset(_folded(mapping, dated)),
+        time_fields=frozenset(_folded(mapping, _TIMES)),
         columns=tuple(said.columns or ()),
         record_id=tuple(said.record_id or ()),
         dates=said.dates,

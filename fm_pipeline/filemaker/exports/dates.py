@@ -19,7 +19,9 @@ _YEAR_FIRST = re.compile(r"(\d{4})([/.-])(\d{1,2})\2(\d{1,2})", re.ASCII)
 _YEAR_LAST = re.compile(r"(\d{1,2})([/.-])(\d{1,2})\2(\d{4})", re.ASCII)
 _BEGINS = re.compile(r"\d{1,4}([/.-]) ?\d{1,2}\1 ?\d{1,4}(?!\d)", re.ASCII)  # also 18. 10. 2016
 # The blank in front of AM or PM may be one that does not break, as macOS writes it.
-_CLOCK = re.compile(r" (\d{1,2}):(\d{2})(?::(\d{2}))?(?:[ \xa0\u202f]?([AaPp])\.?[ \xa0\u202f]?[Mm]\.?)?", re.ASCII)
+_CLOCK = re.compile(
+    r" (\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d+))?)?(?:[ \xa0\u202f]?([AaPp])\.?[ \xa0\u202f]?[Mm]\.?)?", re.ASCII
+)
 _BLANKS = " \t\r\n\v\xa0"  # at the ends of what people type into a text field
 _MOST_KEPT = 1 << 17  # texts; the days of a hundred years are fewer, and so are the seconds of a day
 _WORDS = {"dmy": "day first", "mdy": "month first", "iso": "year first"}
@@ -102,7 +104,7 @@ class DateReader:
         clock = rest.lstrip("T" + _BLANKS)
         try:
             return day + self._clocks[f" {clock}" if clock else ""]
-        except KeyError:  # such as 24:00:00, or a fraction of a second
+        except KeyError:  # such as 24:00:00
             return day + rest
 
     def _day_of(self, text: str) -> str | None:
@@ -162,12 +164,14 @@ def _clock(text: str) -> str | None:
     if not found:
         return None
     hours = int(found[1])
-    if found[4]:
+    if found[5]:
         if not 1 <= hours <= 12:
             return None
-        hours = hours % 12 + (12 if found[4] in "Pp" else 0)
-    seconds = found[3] or "00"
-    return f"T{hours:02d}:{found[2]}:{seconds}" if hours < 24 and found[2] < "60" and seconds < "60" else None
+        hours = hours % 12 + (12 if found[5] in "Pp" else 0)
+    seconds, fraction = found[3] or "00", (found[4] or "").rstrip("0")
+    if hours > 23 or found[2] > "59" or seconds > "59":
+        return None
+    return f"T{hours:02d}:{found[2]}:{seconds}" + (f".{fraction}" if fraction else "")
 
 
 def time_of_day(text: str) -> str:

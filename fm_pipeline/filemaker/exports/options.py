@@ -20,7 +20,8 @@ class ExportOptions:
         files: names that the file may have, without their suffix.
         known: names of fields that a header may have.
         needed: of each group, a header has at least one name.
-        date_fields: those that hold dates or timestamps, in a file that does not say so itself.
+        date_fields: those that hold dates or timestamps, where the file takes them for text.
+        time_fields: those that hold times, likewise.
         columns: names of all columns in order, of a file without a header.
         record_id: the columns that may have FileMaker's record id; the first that is there counts.
         dates: their order, if the file cannot prove it.
@@ -32,6 +33,7 @@ class ExportOptions:
     known: frozenset[str] = frozenset()
     needed: Sequence[frozenset[str]] = ()
     date_fields: frozenset[str] = frozenset()
+    time_fields: frozenset[str] = frozenset()
     columns: Sequence[str] = ()
     record_id: Sequence[str] = ()
     dates: DateOrder | None = None

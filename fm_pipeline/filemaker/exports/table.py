@@ -72,8 +72,10 @@ class ExportTable:
             self._identity = file.identity
             self.format: Format = format_of(path.suffix, file.head(HEAD))
             self.fields = self._fields_of_xml(file) if self.format == "xml" else self._fields_of_rows(file)
+        # In a text field of XML people may have typed dates in another order than the file's, so they stay as they are.
         dated = () if self.format == "xml" else self.options.date_fields
-        self._columns = [column for field in self.fields for column in _columns_of(field, dated)]
+        timed = self.options.time_fields
+        self._columns = [column for field in self.fields for column in _columns_of(field, dated, timed)]
         self._width = len(self._columns)
 
     @property
@@ -275,13 +277,16 @@ def _position_of(names: Sequence[str], known: Sequence[str]) -> int | None:
     return next((folded.index(name.casefold()) for name in known if name.casefold() in folded), None)
 
 
-def _columns_of(field: Field, dated: Collection[str]) -> list[_TableColumn]:
+def _columns_of(field: Field, dated: Collection[str], timed: Collection[str]) -> list[_TableColumn]:
     """Return the columns of a field: one, or one for each repetition.
 
     Args:
-        dated: names of fields with dates that the file does not know as such.
+        dated: names of fields with dates that the file takes for text.
+        timed: likewise, with times.
     """
-    result = "date" if field.name.casefold() in dated else field.result
+    result, name = field.result, field.name.casefold()
+    if result == "text":
+        result = "date" if name in dated else "time" if name in timed else result
     if len(field.repetitions) == 1:
         return [_TableColumn(field.name, field, result)]
     return [_TableColumn(f"{field.name}({n})", field, result) for n in field.repetitions]

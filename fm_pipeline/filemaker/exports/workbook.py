@@ -24,6 +24,8 @@ MOST_CELLS = 25_000_000
 _LONGEST_TEXT = 32_767  # characters of a cell; Microsoft, "Excel specifications and limits"
 _FIRST_INEXACT = 10**15
 _BREAK = re.compile(r"\r\n|[\n\v]")
+_DAY_0 = datetime(1899, 12, 31)  # noqa: DTZ001  # a workbook has no zones
+_LONGEST_DURATION = timedelta(days=59)  # Excel's calendar has a 29 February 1900
 _HALF_A_SECOND = timedelta(microseconds=500_000)
 _FORMULA = re.compile(rb"<(?:\w+:)?f[\s/>]")
 _ERROR = re.compile(rb"""<(?:\w+:)?c\s[^<>]*\bt\s*=\s*["']e["']""")  # of a formula
@@ -66,7 +68,8 @@ def workbook_rows(path: Path) -> list[list[Cell]]:
 def text_columns(rows: Sequence[Sequence[Cell]], name: str) -> list[Sequence[str]]:
     """Return the columns of a sheet as text: dates in ISO form, whole numbers without `.0`, line breaks as CR.
 
-    A column in which one cell has a time of the day holds timestamps: those at midnight get theirs too.
+    A column in which one cell has a time of the day beside its day holds timestamps: those at midnight get theirs too.
+    In a column with times alone, the first days of Excel's calendar are times of more than 24 hours.
 
     Raises:
         ExportStop: a cell was cut or rounded by Excel; names its row.
@@ -76,10 +79,25 @@ def text_columns(rows: Sequence[Sequence[Cell]], name: str) -> list[Sequence[str
         if set(map(type, cells)) == {str}:  # much faster than asking each cell
             columns.append(_texts([str(cell) for cell in cells], name))
         else:
-            has_times = any(isinstance(cell, datetime) for cell in cells)
-            texts = [_text(cell, name, line, has_times=has_times) for line, cell in enumerate(cells, start=1)]
+            shown = _with_durations(cells)
+            has_times = any(isinstance(cell, datetime) for cell in shown)
+            texts = [_text(cell, name, line, has_times=has_times) for line, cell in enumerate(shown, start=1)]
             columns.append(_texts(texts, name))
     return columns
+
+
+def _with_durations(cells: Sequence[Cell]) -> Sequence[Cell]:
+    """Return a column with the times of a day and more as such: with the format `h:mm:ss` they look like a day."""
+    days = [cell for cell in cells if isinstance(cell, date)]
+    if not days or not any(isinstance(cell, time) for cell in cells):
+        return cells
+    if any(_elapsed(day) > _LONGEST_DURATION for day in days):
+        return cells
+    return [_elapsed(cell) if isinstance(cell, date) else cell for cell in cells]
+
+
+def _elapsed(day: date) -> timedelta:
+    return (day if isinstance(day, datetime) else datetime.combine(day, time.min)) - _DAY_0
 
 
 def _texts(column: list[str], name: str) -> list[str]:

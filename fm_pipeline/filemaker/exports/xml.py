@@ -6,6 +6,7 @@ each related record, also an empty one; without related records it has none.
 
 Source: Claris help, "XML FMPXMLRESULT grammar", and `fmpxmlresult_dtd.htm`, which comes with FileMaker Pro. The help
 says that only one related record is exported; exports of FileMaker Pro 12 have all of them.
+LAYOUT names a layout only if the export is formatted by it (TyrfingMjolnir/FMPXMLRESULT2generator, README).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from fm_pipeline.filemaker.exports.rows import LONGEST, too_long
 
 _GRAMMAR = "FMPXMLRESULT"
 _INVALID_TOKEN = expat.errors.codes[expat.errors.XML_ERROR_INVALID_TOKEN]
+_BAD_REFERENCE = expat.errors.codes[expat.errors.XML_ERROR_BAD_CHAR_REF]  # such as &#11;
 _NOT_IN_XML = re.compile(rb"[\x01-\x08\x0b\x0c\x0e-\x1f]")
 
 
@@ -50,6 +52,8 @@ class XmlReader:
     """Reads one file. After `open`, `fields`, `found`, `in_table` and `date_format` are known.
 
     Attributes:
+        date_format: pattern of all dates, such as `D/m/yyyy`; empty if a layout formatted them ("Apply current layout's
+            data formatting"), because the file states that of the computer all the same.
         found: number of rows that the file states; None if it states none.
         in_table: number of records of the table that it states; more than `found` if only a found set was exported.
 
@@ -109,7 +113,9 @@ class XmlReader:
             self._parser.Parse(block, not block)
         except (expat.ExpatError, LookupError, ValueError) as error:
             line = getattr(error, "lineno", None) or self._parser.CurrentLineNumber
-            if getattr(error, "code", 0) == _INVALID_TOKEN and b"\0" not in block and _NOT_IN_XML.search(block):
+            code = getattr(error, "code", 0)
+            is_raw = code == _INVALID_TOKEN and b"\0" not in block and _NOT_IN_XML.search(block)
+            if is_raw or code == _BAD_REFERENCE:
                 raise _control_character(self._name, line) from None
             raise _stop(f"The XML of {self._name} cannot be read, from line {line:,}") from None
         self._since_row = 0 if self._rows else self._since_row + len(block)
@@ -137,7 +143,7 @@ class XmlReader:
             kind = attributes.get("TYPE", "TEXT").upper()
             self.fields.append(XmlField(attributes.get("NAME", ""), kind, times))
         elif name == "DATABASE":
-            self.date_format = attributes.get("DATEFORMAT", "")
+            self.date_format = "" if attributes.get("LAYOUT") else attributes.get("DATEFORMAT", "")
             self.in_table = _number(attributes.get("RECORDS", ""))
 
     def _end(self, name: str) -> None:

@@ -1,6 +1,7 @@
 """Read an export in XML with the grammar FMPXMLRESULT as a header and rows.
 
-Its rows have FileMaker's record id as an attribute. The file states the format of dates.
+Its rows have FileMaker's record id as an attribute. The file states the format of dates, unless a layout formatted
+them: then their order must be known, as in text.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ def xml_rows(data: bytes) -> tuple[list[list[str]], bool]:
     tab file.
 
     Returns:
-        The rows, and whether the date column has a date type.
+        The rows, and whether the date column has dates of a stated format.
 
     Raises:
         ExportStop: the file is not XML, has another grammar, or is incomplete.
@@ -31,7 +32,9 @@ def xml_rows(data: bytes) -> tuple[list[list[str]], bool]:
     order = "".join(dict.fromkeys(re.sub("[^dmy]", "", reader.date_format.lower()))) or "mdy"
     kinds = [field.kind for field in reader.fields]
     names = [field.name for field in reader.fields]
-    dated = any(field.kind in _DATES and meaning_of(field.name) == "date" for field in reader.fields)
+    dated = bool(reader.date_format) and any(
+        field.kind in _DATES and meaning_of(field.name) == "date" for field in reader.fields
+    )
     has_own = any(meaning_of(name) == "recid" for name in names)
     rows = [names if has_own else [*names, "recid"]]
     for row in (row for batch in reader.rows() for row in batch):

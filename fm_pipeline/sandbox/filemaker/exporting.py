@@ -1,7 +1,8 @@
 """Writes a layout's records to a file, as FileMaker Pro's "Export Records" would.
 
 Source: Claris help, "Tab-separated text", "Comma-separated text", "Merge format", "XML FMPXMLRESULT grammar", "Excel
-format". Of all formats: containers are not exported, dates have the format of the file.
+format"; exports of FileMaker Pro 6 to 19 in public repositories. Of all formats: containers are not exported; dates and
+times have the format of the file, in which no number but those of minutes and seconds begins with a zero.
 
 - tab: no header, nothing quoted, a tab in a field becomes a blank;
 - csv: no header, all values quoted, of a number field only the number in its text; mer: the same with a header;
@@ -26,6 +27,8 @@ from fm_pipeline.sandbox.filemaker.data.values import FILE_LOCALE, Locale, numbe
 
 ExportFormat = Literal["tab", "csv", "mer", "xlsx", "xml"]
 _EXCEL_BEGINS = 1900
+_ZERO = re.compile(r"(?<![\d:])0(?=\d(?!\d))")  # of a day, month or hour
+_HOUR = re.compile(r"(?<![\d/.-])(\d{1,2})(:\d\d:\d\d(?:\.\d+)?)")
 _RETURN = re.compile(r"\r\n|[\r\n]")
 _NOT_IN_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
 
@@ -102,7 +105,18 @@ class Exporter:
             ]
 
     def _shown(self, kind: FieldType, text: str) -> str:
-        return _RETURN.sub("\v", str(render(kind, text, FILE_LOCALE, self.locale)) if kind != "number" else text)
+        if kind not in {"date", "time", "timestamp"}:
+            return _RETURN.sub("\v", text)
+        shown = str(render(kind, text, FILE_LOCALE, self.locale))
+        if kind != "time" and shown == text:  # no date
+            return _RETURN.sub("\v", text)
+        shown = _ZERO.sub("", shown)
+        return _HOUR.sub(_of_twelve_hours, shown) if self._has_twelve_hours else shown
+
+    @property
+    def _has_twelve_hours(self) -> bool:
+        """As in the United States."""
+        return self.locale.date.startswith("%m")
 
     def _tab(self, layout: str, path: Path) -> None:
         lines = ("\t".join(text.replace("\t", " ") for text in row) + "\r" for row in self._texts(layout))
@@ -139,12 +153,14 @@ class Exporter:
 
     def _xml(self, layout: str, path: Path) -> None:
         fields, records = self.fields(layout), list(self._records(layout))
-        pattern = self.locale.date.replace("%Y", "yyyy").replace("%m", "MM").replace("%d", "dd")
+        pattern = self.locale.date.replace("%Y", "yyyy").replace("%m", "m").replace("%d", "d")
+        pattern = pattern[0].upper() + pattern[1:]  # D.m.yyyy, M/d/yyyy, Yyyy/m/d
+        clock = "h:mm:ss a" if self._has_twelve_hours else "k:mm:ss "
         parts = [
             '<?xml version="1.0" encoding="UTF-8" ?><FMPXMLRESULT xmlns="http://www.filemaker.com/fmpxmlresult">'
-            '<ERRORCODE>0</ERRORCODE><PRODUCT BUILD="" NAME="FileMaker" VERSION=""/>'
-            f"<DATABASE DATEFORMAT={quoteattr(pattern)} LAYOUT={quoteattr(layout)} NAME={quoteattr(self.database)}"
-            f' RECORDS="{len(records)}" TIMEFORMAT="k:mm:ss"/><METADATA>'
+            '<ERRORCODE>0</ERRORCODE><PRODUCT BUILD="11-11-2022" NAME="FileMaker" VERSION="ProAdvanced 19.6.1"/>'
+            f'<DATABASE DATEFORMAT={quoteattr(pattern)} LAYOUT="" NAME={quoteattr(f"{self.database}.fmp12")}'
+            f' RECORDS="{len(records)}" TIMEFORMAT="{clock}"/><METADATA>'
         ]
         parts += [
             f'<FIELD EMPTYOK="YES" MAXREPEAT="{field.repetitions}" NAME={quoteattr(field.name)}'
@@ -162,6 +178,12 @@ class Exporter:
             parts.append("</ROW>")
         parts.append("</RESULTSET></FMPXMLRESULT>")
         path.write_text("".join(parts), "utf-8")
+
+
+def _of_twelve_hours(clock: re.Match[str]) -> str:
+    """The time of a day with AM or PM; more than a day stays as it is."""
+    hour = int(clock[1])
+    return clock[0] if hour > 23 else f"{hour % 12 or 12}{clock[2]} {'AM' if hour < 12 else 'PM'}"
 
 
 def _filled(values: Sequence[str]) -> list[str]:

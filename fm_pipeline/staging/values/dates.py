@@ -131,7 +131,10 @@ def read_date(text: str) -> tuple[date | None, list[str]]:
 
 
 def read_time(text: str) -> tuple[timedelta | None, list[str]]:
-    """A time of the day, counted from midnight: `24:00:00` is a whole day, `1 day, 09:30:00` is 33.5 hours."""
+    """A time of the day, counted from midnight: `24:00:00` is a whole day, `1 day, 09:30:00` is 33.5 hours.
+
+    So is `33:30:00`, as FileMaker itself shows such a time.
+    """
     if not text:
         return None, []
     found = _TIME_ALONE.fullmatch(text)
@@ -189,6 +192,7 @@ def _time_of(found: re.Match[str]) -> timedelta | None:
     time = _whole(hours, minutes, seconds)
     if found["f"]:
         time += timedelta(microseconds=int(found["f"][:6].ljust(6, "0")))
-    if time > _DAY or (found["next"] and time == _DAY):
-        return None
-    return time + _DAY if found["next"] else time
+    if found["next"]:
+        return time + _DAY if time < _DAY else None
+    # FileMaker shows every time with its seconds.
+    return time if time <= _DAY or (found["S"] and time < 2 * _DAY) else None

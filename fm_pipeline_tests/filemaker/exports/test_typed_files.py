@@ -115,6 +115,21 @@ def test_a_number_in_xml_does_not_depend_on_the_records_around_it(tmp_path: Path
     assert values(written(tmp_path, xml("a:NUMBER", rows), "Notes.xml"), ANY) == [["7\x1d8"], [7], [9], [""]]
 
 
+def test_times_in_text_fields_of_xml_are_read_but_not_dates_whose_order_may_be_another(tmp_path: Path) -> None:
+    path = written(
+        tmp_path, xml("day:TEXT at:TEXT", row(1, "3/12/2016", "9:05:00 p. m."), dates="D/m/yyyy"), "Notes.xml"
+    )
+    assert values(path, replace(OPTIONS, time_fields=frozenset({"at"}))) == [["3/12/2016", "21:05:00"]]
+
+
+def test_dates_that_a_layout_formatted_are_not_read_in_the_order_of_the_computer(tmp_path: Path) -> None:
+    text = xml("day:DATE", row(1, "3/12/2016") + row(2, "12/18/2016"), dates="D/m/yyyy")
+    text = text.replace(' NAME="x"', ' LAYOUT="Visits" NAME="x"')
+    assert values(written(tmp_path, text, "Notes.xml"), ANY) == [["2016-03-12"], ["2016-12-18"]]
+    with pytest.raises(ExportStop, match="day first or month first cannot be told"):
+        values(written(tmp_path, text.replace("12/18", "12/8"), "Notes.xml"), ANY)
+
+
 def test_xml_of_a_web_server_is_read_with_its_document_type(tmp_path: Path) -> None:
     head = '?><!DOCTYPE FMPXMLRESULT PUBLIC "-//FMI//DTD FMPXMLRESULT//EN" "/fmi/xml/FMPXMLRESULT.dtd"><'
     text = xml("a:TEXT", row(4, "x&lt;")).replace("?><", head, 1)
@@ -144,6 +159,7 @@ def test_xml_of_another_grammar_stops_at_its_first_element(tmp_path: Path, monke
         (xml("a:TEXT", row(1, "x") + row(1, "y")), "record id that was there before"),
         (xml("a:TEXT", "<ROW><COL><DATA>x</DATA></COL></ROW>"), "has no record id"),
         (xml("a:TEXT", row(1, "\x0b")), "has a control character in line 1, which no XML can hold"),
+        (xml("a:TEXT", row(1, "&#11;")), "has a control character in line 1, which no XML can hold"),
         (xml("a:TEXT A:TEXT", row(1, "x", "y")), "Columns 1 and 2 of Notes.xml have the same name"),
         (xml("a:TEXT", row(1, "&b;")).replace("?><", '?><!DOCTYPE F [<!ENTITY b "c">]><', 1), "cannot be read"),
         (xml("a:DATE", row(1, "3.12.2016"), dates=""), "cannot be told"),

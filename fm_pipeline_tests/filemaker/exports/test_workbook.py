@@ -37,3 +37,17 @@ def test_a_negative_number_beside_times_is_read(tmp_path: Path) -> None:
 def test_a_negative_duration_keeps_its_sign(tmp_path: Path) -> None:
     path = workbook(tmp_path, ("a", 1, -0.25), ("b", 1, -1.28125), ("c", 1, 1.25), kind="[h]:mm:ss")
     assert [row[2] for row in values(path)] == ["-06:00:00", "-30:45:00", "30:00:00"]
+
+
+def test_a_time_of_a_day_and_more_is_no_date(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    sheet = book.active
+    assert sheet is not None
+    for row in (("id", "day", "note"), ("a", 42_646, 0.75), ("b", 1, 1), ("c", 60, 1.3958333333333333)):
+        sheet.append(list(row))
+        sheet.cell(sheet.max_row, 2).number_format = "mm/dd/yyyy"
+        sheet.cell(sheet.max_row, 3).number_format = "h:mm:ss"
+    book.save(tmp_path / "Notes.xlsx")
+    read = values(tmp_path / "Notes.xlsx")
+    assert [row[2] for row in read] == ["18:00:00", "24:00:00", "33:30:00"]
+    assert [row[1] for row in read][:2] == ["2016-10-03", "1900-01-01"]

@@ -102,6 +102,8 @@ def test_xml_is_read_with_its_own_record_ids_and_its_own_order_of_dates(read: Ca
     assert [each.recid for each in read("\ufeff" + xml([row(7), row(8)]), "x.tab")] == [7, 8]  # its own column counts
     for order, day in (("yyyy/MM/dd", "2016/10/18"), ("dd-MM-yyyy", "18-10-2016"), ("M/d/yyyy", "10/18/2016")):
         assert next(iter(read(xml([row(7, date=day)], dates=order)))).date == "10/18/2016"
+    export = read(xml([row(7, date="3/12/2016")], dates="D/m/yyyy").replace('LAYOUT=""', 'LAYOUT="Images"'))
+    assert (next(iter(export)).date, export.month_first) == ("3/12/2016", False)  # formatted by the layout
 
 
 @pytest.mark.parametrize(
