@@ -92,6 +92,11 @@ class DateReader:
             )
 
     def _moment(self, text: str) -> str:
+        day, blank, clock = text.partition(" ")
+        try:
+            return self._iso_days[day] + self._clocks[blank + clock]
+        except KeyError:
+            pass
         plain = text.strip(_BLANKS)
         found = _BEGINS.match(plain)
         if not found:

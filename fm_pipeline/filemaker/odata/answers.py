@@ -104,7 +104,9 @@ def read_file(response: FetchedResponse, action: str) -> bytes:
 
 
 def error_in(error: object, action: str) -> DataApiError | None:
-    """Return the error of an `error` object, which may also stand inside a row; None if it has no code."""
+    """Return the error of an `error` object; None if it has no code. Inside a row there may be a list of them."""
+    if isinstance(error, list) and error and isinstance(error[0], Mapping):
+        error = error[0].get("error")
     code = str(error.get("code")) if isinstance(error, Mapping) else ""
     return odata_error(int(code), action) if _CODE.fullmatch(code) else None
 

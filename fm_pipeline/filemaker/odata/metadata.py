@@ -75,8 +75,8 @@ class _Property:
     kind: str = "normal"
 
     def annotate(self, term: str, value: object) -> None:
-        """Take an annotation; terms have a namespace in front."""
-        term = term.rpartition(".")[2]
+        """Take an annotation; terms have a namespace in front, but in JSON not all."""
+        term = term.rpartition(".")[2].lstrip("@")
         if term == "MaxRepetitions":
             self.repetitions = int(str(value))
             if not 1 <= self.repetitions <= MOST_REPETITIONS:
@@ -189,6 +189,8 @@ def _add_schema(contents: _Contents, schema: Mapping[str, Any]) -> None:
             contents.note_version(name, value)
         elif isinstance(value, dict) and value.get("$Kind") == "EntityType":
             contents.types[name] = _type_from_json(value)
+        elif isinstance(value, dict) and value.get("$Kind") == "EntitySet":  # FileMaker Server 2024 has no container
+            contents.sets[name] = str(value["$Type"])
         elif isinstance(value, dict) and value.get("$Kind") == "EntityContainer":
             members = ((name, one) for name, one in value.items() if isinstance(one, dict) and one.get("$Collection"))
             contents.sets.update((name, str(one["$Type"])) for name, one in members)

@@ -20,7 +20,7 @@ from fm_pipeline.filemaker.errors import (
     UnreadableAnswer,
     WrongPassword,
 )
-from fm_pipeline.filemaker.odata.answers import count_in, next_link, read_file, read_json
+from fm_pipeline.filemaker.odata.answers import count_in, error_in, next_link, read_file, read_json
 from fm_pipeline.filemaker.odata.errors import (
     NotOData,
     ODataOff,
@@ -46,6 +46,12 @@ def _xml(code: int) -> bytes:
 
 def _json(code: int) -> bytes:
     return json.dumps({"error": {"code": str(code), "message": "secret value"}}).encode()
+
+
+def test_an_error_inside_a_row_may_be_a_list() -> None:
+    error = error_in([{"error": {"code": "8309", "message": "FQL0009"}}], "read")
+    assert isinstance(error, QueryRefused)
+    assert [error_in(other, "read") for other in ([], [{}], ["8309"], None)] == [None] * 4
 
 
 @pytest.mark.parametrize("form", [_xml, _json])

@@ -69,6 +69,31 @@ def _json(tables: Described) -> bytes:
     return json.dumps(document).encode()
 
 
+def test_the_json_of_filemaker_server_2024_is_understood() -> None:
+    notes = {
+        "$Kind": "EntityType",
+        "$Key": ["id"],
+        "id": {"$Type": "Edm.String"},
+        "dose": {"$Nullable": True, "@Index": True, "@MaxRepetitions": 3, "$Type": "Edm.Decimal"},
+        "age": {"$Nullable": True, "@Calculation": True, "@Org.OData.Core.V1.Permissions": "x", "$Type": "Edm.Decimal"},
+    }
+    schema = {
+        "@Org.OData.Core.V1.SchemaVersion": "22ac2bedd8965dee",
+        "Notes__": notes,
+        "Other_": {"$Kind": "EntityType", "a": {"$Type": "Edm.Stream"}},
+        "Notes_": {"$Kind": "EntitySet", "$Type": "Clinic.Notes__"},
+    }
+    found = parse_metadata(
+        json.dumps({"$Version": "4.01", "@ServerVersion": "OData Engine 21.1.1", "Clinic": schema}).encode()
+    )
+    assert (found.version, list(found.tables), found.tables["Notes_"].key) == ("21.1.1", ["Notes_"], ("id",))
+    assert found.tables["Notes_"].fields == (
+        Field("id", "normal", "text"),
+        Field("dose", "normal", "number", (1, 2, 3)),
+        Field("age", "calculation", "number"),
+    )
+
+
 def _fields(found: Metadata) -> dict[str, list[Field]]:
     return {name: list(table.fields) for name, table in found.tables.items()}
 

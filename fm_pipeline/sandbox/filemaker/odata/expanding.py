@@ -24,7 +24,8 @@ _RELATION = re.compile(r"\s*\"?([^\",()]+?)\"?\s*(?:\(([^()]*(?:\([^()]*\)[^()]*
 def expanded(call: ServiceCall, entities: StoreEntitySet, number: int) -> dict[str, Any]:
     """Return the related rows of one record, by relation.
 
-    An unknown relation is an `error` inside the row, with HTTP 200, as from real servers.
+    What cannot be had of a relation is in a list of errors inside the row, with HTTP 200, as from real servers
+    (proofkit, `responses.ts`).
     """
     text, found = call.options.get("expand", ""), dict[str, Any]()
     while text:
@@ -34,10 +35,9 @@ def expanded(call: ServiceCall, entities: StoreEntitySet, number: int) -> dict[s
         text = text[match.end() :]
         try:
             there, base = related(call, entities, match[1], number)
+            found[match[1]] = _rows(replace(call, options=_nested(match[2] or "")), there, base)
         except ServiceError as error:
-            found["error"] = {"code": error.code, "message": error.message}
-            continue
-        found[match[1]] = _rows(replace(call, options=_nested(match[2] or "")), there, base)
+            found.setdefault("error", []).append({"error": {"code": error.code, "message": error.message}})
     return found
 
 

@@ -166,6 +166,13 @@ def test_metadata_tells_types_keys_and_repetitions_in_both_forms(odata: RawOData
     assert "contacts_" not in odata.get("/$metadata%23Patients", Accept="application/json").json()[keyed]
 
 
+def test_what_cannot_be_had_of_a_relation_is_an_error_inside_the_row(odata: RawOData, keyed: str) -> None:
+    for wanted, code in (("contact_visits($select=nothing)", "8309"), ("nobody", "-1010")):
+        first, second = odata.rows(f"/contacts?$expand={wanted}")
+        assert (first["id"], second["id"]) == ("O'B/1", "C2")
+        assert [one["error"]["code"] for one in first["error"]] == [code]
+
+
 def test_faults_strike_by_kind_of_request(odata: RawOData, stand_in: StandIn) -> None:
     stand_in.disturb("bad_gateway", of=["odata_rows"])
     assert odata.get("/$metadata").status_code == 200
