@@ -51,7 +51,8 @@ def _json(code: int) -> bytes:
 def test_an_error_inside_a_row_may_be_a_list() -> None:
     error = error_in([{"error": {"code": "8309", "message": "FQL0009"}}], "read")
     assert isinstance(error, QueryRefused)
-    assert [error_in(other, "read") for other in ([], [{}], ["8309"], None)] == [None] * 4
+    others: list[object] = [[], [{}], ["8309"], None]
+    assert [error_in(other, "read") for other in others] == [None] * 4
 
 
 @pytest.mark.parametrize("form", [_xml, _json])
