@@ -20,6 +20,7 @@ from fm_pipeline.entities.rules import load_rules
 from fm_pipeline.filemaker.door import Door, Reading
 from fm_pipeline.filemaker.exports.door import ExportsDoor
 from fm_pipeline.filemaker.exports.errors import ExportStop
+from fm_pipeline.filemaker.exports.options import ExportOptions
 from fm_pipeline.filemaker.model import FileMakerRecord
 from fm_pipeline.filemaker.values import parse_number
 from fm_pipeline.preflight import lost_values
@@ -117,6 +118,34 @@ def test_every_door_gives_the_same_rows_or_the_record_is_named(
                     _compare(_rows_of(exported, profile), expected, of_numbers if suffix in ("csv", "mer") else set())
 
     agree()
+
+
+def test_a_related_field_is_that_of_the_first_related_record_through_every_door(clinic: Clinic, tmp_path: Path) -> None:
+    towns = [("a", "", 7), ("a", "Perth", 8), ("b", "Hobart", 9), ("", "Cairns", 1)]
+    clinic.layout(
+        "Towns",
+        ["of", "name", FieldDefinition("number", "number")],
+        [{"of": of, "name": name, "number": number} for of, name, number in towns],
+    )
+    clinic.layout("Rows", ["id"], [{"id": own} for own in ("a", "b", "c")])
+    clinic.store.create_occurrence(clinic.database, "Rows", "Home", "Towns", ("id", "of"))
+    clinic.store.create_layout(clinic.database, "Visits", "Rows", ["id", "Home::name", "Home::number"])
+    expected = [["a", "", 7], ["b", "Hobart", 9], ["c", "", ""]]
+    with clinic.data_api() as door:
+        assert _values_of(door) == expected
+    names = ("id", "Home::name", "Home::number")
+    for suffix in ("tab", "csv", "mer", "xml", "xlsx"):
+        (files := tmp_path / suffix).mkdir()
+        Exporter(clinic.store, clinic.database).export("Visits", files / f"Visits.{suffix}")
+        said = ExportOptions(("Visits",), frozenset({"id", "home::name"}), columns=names)
+        with ExportsDoor(files, [said]) as exported:
+            assert [[parse_number(str(value)) for value in row] for row in _values_of(exported)] == expected, suffix
+
+
+def _values_of(door: Door) -> list[list[Any]]:
+    return door.read(
+        Reading("Visits", door.fields("Visits")), lambda records: [list(record.fields.values()) for record in records]
+    )
 
 
 def _compare(found: dict[int, dict[str, Any]], expected: dict[int, dict[str, Any]], named: set[int]) -> None:

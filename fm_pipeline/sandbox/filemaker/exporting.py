@@ -8,25 +8,29 @@ times have the format of the file, in which no number but those of minutes and s
 - csv: no header, all values quoted, of a number field only the number in its text; mer: the same with a header;
 - both and tab: records end with CR, a return in a field is VT, repetitions are separated by GS;
 - xlsx: a header, cells with types, only the first repetition;
-- xml: types, record ids, a value for each repetition.
+- xml: types, record ids, a value for each repetition, and of a related field one for each related record;
+- all others: the first related record stands in the line of its record, each further one in a line of its own.
 """
 
 from __future__ import annotations
 
 import re
+import sqlite3
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
 from xml.sax.saxutils import escape, quoteattr
 
-from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition, FieldType
-from fm_pipeline.sandbox.filemaker.data.store import Store
+from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition, FieldType, LayoutDefinition
+from fm_pipeline.sandbox.filemaker.data.store import Store, StoreTable
 from fm_pipeline.sandbox.filemaker.data.values import FILE_LOCALE, Locale, number, numeric_part, render
 
 ExportFormat = Literal["tab", "csv", "mer", "xlsx", "xml"]
 _EXCEL_BEGINS = 1900
+_RELATED = "::"
 _ZERO = re.compile(r"(?<![\d:])0(?=\d(?!\d))")  # of a day, month or hour
 _HOUR = re.compile(r"(?<![\d/.-])(\d{1,2})(:\d\d:\d\d(?:\.\d+)?)")
 _RETURN = re.compile(r"\r\n|[\r\n]")
@@ -35,7 +39,7 @@ _NOT_IN_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]
 
 @dataclass(frozen=True)
 class ExportedRecord:
-    """A record: its ids, and the texts of each field's repetitions."""
+    """A record: its ids, and the texts of each field's repetitions, of a related field those of the related records."""
 
     record_id: int
     mod_id: int
@@ -71,38 +75,77 @@ class Exporter:
         return path
 
     def fields(self, layout: str) -> list[FieldDefinition]:
-        """Return the layout's fields in their order, without containers and related fields."""
+        """Return the layout's fields in their order, without containers."""
+        found = self._layout(layout)
+        fields = []
+        for name in found.fields:
+            occurrence, _, own = name.rpartition(_RELATED)
+            field = self._table(found, occurrence).fields[own]
+            if field.type != "container":
+                fields.append(replace(field, name=name, repetitions=1) if occurrence else field)
+        return fields
+
+    def _layout(self, layout: str) -> LayoutDefinition:
         found = self.store.layout(self.database, layout)
         if found is None:
             raise KeyError(layout)
-        table = self.store.table(self.database, found.table)
-        fields = [table.fields[name] for name in found.fields if "::" not in name]
-        return [field for field in fields if field.type != "container"]
+        return found
+
+    def _table(self, layout: LayoutDefinition, occurrence: str) -> StoreTable:
+        """Return the table of an occurrence that is related to the layout's, or the layout's own."""
+        if not occurrence:
+            return self.store.table(self.database, layout.table)
+        related = self.store.occurrence(self.database, layout.table, occurrence).related_table
+        return self.store.table(self.database, related)
 
     def _records(self, layout: str) -> Iterator[ExportedRecord]:
-        found = self.store.layout(self.database, layout)
-        assert found  # noqa: S101  # `fields` was asked before
-        table = self.store.table(self.database, found.table)
-        columns = [[table.column(f.name, n + 1) for n in range(f.repetitions)] for f in self.fields(layout)]
+        found, fields = self._layout(layout), self.fields(layout)
+        table = self._table(found, "")
+        columns = {f.name: [table.column(f.name, n + 1) for n in range(f.repetitions)] for f in fields
+                   if _RELATED not in f.name}  # fmt: skip
         with self.store.reading() as db:
+            related = {f.name: self._related(db, found, f.name) for f in fields if _RELATED in f.name}
             for row in db.execute(f"SELECT * FROM {table.rows} ORDER BY record_id"):  # noqa: S608  # our own name
-                values = [[row[column] for column in of_field] for of_field in columns]
+                own = {name: [row[column] for column in of_field] for name, of_field in columns.items()}
+                there = {name: texts.get(row["record_id"], []) for name, texts in related.items()}
+                values = [(own | there)[field.name] for field in fields]
                 yield ExportedRecord(row["record_id"], row["mod_id"], values)
 
+    def _related(self, db: sqlite3.Connection, layout: LayoutDefinition, name: str) -> Mapping[int, Sequence[str]]:
+        """Return the texts of a related field by record id."""
+        occurrence, _, field = name.rpartition(_RELATED)
+        ours, theirs = self.store.occurrence(self.database, layout.table, occurrence).match
+        table, related = self._table(layout, ""), self._table(layout, occurrence)
+        found: dict[int, list[str]] = defaultdict(list)
+        for record_id, text in db.execute(
+            f"SELECT r.record_id, o.{related.column(field, 1)} FROM {table.rows} r"  # noqa: S608  # our own names
+            f" JOIN {related.rows} o ON o.{related.key(theirs)} = r.{table.key(ours)} ORDER BY r.record_id, o.record_id"
+        ):
+            found[record_id].append(text)
+        return found
+
     def _texts(self, layout: str, number_of: Callable[[str], str] = str) -> Iterator[list[str]]:
-        """Yield the fields of each record as text, with VT and GS.
+        """Yield the fields of each line as text, with VT and GS.
 
         Args:
             number_of: what becomes of the text in a number field.
         """
         fields = self.fields(layout)
-        for record in self._records(layout):
+        for line in self._lines(layout):
             shown = [[self._shown(field.type, text) for text in _filled(values)]
-                     for field, values in zip(fields, record.values, strict=True)]  # fmt: skip
+                     for field, values in zip(fields, line, strict=True)]  # fmt: skip
             yield [
                 "\x1d".join(map(number_of, texts) if field.type == "number" else texts)
                 for field, texts in zip(fields, shown, strict=True)
             ]
+
+    def _lines(self, layout: str) -> Iterator[list[Sequence[str]]]:
+        """Yield a line for each record, and one for each related record but the first."""
+        is_related = [_RELATED in field.name for field in self.fields(layout)]
+        for record in self._records(layout):
+            cells = list(zip(is_related, record.values, strict=True))
+            for n in range(max([1, *(len(values) for related, values in cells if related)])):
+                yield [values[n : n + 1] if related else values if n == 0 else [] for related, values in cells]
 
     def _shown(self, kind: FieldType, text: str) -> str:
         if kind not in {"date", "time", "timestamp"}:
@@ -139,11 +182,12 @@ class Exporter:
         book = openpyxl.Workbook(write_only=True)
         sheet = book.create_sheet(layout)
         sheet.append([field.name for field in fields])
-        for record in self._records(layout):
+        for line in self._lines(layout):
             cells = []
-            for field, values in zip(fields, record.values, strict=True):
-                shown = self._shown(field.type, values[0]).replace("\v", "\n")
-                cells.append(cell := WriteOnlyCell(sheet, _cell(field.type, values[0], shown)))
+            for field, values in zip(fields, line, strict=True):
+                text = values[0] if values else ""
+                shown = self._shown(field.type, text).replace("\v", "\n")
+                cells.append(cell := WriteOnlyCell(sheet, _cell(field.type, text, shown)))
                 if isinstance(cell.value, str):
                     cell.data_type = "s"  # a text that begins with = is no formula
                 elif field.type == "date":
