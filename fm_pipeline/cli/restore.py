@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     type=click.Choice(["stop", "set-aside"]),
     default="stop",
     show_default=True,
-    help="What becomes of rows that were made since the backup and cannot stay: nothing, and the restore stops; or they"
+    help="What happens to rows that were created since the backup and cannot stay: the restore stops, or they"
     " are moved into the table fm_pipeline.set_aside_rows.",
 )
 @click.option(
@@ -41,8 +41,8 @@ def command(folder: Path | None, confirm: str, dry_run: bool, newer: NewerRowsPo
     """Bring back every row of the backup in FOLDER, in one transaction.
 
     Patients and everything else that a reimport loads become exactly what they were. In other tables changed and lost
-    rows come back, and rows that users made since stay. If such a row points to a patient who is removed, it is pointed
-    to the row of the same FileMaker record, or its reference is set to NULL; each is listed by its id. If anything does
+    rows come back, and rows created since then stay. If such a row points to a patient who is removed, it is pointed to
+    the row of the same FileMaker record, or its reference is set to NULL; each is listed by its id. If anything does
     not fit, Nexus stays as it is.
     """
     if drill_url is not None:

@@ -14,7 +14,7 @@ from fm_pipeline.dicom.model import Outcome
 SKIPPED: Mapping[str, str] = MappingProxyType(
     {
         "empty_file": "The file is empty.",
-        "zeros": "The file begins with zeros only; it was perhaps reserved and never written.",
+        "zeros": "The beginning of the file is all zeros; perhaps it was reserved and never written.",
         "picture": "A picture or film in a format other than DICOM (JPEG, PNG, TIFF, MP4 and the like).",
         "document": "A document (PDF, Word, Excel, RTF and the like).",
         "text": "A text (plain, HTML, XML, JSON and the like).",

@@ -207,7 +207,7 @@ def _refuse_mended(transaction: Transaction) -> None:
         raise ValidationStop(
             f"The sync would change references in {tables}.",
             meaning="A row that something refers to must stay. The transaction was rolled back; Nexus is unchanged.",
-            remedy="Make a plan and a full reimport, which says what becomes of these references.",
+            remedy="Make a plan and a full reimport, which says what happens to these references.",
         )
 
 

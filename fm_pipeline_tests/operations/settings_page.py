@@ -28,7 +28,8 @@ comments in `.env.example`, and what the commands ask for; a test compares them.
 - **Where they are read.** From the environment, and for what it does not say from the file `.env` in the current
   folder, or from the file that `FM_PIPELINE_ENV_FILE` names. The environment wins. In a subfolder of a checkout without
   a `.env`, the checkout's is read; relative paths in it are then relative to the checkout.
-- **When.** A command reads them when it starts, a run of Dagster when the run starts.
+- **When.** A command reads them when it starts, a run of Dagster when the run starts. Under `dagster dev`
+  they [must be loaded first](../README.md#the-dagster-ui-without-the-console).
 - **Which are needed.** A command that lacks a setting names it before it asks any server. The column *needed by* lists
   these commands. A job of Dagster needs what the command for the same work needs. `fm-pipeline check` looks at all
   settings.

@@ -31,7 +31,7 @@ class RestoreConfig(dg.Config):
     )
     newer: NewerRowsPolicy = Field(
         default="stop",
-        description="What becomes of rows that were made since the backup and cannot stay: `stop` stops, `set-aside`"
+        description="What happens to rows that were created since the backup and cannot stay: `stop` stops, `set-aside`"
         " moves them into the table fm_pipeline.set_aside_rows.",
     )
     requested_by: str = Field(default="", description=REMARK)

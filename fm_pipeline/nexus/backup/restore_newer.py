@@ -55,7 +55,7 @@ def resolve_newer_rows(state: RestoreState) -> None:
     aside = [rows for rows in state.newer_rows if rows.done == "set aside"]
     if aside and state.newer == "stop":
         listed = "; ".join(
-            rows.sentence(_SHOWN).replace(": set aside (", " were made since the backup and cannot stay as they are (")
+            rows.sentence(_SHOWN).replace(": set aside (", " were created since the backup and cannot stay (")
             for rows in aside
         )
         raise BackupStop(
