@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -127,7 +128,7 @@ class DataApiClient:
         action = f"describe the layout {layout}"
         answer = self._send("GET", _layout_path(layout), action)
         with _raise_if_malformed(action):
-            return [_field(described) for described in answer.response.get("fieldMetaData", [])]
+            return fields_in(answer.response.get("fieldMetaData", []))
 
     # -- reading
 
@@ -339,6 +340,16 @@ def _layout_names(entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             yield from _layout_names(entry.get("folderLayoutNames", []))
         else:
             yield str(entry["name"])
+
+
+def fields_in(described: Sequence[Mapping[str, Any]]) -> list[Field]:
+    """Return the described fields, each once: one may be placed several times, also with other repetitions."""
+    fields: dict[str, Field] = {}
+    for field in map(_field, described):
+        before = fields.get(field.name, field)
+        both = tuple(sorted({*before.repetitions, *field.repetitions}))
+        fields[field.name] = replace(before, repetitions=both)
+    return list(fields.values())
 
 
 def _field(described: Mapping[str, Any]) -> Field:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fm_pipeline.filemaker.data_api.client import fields_in
 from fm_pipeline.filemaker.errors import (
     AccountLocked,
     DatabaseNotOpen,
@@ -156,6 +157,15 @@ def test_a_slash_that_the_web_server_refuses_is_named(tmp_path: Path) -> None:
             with pytest.raises(SlashRefused, match="Notes / all") as refused:
                 client.layout_fields("Notes / all")
     assert "without a slash" in refused.value.remedy
+
+
+def test_a_field_that_is_placed_several_times_has_the_repetitions_of_all_its_places() -> None:
+    places = [("dose", 6, 8), ("id", 1, 1), ("dose", 1, 2), ("id", 1, 1)]
+    described = [{"name": name, "repetitionStart": a, "repetitionEnd": b} for name, a, b in places]
+    assert [(field.name, field.repetitions) for field in fields_in(described)] == [
+        ("dose", (1, 2, 6, 7, 8)),
+        ("id", (1,)),
+    ]
 
 
 def test_layout_fields_tell_type_and_repetitions(clinic: Clinic) -> None:
