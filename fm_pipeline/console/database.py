@@ -6,7 +6,7 @@ from typing import Any
 
 from psycopg2 import sql
 
-from fm_pipeline.db.connection import connect
+from fm_pipeline.db.connection import PATIENCE, connect
 from fm_pipeline.db.table import Table
 from fm_pipeline.db.url import connection_parameters
 from fm_pipeline.errors import SettingsError
@@ -30,7 +30,7 @@ def django_database(settings: Settings) -> dict[str, Any]:
     Raises:
         SettingsError: the URL is none.
     """
-    parameters = connection_parameters(console_url(settings))
+    parameters = PATIENCE | connection_parameters(console_url(settings))
     named = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
     database: dict[str, Any] = {django: parameters.pop(libpq, "") for libpq, django in named.items()}
     options = f"-c search_path={SCHEMA} {parameters.pop('options', '')}".strip()

@@ -17,6 +17,8 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.connection_failures import connection_failure
+from fm_pipeline.db.interrupts import interruptible, let_ctrl_c_end_waits, raise_interrupt_if_due
+from fm_pipeline.db.stalled_connections import StallableConnection, is_stalled, watch
 from fm_pipeline.db.url import connection_parameters
 from fm_pipeline.errors import DatabaseError
 
@@ -84,25 +86,31 @@ SELECT set_config(name, 'on', false) FROM pg_settings WHERE name = 'synchronous_
 """
 
 
-# Defaults that a URL may override. A server or network that is gone is noticed after a minute.
-_PATIENCE = {"connect_timeout": "15", "keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "3"}
+# Defaults that a URL may override. A network that is gone is noticed after a minute.
+PATIENCE = {"connect_timeout": "15", "keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "3"}
 
 
 def open_connection(database_url: str) -> Connection:
     """Open a psycopg2 connection. `connect` also sets what a session of ours relies on.
 
+    A server that falls silent later ends the connection, see `fm_pipeline.db.stalled_connections`.
+
     Raises:
         SettingsError: NEXUS_DATABASE_URL cannot be read.
         DatabaseError: the connection failed; says why.
     """
-    parameters: dict[str, Any] = _PATIENCE | connection_parameters(database_url)
+    parameters: dict[str, Any] = PATIENCE | connection_parameters(database_url) | {"application_name": APPLICATION_NAME}
+    let_ctrl_c_end_waits()
     try:
-        connection: Connection = psycopg2.connect(**parameters | {"application_name": APPLICATION_NAME})
+        connection: Connection = interruptible(
+            lambda: psycopg2.connect(**parameters, connection_factory=StallableConnection)
+        )
     except UnicodeDecodeError as fault:  # the server's words in its own encoding, before ours is agreed upon
         said = psycopg2.OperationalError(fault.object.decode("latin-1"))
         raise connection_failure(said) or database_error(said) from None
     except psycopg2.Error as error:
         raise connection_failure(error) or database_error(error) from None
+    watch(connection, parameters)
     return connection
 
 
@@ -127,8 +135,21 @@ def connect(database_url: str) -> Iterator[Connection]:
             connection.commit()
             _detect_lost_client(connection)
             yield connection
+        except (psycopg2.Error, DatabaseError):
+            if is_stalled(connection):
+                raise _stalled() from None
+            raise
         finally:
             connection.close()
+
+
+def _stalled() -> DatabaseError:
+    return DatabaseError(
+        "PostgreSQL has stopped answering: the connection is there, and nothing comes.",
+        sqlstate="08006",
+        meaning="The connection was ended. What was not committed is rolled back.",
+        remedy="Look whether the server, its machine, or a proxy or firewall before it hangs; then start again.",
+    )
 
 
 def _enforce_constraints(cursor: Cursor) -> None:
@@ -193,7 +214,12 @@ def redacted() -> Iterator[None]:
 
 
 def database_error(error: psycopg2.Error) -> DatabaseError:
-    """Return the error without data of rows: its class, SQLSTATE and the names of the objects it concerns."""
+    """Return the error without data of rows: its class, SQLSTATE and the names of the objects it concerns.
+
+    Raises:
+        KeyboardInterrupt: the error comes from a Ctrl-C.
+    """
+    raise_interrupt_if_due()
     sqlstate = error.pgcode if _SQLSTATE.fullmatch(error.pgcode or "") else None  # a text of its own is not repeated
     if error.pgcode is None and isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError):
         sqlstate = "08000"  # libpq's own, or psycopg2's of a connection that was closed before

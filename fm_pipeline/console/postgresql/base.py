@@ -7,6 +7,8 @@ from typing import Any
 from django.db.backends.postgresql import base
 from psycopg import Connection, OperationalError
 
+from fm_pipeline.db.stalled_connections import watch
+
 
 class DatabaseWrapper(base.DatabaseWrapper):
     """A connection of one thread, from the pool of the process.
@@ -33,3 +35,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 raise
             else:
                 return connection
+
+    def _configure_connection(self, connection: Connection[Any]) -> bool:
+        """Watch each new connection of the pool: a server that falls silent ends the request with an error."""
+        watch(connection, connection.info.get_parameters() | {"password": connection.info.password})
+        return bool(super()._configure_connection(connection))  # type: ignore[misc]  # its stubs do not have it
