@@ -102,7 +102,7 @@ def search(orthanc: Orthanc, count: int, seed: int) -> None:
     """
 
     @with_seed(seed)
-    @settings(max_examples=count, database=None)
+    @settings(max_examples=count, database=None, deadline=None)
     @given(handwritten_files())
     def one(written: Handwritten) -> None:
         see(orthanc, written)

@@ -59,6 +59,13 @@ def test_a_zip_that_is_spoiled_in_one_place_says_so(looked: Look, place: bytes) 
     assert found["!/CD/IM1"] == TO_IMPORT
 
 
+def test_a_file_that_would_lie_before_the_beginning_of_a_zip_is_damaged(looked: Look) -> None:
+    content = bytearray(zipped(FILES))
+    at = content.index(b"PK\x05\x06") + 16  # where the directory begins: all files lie as much further back
+    content[at : at + 4] = (int.from_bytes(content[at : at + 4], "little") + 1).to_bytes(4, "little")
+    assert looked(bytes(content))["!/CD/IM1"] == ("bad", "member_damaged")
+
+
 def test_a_zip_that_is_cut_is_bad_as_a_whole(looked: Look) -> None:
     assert looked(zipped(FILES)[:-40]) == {"": ("bad", "archive_cut")}
 

@@ -48,9 +48,12 @@ class AtPosition(io.RawIOBase):
 
 
 def read_at(descriptor: int, position: int, length: int) -> bytes:
-    """Return that many bytes of a file from a position; fewer only at its end."""
+    """Return that many bytes of a file from a position; fewer only at its end, none before its beginning.
+
+    A damaged archive can name any position.
+    """
     parts = []
-    while length > 0 and (part := os.pread(descriptor, length, position)):
+    while length > 0 and position >= 0 and (part := os.pread(descriptor, length, position)):
         parts.append(part)
         position, length = position + len(part), length - len(part)
     return b"".join(parts)
@@ -58,6 +61,6 @@ def read_at(descriptor: int, position: int, length: int) -> bytes:
 
 def blocks_at(descriptor: int, position: int, length: int) -> Iterator[bytes]:
     """Yield the same bytes in blocks."""
-    while length > 0 and (block := os.pread(descriptor, min(BLOCK, length), position)):
+    while length > 0 and position >= 0 and (block := os.pread(descriptor, min(BLOCK, length), position)):
         yield block
         position, length = position + len(block), length - len(block)
