@@ -13,6 +13,7 @@ from fm_pipeline.db.privileges import Needs, select_of
 from fm_pipeline.db.table import Table
 from fm_pipeline.entities.profile import load_profile
 from fm_pipeline.nexus.catalogue.schema import Catalogue, SoftReference, read_catalogue
+from fm_pipeline.nexus.catalogue.table_details import sequences_of
 from fm_pipeline.nexus.catalogue.unread_columns import unread_columns
 from fm_pipeline.nexus.console_grants import (
     APPEND_ONLY,
@@ -42,13 +43,6 @@ IMAGE_LINK = {"SELECT", "INSERT", "UPDATE"}  # UPDATE to lock the tables, and to
 RESTORE = {"replaced": {"INSERT", "UPDATE", "DELETE"}, "kept": {"INSERT", "UPDATE"}}
 _WIDTH = 110
 
-# Sequences that give a column its default. An identity column needs no privilege on its sequence.
-_SEQUENCES = """
-SELECT n.nspname, s.relname, d.deptype = 'i' FROM pg_depend d JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S'
-JOIN pg_namespace n ON n.oid = s.relnamespace
-WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid = %s::regclass
-  AND d.deptype IN ('a', 'i') ORDER BY 1, 2
-"""
 # Objects in our schema that the role does not own, because a role with more privileges created them. The audit trail
 # has an owner of its own.
 _NOT_OWNED = """
@@ -206,12 +200,11 @@ def _write(cursor: Cursor, needs: Needs, role: str) -> Iterator[str]:
 
 
 def _sequences(cursor: Cursor, tables: Collection[Table], role: str, words: str, *, identities: bool) -> Iterator[str]:
-    for table in sorted(tables):
-        cursor.execute(_SEQUENCES, (table.identifier.as_string(cursor),))
-        for schema, sequence, identity in cursor.fetchall():
-            if identities or not identity:
-                name = quoted_name(cursor, schema, sequence)
-                yield f"GRANT {words} ON SEQUENCE {name} TO {quoted_name(cursor, role)};"
+    """An identity column needs no privilege on its sequence."""
+    found = [(each.sequence, each.is_identity) for table in sorted(tables) for each in sequences_of(cursor, table)]
+    for sequence, is_identity in dict.fromkeys(found):
+        if identities or not is_identity:
+            yield f"GRANT {words} ON SEQUENCE {sequence} TO {quoted_name(cursor, role)};"
 
 
 def _grant(cursor: Cursor, words: str, tables: Collection[Table], role: str) -> str:

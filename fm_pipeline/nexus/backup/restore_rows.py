@@ -98,8 +98,10 @@ class Restoration(RestoreState):
         for loaded in referenced:
             self.cursor.execute(
                 sql.SQL(
-                    "ALTER TABLE {scratch} ADD fm_action text, ADD fm_missing boolean NOT NULL DEFAULT false;"
-                    "UPDATE {scratch} b SET fm_missing = true WHERE NOT EXISTS (SELECT 1 FROM {live} t WHERE {same})"
+                    "ALTER TABLE {scratch} ADD fm_pipeline_action text,"
+                    " ADD fm_pipeline_missing boolean NOT NULL DEFAULT false;"
+                    "UPDATE {scratch} b SET fm_pipeline_missing = true"
+                    " WHERE NOT EXISTS (SELECT 1 FROM {live} t WHERE {same})"
                 ).format(scratch=loaded.scratch.identifier, live=loaded.live, same=loaded.same("t", "b"))
             )
         keys = [
@@ -114,10 +116,11 @@ class Restoration(RestoreState):
                 child, parent = by_table[key.table], by_table[key.references]
                 if not set(key.columns) <= set(child.backup.names):
                     continue
-                chain = sql.SQL(" AND c.fm_action IS NOT NULL" if child.backup.role == "referenced" else "")
+                chain = sql.SQL(" AND c.fm_pipeline_action IS NOT NULL" if child.backup.role == "referenced" else "")
                 self.cursor.execute(
                     sql.SQL(
-                        "UPDATE {parent} b SET fm_action = 'insert' WHERE b.fm_missing AND b.fm_action IS NULL"
+                        "UPDATE {parent} b SET fm_pipeline_action = 'insert'"
+                        " WHERE b.fm_pipeline_missing AND b.fm_pipeline_action IS NULL"
                         " AND EXISTS (SELECT 1 FROM {child} c WHERE ({ours}) = ({theirs}){chain})"
                     ).format(
                         parent=parent.scratch.identifier,
@@ -167,7 +170,7 @@ class Restoration(RestoreState):
                     return [table.identifier] + ([known.scratch.identifier] if known else [])
 
                 rows = count_violations(
-                    self.cursor, constraint, loaded.scratch.identifier, parents, "t.fm_action IS NOT NULL"
+                    self.cursor, constraint, loaded.scratch.identifier, parents, "t.fm_pipeline_action IS NOT NULL"
                 )
                 if not rows:
                     continue

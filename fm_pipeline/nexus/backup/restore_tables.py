@@ -39,7 +39,7 @@ class RestoredTable:
 
 
 # What to do with a row of the backup, in an extra column of the scratch table. Rows without an action are equal.
-ACTION = "fm_action"
+ACTION = "fm_pipeline_action"
 INSERT, UPDATE, REPLACE, PARK = "insert", "update", "replace", "park"
 
 

@@ -17,7 +17,7 @@ from fm_pipeline.db.table import Table
 from fm_pipeline.nexus.backup.files import ENCRYPTED
 from fm_pipeline.nexus.backup.manifest import BackupTable
 from fm_pipeline.nexus.catalogue.schema import Catalogue
-from fm_pipeline.nexus.catalogue.table_details import generated_columns, key_columns
+from fm_pipeline.nexus.catalogue.table_details import generated_columns, key_columns, sequences_of
 from fm_pipeline.nexus.catalogue.unique_rules import UniqueRule, unique_rules
 from fm_pipeline.nexus.catalogue.unread_columns import unread_columns
 
@@ -161,11 +161,10 @@ def _insert(cursor: Cursor, catalogue: Catalogue, number: int, table: BackupTabl
         _scratch(number),
         sql.SQL(" ON CONFLICT DO NOTHING" if table.role == "referenced" else ""),
     )
-    for column in table.names:
-        cursor.execute("SELECT pg_get_serial_sequence(%s, %s)", (name.as_string(cursor), column))
-        if cursor.fetchone() != (None,):
-            yield sql.SQL("SELECT setval(pg_get_serial_sequence({}, {}), max({})) FROM {};\n").format(
-                sql.Literal(name.as_string(cursor)), sql.Literal(column), sql.Identifier(column), name
-            )
+    for each in sequences_of(cursor, table.table):
+        if each.is_number and each.column in table.names:
+            yield sql.SQL(
+                "SELECT setval({0}, greatest(max({1}), pg_sequence_last_value({0}::regclass))) FROM {2};\n"
+            ).format(sql.Literal(each.sequence), sql.Identifier(each.column), name)
     if own:
         yield sql.SQL("\\endif\n")

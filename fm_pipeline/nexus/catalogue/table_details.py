@@ -110,38 +110,75 @@ def enabled_triggers(cursor: Cursor, tables: Iterable[Table]) -> list[str]:
     return found
 
 
+@dataclass(frozen=True)
+class ColumnSequence:
+    """A sequence that gives a column its values.
+
+    Attributes:
+        sequence: schema and name, quoted where they must be.
+        is_identity: it needs no privilege of its own for an INSERT.
+        is_number: the column holds the sequence's values as they are.
+    """
+
+    column: str
+    sequence: str
+    is_identity: bool
+    is_number: bool
+
+
+# Owned by a column (identities and serials), or called by its default.
+_SEQUENCES = """
+SELECT a.attname, format('%%I.%%I', n.nspname, s.relname), a.attidentity <> '',
+       a.atttypid = ANY ('{smallint,integer,bigint}'::regtype[]) FROM (
+    SELECT d.refobjsubid AS attnum, d.objid AS sequence FROM pg_depend d
+    WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid = %(table)s::regclass
+      AND d.deptype IN ('a', 'i')
+    UNION
+    SELECT f.adnum, d.refobjid FROM pg_attrdef f
+    JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid AND d.refclassid = 'pg_class'::regclass
+    WHERE f.adrelid = %(table)s::regclass) used
+JOIN pg_class s ON s.oid = used.sequence AND s.relkind = 'S' JOIN pg_namespace n ON n.oid = s.relnamespace
+JOIN pg_attribute a ON a.attrelid = %(table)s::regclass AND a.attnum = used.attnum
+ORDER BY 1, 2
+"""
+
+
+def sequences_of(cursor: Cursor, table: Table) -> list[ColumnSequence]:
+    """Return the sequences that give columns of a table their values."""
+    cursor.execute(_SEQUENCES, {"table": table.identifier.as_string(cursor)})
+    return [ColumnSequence(*row) for row in cursor.fetchall()]
+
+
 def advance_sequences(cursor: Cursor, tables: Iterable[Table]) -> list[str]:
-    """Advance sequences of identities and serials past the values in the tables, so that the next value is unused.
+    """Advance the sequences of columns past the values in the tables, so that the next value is unused.
 
     Sequences are not transactional. They only move forward, which does no harm if the transaction is rolled back.
 
     Returns:
-        What a role with more privileges has to do, in sentences.
+        What somebody else has to do, in sentences.
     """
     to_do = []
     for table in tables:
-        name = table.identifier.as_string(cursor)
-        cursor.execute(
-            "SELECT attname, pg_get_serial_sequence(%s, attname) FROM pg_attribute WHERE attrelid = %s::regclass"
-            " AND attnum > 0 AND NOT attisdropped AND pg_get_serial_sequence(%s, attname) IS NOT NULL",
-            (name, name, name),
-        )
-        for column, sequence in cursor.fetchall():
+        for each in sequences_of(cursor, table):
+            if not each.is_number:
+                to_do.append(f"See that the next value of {each.sequence} is not used in {table}.{each.column}.")
+                continue
             cursor.execute(
                 sql.SQL("SELECT max({}), has_sequence_privilege(%s, 'UPDATE, SELECT') FROM {}").format(
-                    sql.Identifier(column), table.identifier
+                    sql.Identifier(each.column), table.identifier
                 ),
-                (sequence,),
+                (each.sequence,),
             )
             highest, may = cursor.fetchone() or (None, False)
             if highest is None:
                 continue
             if not may:
-                to_do.append(f"As the owner of {sequence}, run: SELECT setval('{sequence}', {highest}) if it is lower.")
+                to_do.append(
+                    f"As the owner of {each.sequence}, run: SELECT setval('{each.sequence}', {highest}) if it is lower."
+                )
                 continue
             cursor.execute(
-                "SELECT setval(%(sequence)s, greatest(%(highest)s,"
-                " coalesce(pg_sequence_last_value(%(sequence)s::regclass), 0)))",
-                {"sequence": sequence, "highest": highest},
+                "SELECT setval(%(sequence)s, greatest(%(highest)s, pg_sequence_last_value(%(sequence)s::regclass)))",
+                {"sequence": each.sequence, "highest": highest},
             )
     return to_do

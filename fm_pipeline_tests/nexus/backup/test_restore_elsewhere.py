@@ -81,6 +81,20 @@ def test_numbers_that_mean_something_else_on_the_other_server_are_translated(
     assert give_back(elsewhere, folder).changed_rows == 0
 
 
+def test_every_sequence_that_gives_a_column_its_numbers_goes_on_behind_them(
+    nexus: MigrationBench, elsewhere: MigrationBench
+) -> None:
+    numbers = (
+        "CREATE SEQUENCE numbers; ALTER TABLE xero_invoices ADD serial int DEFAULT nextval('numbers'),"
+        " ADD code text DEFAULT 'C' || nextval('numbers'), ADD fm_action int"  # a name of its own
+    )
+    for each in (nexus, elsewhere):
+        each.execute(numbers)
+    report = give_back(elsewhere, backup(nexus))
+    assert elsewhere.execute("SELECT max(serial) < nextval('numbers') FROM xero_invoices") == [(True,)]
+    assert "See that the next value of public.numbers is not used in xero_invoices.code." in report.notes
+
+
 def test_a_backup_holds_no_password_and_an_account_that_is_missing_comes_back_without_one(
     nexus: MigrationBench, elsewhere: MigrationBench
 ) -> None:

@@ -46,7 +46,7 @@ def test_a_backup_is_loaded_with_stock_tools_alone(
     keys_at_once = (
         "ALTER TABLE xero_invoice_items ADD doubled numeric GENERATED ALWAYS AS (amount * 2) STORED,"
         " ADD FOREIGN KEY (invoice_id) REFERENCES xero_invoices; ALTER TABLE notes ADD FOREIGN KEY (patient_id)"
-        " REFERENCES patients"
+        " REFERENCES patients; CREATE SEQUENCE numbers; ALTER TABLE notes ADD number int DEFAULT nextval('numbers')"
     )
     bench.execute(keys_at_once)
     made = make_backup(bench.settings, now=RUN_TIME)
@@ -87,6 +87,7 @@ def test_a_backup_is_loaded_with_stock_tools_alone(
             crosswalk = "SELECT count(*) FROM fm_pipeline.crosswalk"
             assert there.execute(crosswalk) == bench.execute(crosswalk)
         assert there.execute("SELECT DISTINCT password FROM auth_user") == [("!",)]  # nobody can log in with it
+        assert there.execute("SELECT max(number) + 1 = nextval('numbers') FROM notes") == [(True,)]
         there.execute("INSERT INTO audit_log (action, details, created_at) VALUES ('x', '{}', now())")
 
 
