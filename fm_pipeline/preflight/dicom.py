@@ -18,16 +18,20 @@ from fm_pipeline.preflight.orthanc import check_disk, check_orthanc
 from fm_pipeline.settings import Settings
 
 
-def check_dicom(settings: Settings, build: FindingBuilder) -> Iterator[Finding]:
-    """Check each of them that is configured."""
+def check_dicom(settings: Settings, build: FindingBuilder, *, with_configuration: bool = True) -> Iterator[Finding]:
+    """Check each of them that is configured.
+
+    Args:
+        with_configuration: read the configuration from the database, and check what it names.
+    """
     if settings.orthanc_url:
         yield from _orthanc(settings, build)
+    if not with_configuration:
+        return
     try:
         with connect(settings.nexus_database_url.get_secret_value()) as connection:
             configuration = read_configuration_if_migrated(connection, settings)
-    except DatabaseError:  # said already, or nobody has given the role our own table
-        return
-    except RequestError as error:
+    except (DatabaseError, RequestError) as error:
         yield build.from_error("dicom_path_unusable", "configuration", error)
         return
     if settings.orthanc_url and configuration.orthanc_storage_path:

@@ -33,7 +33,7 @@ NO_RULES = {"NoSuchLifecycleConfiguration", "NotImplemented", "MethodNotAllowed"
 
 
 def check_image_tables(settings: Settings, build: FindingBuilder) -> Iterator[Finding]:
-    """Check the tables of batches and images. A database that does not answer was already reported."""
+    """Check the tables of batches and images."""
     try:
         with connect(settings.nexus_database_url.get_secret_value()) as connection, connection.cursor() as cursor:
             catalogue = read_catalogue(cursor, settings.nexus_schema)
@@ -44,7 +44,8 @@ def check_image_tables(settings: Settings, build: FindingBuilder) -> Iterator[Fi
                 return
             tables = [catalogue.table(BATCHES), catalogue.table(IMAGES)]
             missing = missing_privileges(cursor, dict.fromkeys(tables, IMAGE_LINK))
-    except DatabaseError:  # said already
+    except DatabaseError as error:
+        yield build.from_error("image_structure_unknown", "tables", error)
         return
     if missing:
         yield from lacking_grants("image_grant_missing", build, missing)

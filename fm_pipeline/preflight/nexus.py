@@ -1,12 +1,14 @@
 """Check Nexus: version, privileges of the role, structure of the tables, and what depends on them.
 
-It reads the catalogue and Django's content types only. Nothing is locked or written.
+It reads the catalogue and Django's content types only. Nothing is locked or written. Where event triggers could forbid
+tables, it creates a temporary one and rolls that back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 
+import psycopg2
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
@@ -114,8 +116,32 @@ def _own_schema(cursor: Cursor, build: FindingBuilder) -> Iterator[Finding]:
     lacking += [] if temporary else ["TEMPORARY on the database"]
     if lacking:
         yield build.violation("nexus_grant_missing", "schema fm_pipeline", f"the role lacks {' and '.join(lacking)}")
+    elif refused := _refusal_of_tables(cursor):
+        yield build.violation(
+            "nexus_grant_missing",
+            "schema fm_pipeline",
+            refused,
+            "Let its owner exempt the role (current_user in its function), or disable it while the pipeline runs: ALTER"
+            " EVENT TRIGGER … DISABLE.",
+        )
     else:
         yield build.ok("schema fm_pipeline", "is there" if exists else "will be made")
+
+
+def _refusal_of_tables(cursor: Cursor) -> str:
+    """Create a temporary table and roll that back; return what refuses it although the role has the privilege."""
+    cursor.execute("SELECT string_agg(evtname, ', ' ORDER BY evtname) FROM pg_event_trigger WHERE evtenabled <> 'D'")
+    (triggers,) = cursor.fetchone() or (None,)
+    if triggers is None:
+        return ""
+    cursor.execute("SAVEPOINT trial")
+    try:
+        cursor.execute("CREATE TEMP TABLE fm_pipeline_trial ()")
+    except psycopg2.Error as error:
+        return f"an event trigger of the database lets the role create no table ({triggers}; SQLSTATE {error.pgcode})"
+    finally:
+        cursor.execute("ROLLBACK TO SAVEPOINT trial")
+    return ""
 
 
 def _audit(cursor: Cursor) -> Iterator[Finding]:

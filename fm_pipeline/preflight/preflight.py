@@ -97,22 +97,24 @@ def _systems(settings: Settings, rules: Rules, files: bool) -> Iterator[Finding]
             yield from check_filemaker(door, profile, FindingBuilder(rules, "FileMaker"), source)
             if files and settings.s3_bucket and "image" in source.counts:  # in the same session; reported below
                 layout = _containers(door, settings, profile, images)
-    nexus = FindingBuilder(rules, "Nexus")
+    nexus, answers = FindingBuilder(rules, "Nexus"), True
     try:
         with connect(settings.nexus_database_url.get_secret_value()) as connection:
             yield from check_nexus(connection, settings, nexus, profile=profile, fed=source.fed, absent=source.left_out)
             yield from _sizes(connection, settings, FindingBuilder(rules, "source"), source, profile)
     except DatabaseError as error:
         yield nexus.from_error("nexus_unreachable", "database", error)
+        answers = False
     services = list(check_services(settings, FindingBuilder(rules, "services")))
     yield from services
     if files and settings.s3_bucket:
-        yield from check_image_tables(settings, images)
+        if answers:
+            yield from check_image_tables(settings, images)
         if not any(finding.rule == "s3_unreachable" for finding in services):
             yield from check_bucket(open_bucket(with_short_timeouts(settings)), images)
         yield from layout
     if files:
-        yield from check_dicom(settings, FindingBuilder(rules, "DICOM"))
+        yield from check_dicom(settings, FindingBuilder(rules, "DICOM"), with_configuration=answers)
 
 
 def _containers(door: Door, settings: Settings, profile: Profile, build: FindingBuilder) -> list[Finding]:

@@ -22,7 +22,7 @@ from fm_pipeline.dicom.configuration.configuration import configure
 from fm_pipeline.entities.rules import load_rules
 from fm_pipeline.preflight.dicom import check_dicom
 from fm_pipeline.preflight.finding import Finding, FindingBuilder, stops
-from fm_pipeline.preflight.images import check_bucket
+from fm_pipeline.preflight.images import check_bucket, check_image_tables
 from fm_pipeline.preflight.preflight import preflight
 from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition, ServerAccount
 from fm_pipeline.storage.bucket import Bucket
@@ -337,6 +337,17 @@ def test_what_the_administrator_has_configured_counts_and_not_the_environment(
     assert [(each.rule, each.found) for each in findings[1:]] == [
         ("orthanc_unreachable", "the directory is watched, and ORTHANC_URL is not set")
     ]
+
+
+def test_a_database_that_is_lost_between_two_checks_is_told_and_one_that_never_answered_is_told_once(
+    images: MigrationBench,
+) -> None:
+    lost = images.with_settings(nexus_database_url=SecretStr("postgresql://u:p@127.0.0.1:1/nexus")).settings
+    for check, area in ((check_image_tables, "images"), (check_dicom, "DICOM")):
+        (finding,) = check(lost, FindingBuilder(load_rules(), area))  # type: ignore[arg-type]
+        assert (finding.level, "No server listens" in finding.found) == ("warning", True)
+    said = [each.rule for each in preflight(lost, files=True) if "No server listens" in each.found]
+    assert said == ["nexus_unreachable"]
 
 
 # -- The command

@@ -149,6 +149,17 @@ def test_case_16_our_own_schema_and_temporary_tables_need_a_privilege_too(
     assert finding.found == "the role lacks CREATE on the database and TEMPORARY on the database"
 
 
+def test_an_event_trigger_that_forbids_tables_stops(bench: MigrationBench) -> None:
+    bench.execute(
+        "CREATE FUNCTION forbid() RETURNS event_trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE EXCEPTION 'no changes in office hours'; END $$;"
+        " CREATE EVENT TRIGGER no_changes ON ddl_command_start EXECUTE FUNCTION forbid()"
+    )
+    (finding,) = stops(preflight(bench.settings))
+    assert (finding.subject, finding.rule) == ("schema fm_pipeline", "nexus_grant_missing")
+    assert "lets the role create no table (no_changes; SQLSTATE P0001)" in finding.found
+
+
 def test_rows_that_are_hidden_from_the_role_stop(role: MigrationBench, bench: MigrationBench) -> None:
     bench.execute("ALTER TABLE patients ENABLE ROW LEVEL SECURITY")
     broken = found(role)
