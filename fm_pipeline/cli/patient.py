@@ -102,7 +102,8 @@ def _erase(settings: Settings, patient_id: str, dicom_ids: Sequence[str], confir
     if erasure.rows and not confirm:
         console.print("", f"Nothing was removed. To remove {total}:", "", sep="\n")
         given = "".join(f" --dicom-patient-id {shlex.quote(each)}" for each in dicom_ids)
-        click.echo(f'fm-pipeline patient {patient_id} --erase{given} --confirm "{erasure.confirmation}"')
+        given += f" --confirm {shlex.quote(erasure.confirmation)}"
+        click.echo(f"fm-pipeline patient {shlex.quote(patient_id)} --erase{given}")
 
 
 def _rows(holdings: PatientData) -> Table:

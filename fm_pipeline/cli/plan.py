@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import uuid
 from datetime import UTC, datetime
 
@@ -51,4 +52,4 @@ def command(requested_by: str | None, as_json: bool) -> None:
         return
     console.print(*report_lines(plan.report.as_dict()), sep="\n")
     console.print(f"\nNexus is unchanged. {counted(plan.report.changed_rows, 'row')} would change. To carry it out:\n")
-    console.print(f'fm-pipeline reimport --plan {plan.id} --confirm "{plan.confirmation}"', soft_wrap=True)
+    click.echo(f"fm-pipeline reimport --plan {plan.id} --confirm {shlex.quote(plan.confirmation)}")

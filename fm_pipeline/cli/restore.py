@@ -71,7 +71,8 @@ def command(folder: Path | None, confirm: str, dry_run: bool, newer: NewerRowsPo
     if dry_run:
         console.print(f"\nNexus is unchanged. {counted(report.changed_rows, 'row')} would change. To carry it out:\n")
         option = "" if newer == "stop" else f" --newer {newer}"
-        click.echo(f'fm-pipeline restore {shlex.quote(str(folder))}{option} --confirm "{report.confirmation}"')
+        confirm = f"--confirm {shlex.quote(report.confirmation)}"
+        click.echo(f"fm-pipeline restore {shlex.quote(str(folder))}{option} {confirm}")
     else:
         console.print(
             f"Committed. {counted(report.changed_rows, 'row')} of Nexus changed in {report.seconds:.1f} seconds."

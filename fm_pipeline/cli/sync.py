@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -100,4 +101,4 @@ def _print_end(console: Console, result: SyncResult) -> None:
     else:
         console.print(*result.why, sep="\n", soft_wrap=True)
         console.print("\nNexus is unchanged: the sync waits. To carry it out:\n")
-        console.print(f'fm-pipeline sync --plan {result.id} --confirm "{result.confirmation}"', soft_wrap=True)
+        click.echo(f"fm-pipeline sync --plan {result.id} --confirm {shlex.quote(result.confirmation)}")

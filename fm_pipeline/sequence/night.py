@@ -5,6 +5,7 @@ Undoing a sync is a change of Nexus too, so an email tells of it.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
@@ -130,7 +131,7 @@ def _told(result: SyncResult) -> tuple[str, list[str]]:
     if result.status == "waits":
         how = (
             f"Nexus is unchanged. Read what waits in the console or with fm-pipeline sync --show {result.id}. To carry"
-            f' it out: fm-pipeline sync --plan {result.id} --confirm "{result.confirmation}"'
+            f" it out: fm-pipeline sync --plan {result.id} --confirm {shlex.quote(result.confirmation)}"
         )
         return "The sync is waiting", [*result.why, how]
     if result.status == "committed":

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import re
+import shlex
+import subprocess
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from click.testing import CliRunner, Result
+from pydantic import SecretStr
 
 from fm_pipeline.cli.main import main
 from fm_pipeline.db.connection import connect
@@ -26,9 +32,7 @@ def test_the_plan_and_the_reimport_fit_80_columns_and_no_number_is_cut(bench: Mi
     planned = run(bench, "plan")
     assert planned.exit_code == 0, planned.output
     ((patients,),) = bench.execute("SELECT count(*) FROM patients")
-    found = re.search(r'fm-pipeline reimport --plan (\S+) --confirm "([^"]+)"', planned.output)
-    assert found
-    done = run(bench, "reimport", "--plan", found[1], "--confirm", found[2])
+    done = run(bench, *shlex.split(planned.output.splitlines()[-1])[1:])
     assert done.exit_code == 0, done.output
     for output in (planned.output, done.output):
         table = [line for line in output.splitlines() if re.match(r"(patients|appointments|notes) ", line)]
@@ -36,6 +40,33 @@ def test_the_plan_and_the_reimport_fit_80_columns_and_no_number_is_cut(bench: Mi
         assert all(len(line) <= 80 and "…" not in line for line in table)
         assert "checks of the result hold" in output
         assert "|" not in "".join(table)
+
+
+@pytest.mark.usefixtures("staged_once")
+def test_a_shell_reads_the_command_that_a_plan_prints_as_it_is_meant(bench: MigrationBench) -> None:
+    """Also with a database whose name has characters that shells and terminals treat specially."""
+    name = """o'ne "two" $HOME `id` [red]"""
+    with renamed(bench, name) as odd:
+        planned = run(odd, "plan")
+        assert planned.exit_code == 0, planned.output
+        typed = planned.output.splitlines()[-1].replace("fm-pipeline", "printf '%s\\n'", 1)
+        read = subprocess.run(["sh", "-c", typed], capture_output=True, text=True, check=True)  # noqa: S603, S607
+    ((plan_id,),) = bench.execute("SELECT id::text FROM fm_pipeline.plans")
+    ((patients,),) = bench.execute("SELECT count(*) FROM patients")
+    assert read.stdout.splitlines() == ["reimport", "--plan", plan_id, "--confirm", f"{name} {patients}"]
+
+
+@contextmanager
+def renamed(bench: MigrationBench, name: str) -> Iterator[MigrationBench]:
+    """The same bench while its database has another name."""
+    server, _, before = bench.database_url.rpartition("/")
+    maintenance = bench.with_settings(nexus_database_url=SecretStr(f"{server}/postgres"))
+    quoted = '"' + name.replace('"', '""') + '"'
+    maintenance.execute(f"ALTER DATABASE {before} RENAME TO {quoted}")
+    try:
+        yield bench.with_settings(nexus_database_url=SecretStr(f"{server}/{quote(name)}"))
+    finally:
+        maintenance.execute(f"ALTER DATABASE {quoted} RENAME TO {before}")
 
 
 def test_a_plan_that_nobody_made_is_refused_before_anything_is_read(bench: MigrationBench) -> None:

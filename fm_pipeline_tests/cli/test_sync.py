@@ -31,7 +31,7 @@ def test_a_conflict_waits_for_its_words_and_the_sync_can_be_undone(
         clinic.fm_edit(0, 0)
         clinic.both_edit(1, 1)
         shown = run()
-        words = re.search(r'--plan (\S+) --confirm "([^"]+)"', shown)
+        words = re.search(r"--plan (\S+) --confirm '([^']+)'", shown)
         assert words
         assert re.search(r"patient [0-9a-f-]{36}, coordinator_name: conflict, Nexus stays", shown)
         assert "does not name this database" in run("--plan", words[1], "--confirm", "x 1", exit_code=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 
 import pytest
@@ -109,7 +110,7 @@ def test_a_patient_who_is_gone_is_removed_from_every_table_but_those_that_say_wh
     shown = fm_pipeline(key.upper(), "--erase")
     assert shown.exit_code == 0, shown.output
     assert holding(nexus, nexus_id) | holding(nexus, key) == before | {"audit"}, "a dry run removes nothing"
-    words = shown.stdout.splitlines()[-1].partition("--confirm ")[2].strip('"')
+    words = shlex.split(shown.stdout.splitlines()[-1])[-1]
     assert fm_pipeline(key, "--erase", "--confirm", "another 1").exit_code == 1
 
     ((rows,),) = nexus.execute("SELECT count(*) FROM fm_pipeline.staged_patients")
@@ -147,7 +148,7 @@ def test_names_and_paths_leave_the_history_of_dicom_imports_and_files_stay_known
     shown = fm_pipeline(*asked)
     assert shown.exit_code == 0, shown.output
     assert "import_history" in holding(nexus, "Zephyrine")
-    words = shown.stdout.splitlines()[-1].partition("--confirm ")[2].strip('"')
+    words = shlex.split(shown.stdout.splitlines()[-1])[-1]
     nexus.execute("UPDATE fm_pipeline.import_jobs SET status = 'running' WHERE id = 1")
     assert "is waiting or at work" in fm_pipeline(*asked, "--confirm", words).stderr
     nexus.execute("UPDATE fm_pipeline.import_jobs SET status = 'completed'")

@@ -281,7 +281,7 @@ def test_in_a_conflict_the_policy_of_the_column_decides_and_the_mail_says_that_i
     result = run_sync(bench.settings, actor="bench", run_id=run_id)
     ((text),) = [text_of(each) for each in mails_of(stack.mail, run_id)]
     assert text.startswith("The sync is waiting")
-    assert f'fm-pipeline sync --plan {result.id} --confirm "{result.confirmation}"' in text
+    assert f"fm-pipeline sync --plan {result.id} --confirm '{result.confirmation}'" in text
     assert "1 row(s) would be deleted." in text
 
 
