@@ -13,8 +13,8 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 "${PYTHON:-python3}" -m venv "$folder/venv"
 "$folder/venv/bin/pip" install -q --disable-pip-version-check dagster==1.13.27 2>"$folder/log"
-mkdir "$folder/home"
-printf 'telemetry:\n  enabled: false\n' >"$folder/home/dagster.yaml"
+mkdir "$folder/dagster"
+printf 'telemetry:\n  enabled: false\n' >"$folder/dagster/dagster.yaml"
 
 cat >"$folder/run.py" <<'END'
 import sys
@@ -64,5 +64,5 @@ with DagsterInstance.ephemeral() as instance:
 right = site == "a list for the north" and image == str(other.keys_by_dimension) and materialized == [1, 2]
 sys.exit(not (succeeded and right))
 END
-DAGSTER_HOME="$folder/home" "$folder/venv/bin/python" "$folder/run.py" "$folder/values" 2>"$folder/log" ||
+DAGSTER_HOME="$folder/dagster" "$folder/venv/bin/python" "$folder/run.py" "$folder/values" 2>"$folder/log" ||
     { cat "$folder/log"; exit 1; }
