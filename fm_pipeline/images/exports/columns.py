@@ -33,12 +33,15 @@ def meaning_of(name: str) -> str | None:
     return _MEANING.get(plain)
 
 
-def find_columns(first: Sequence[str], given: Sequence[str] | None = None) -> tuple[Mapping[str, int], bool]:
+def find_columns(
+    first: Sequence[str], given: Sequence[str] | None = None, *, has_header: bool = False
+) -> tuple[Mapping[str, int], bool]:
     """Return the position of each column.
 
     Args:
         first: the first record.
-        given: names of the columns in order, if the file has no header.
+        given: names of the columns in order, if the file has no header, or other names in it.
+        has_header: the format always has one.
 
     Returns:
         Position by meaning, and whether the first record is a header.
@@ -49,7 +52,9 @@ def find_columns(first: Sequence[str], given: Sequence[str] | None = None) -> tu
     if given:
         if len(given) != len(first):
             raise _stop(f"The export has {counted(len(first), 'column')}, not the {len(given)} that were named")
-        return _positions(given), False
+        return _positions(given), has_header
+    if has_header:
+        return _positions(first), True
     known = [meaning_of(name) for name in first]
     if "recid" in known and sum(meaning is not None for meaning in known) > 1:
         return _positions(first), True

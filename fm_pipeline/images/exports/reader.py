@@ -155,7 +155,7 @@ def _read(
             meaning="An empty source is never taken for one without images. Nothing was changed.",
             remedy="Look at the found set in FileMaker and export again.",
         )
-    at, header = find_columns([column[0] for column in read.columns], columns)
+    at, header = find_columns([column[0] for column in read.columns], columns, has_header=kind in {"xml", "mer"})
     if ignore_file_names:
         at = {meaning: position for meaning, position in at.items() if meaning != "file_name"}
     from fm_pipeline.images.exports.records import check_records  # noqa: PLC0415  # pandas is slow to import

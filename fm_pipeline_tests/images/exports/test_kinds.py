@@ -106,6 +106,17 @@ def test_xml_is_read_with_its_own_record_ids_and_its_own_order_of_dates(read: Ca
     assert (next(iter(export)).date, export.month_first) == ("3/12/2016", False)  # formatted by the layout
 
 
+def test_a_format_that_always_has_names_is_never_read_by_position(read: Callable[..., Export]) -> None:
+    others = [f"field {n}" for n in range(len(POSITIONS))]
+    for text, name in (
+        (xml([row(7)[:7]], others[:7]), "x.xml"),  # with the record ids, as many columns as FileMaker's script exports
+        (",".join(f'"{each}"' for each in others) + "\r" + ",".join(f'"{each}"' for each in row(7)) + "\r", "x.mer"),
+    ):
+        with pytest.raises(ImageStop, match=r"has no column .*id_Contact, date"):
+            read(text, name)
+    assert [each.recid for each in read(xml([row(7)], others), "x.xml", columns=[*POSITIONS, "rowid"])] == [7]
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
