@@ -232,6 +232,18 @@ def test_a_sheet_in_which_stray_cells_would_be_passed_over_stops(tmp_path: Path)
         values(tmp_path / "Notes.xlsx", OPTIONS)
 
 
+def test_the_reading_that_excel_keeps_with_a_japanese_name_is_no_part_of_it(tmp_path: Path) -> None:
+    path = book(tmp_path / "other.xlsx", ["id", "note"], ["1", "田中"])
+    places = 0
+    with zipfile.ZipFile(path) as read, zipfile.ZipFile(tmp_path / "Notes.xlsx", "w") as write:
+        for name in read.namelist():
+            text = read.read(name).decode()
+            places += text.count("田中</t>")
+            write.writestr(name, text.replace("田中</t>", '田中</t><rPh sb="0" eb="2"><t>タナカ</t></rPh>'))
+    assert places == 1
+    assert values(tmp_path / "Notes.xlsx", OPTIONS) == [["1", "田中"]]
+
+
 def test_a_workbook_that_is_broken_or_too_large_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = book(tmp_path / "Notes.xlsx", ["id", "note"], ["1", "x"])
     with pytest.raises(ExportStop, match="cannot be read as a workbook"):
