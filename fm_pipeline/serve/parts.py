@@ -67,7 +67,8 @@ def parts(folder: Path, listening: int) -> list[ServicePart]:
     return [
         # A code server with runs does not stop before they have ended, so it is killed, and its runs go on.
         ServicePart(CODE_SERVER, "dagster", ("api", "grpc", "-m", MODULE, "-s", str(socket)), stop_seconds=5),
-        # It waits for the code server by itself, after it has loaded its modules.
+        # The site and the daemon wait for the code server, which makes the tables of an empty DAGSTER_HOME before it
+        # listens: of two processes that make them at once, one ends. The site loads its modules first.
         ServicePart(
             SITE,
             "fm_pipeline.console.server",

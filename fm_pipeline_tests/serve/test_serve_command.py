@@ -9,7 +9,7 @@ import pytest
 from fm_pipeline.cli.serve import command
 from fm_pipeline.errors import PipelineError, SettingsError
 from fm_pipeline.serve.lock import LOCK_FILE, locked
-from fm_pipeline.serve.parts import parts
+from fm_pipeline.serve.parts import CODE_SERVER, DAEMON, SITE, SOCKET, parts
 
 
 @pytest.fixture
@@ -57,3 +57,8 @@ def test_the_socket_of_a_killed_code_server_is_removed(tmp_path: Path) -> None:
 def test_a_folder_with_a_path_too_long_for_a_socket_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="The path of STATE_DIR is too long"):
         parts(tmp_path / ("a" * 100), 0)
+
+
+def test_the_daemon_waits_for_the_code_server_which_makes_the_tables_of_dagster(tmp_path: Path) -> None:
+    waiting = {part.name: part.after for part in parts(tmp_path, 0)}
+    assert waiting == {CODE_SERVER: None, SITE: None, DAEMON: tmp_path / SOCKET}

@@ -95,6 +95,8 @@ class DagsterDaemon(DagsterService):
 
     name = "dagster_daemon"
     serves = False
+    # The web server makes the tables of an empty DAGSTER_HOME. If both make them at once, one ends.
+    starts_last = True
 
     def command(self) -> Sequence[str]:
         return [sys.executable, "-m", "dagster._daemon", "run", "-w", str(self.home / WORKSPACE.name)]

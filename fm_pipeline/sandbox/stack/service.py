@@ -26,6 +26,7 @@ class Service(ABC):
 
     name: ClassVar[str]
     serves: ClassVar[bool] = True  # whether it listens on its port; a daemon does not
+    starts_last: ClassVar[bool] = False  # when all others answer
     stop_signal: ClassVar[int] = signal.SIGTERM
     ready_seconds: ClassVar[float] = 60.0  # limit of its start
 

@@ -93,9 +93,9 @@ class Stack:
         self._owned = ExitStack()
 
     def up(self, ports: Mapping[str, int] | None = None) -> None:
-        """Start the services that do not run yet, one after the other, and wait until each of them answers.
+        """Start the services that do not run yet, at once, and wait until each of them answers.
 
-        Not at once: Dagster's web server and daemon would both make the tables of an empty DAGSTER_HOME.
+        Those that start last (`Service.starts_last`) are started when all others answer.
 
         Args:
             ports: by service name; by default the last port, or a free one.
@@ -110,9 +110,13 @@ class Stack:
             self._refuse_taken_ports(ports or {})
             started: list[str] = []
             try:
-                for kind in self.service_types:
-                    if self._ensure(kind, (ports or {}).get(kind.name)):
-                        started.append(kind.name)
+                for last in (False, True):
+                    kinds = [kind for kind in self.service_types if kind.starts_last == last]
+                    for kind in kinds:
+                        if self._begin(kind, (ports or {}).get(kind.name)):
+                            started.append(kind.name)
+                    for kind in kinds:
+                        self._settle(kind, (ports or {}).get(kind.name), begun=kind.name in started)
             except BaseException:
                 self._stop(started)
                 raise
@@ -209,8 +213,8 @@ class Stack:
             if name not in records or find(records[name]) is None:
                 refuse_taken_port(port, name)
 
-    def _ensure(self, kind: type[Service], wanted: int | None) -> bool:
-        """Start one service if it does not run, and wait until it is ready; return whether this call started it."""
+    def _begin(self, kind: type[Service], wanted: int | None) -> bool:
+        """Start one service if it does not run; return whether this call started it."""
         known = self._records().get(kind.name)
         if known is not None and find(known) is not None:
             if wanted not in (None, known.port):
@@ -219,19 +223,23 @@ class Stack:
                     meaning="It was left as it is.",
                     remedy="Stop the stack first: fm-pipeline stack down",
                 )
-            self._wait(kind(self.state_dir, known.port, self.secrets))
             return False
-        for attempt in range(1, ATTEMPTS + 1):
-            port = wanted or free_port(known.port if known and attempt == 1 else 0)
-            service = kind(self.state_dir, port, self.secrets)
-            service.prepare()
-            self._write(kind.name, service.record())
-            process = service.start()
-            record = replace(service.record(), pid=process.pid, started=process.create_time())
-            self._write(kind.name, record)
-            if self._wait(service, last=attempt == ATTEMPTS):
-                break
+        self._start(kind, wanted or free_port(known.port if known else 0))
         return True
+
+    def _settle(self, kind: type[Service], wanted: int | None, *, begun: bool) -> None:
+        """Wait until a service is ready; if this call of `up` has started it and it ended, start it once more."""
+        for attempt in range(1, ATTEMPTS + 1):
+            if self._wait(self.service(kind), last=not begun or attempt == ATTEMPTS):
+                return
+            self._start(kind, wanted or free_port())
+
+    def _start(self, kind: type[Service], port: int) -> None:
+        service = kind(self.state_dir, port, self.secrets)
+        service.prepare()
+        self._write(kind.name, service.record())
+        process = service.start()
+        self._write(kind.name, replace(service.record(), pid=process.pid, started=process.create_time()))
 
     def _wait(self, service: Service, *, last: bool = True) -> bool:
         """Wait until the service answers; return False if it ended and may be started once more."""

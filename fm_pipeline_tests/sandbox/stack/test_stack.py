@@ -202,6 +202,21 @@ def test_a_service_that_cannot_start_names_its_log_and_stops_the_others(folder: 
     assert processes_of(folder) == []
 
 
+def test_a_service_that_starts_last_is_started_when_the_others_answer(folder: Path) -> None:
+    answered = []
+
+    class Late(SmtpService):
+        name = "late"
+        starts_last = True
+
+        def prepare(self) -> None:
+            answered.append(Stack(folder).answers(SmtpService))
+            super().prepare()
+
+    Stack(folder, (Late, SmtpService)).up()
+    assert answered == [True]
+
+
 def test_nothing_is_left_when_the_process_that_holds_the_stack_is_killed(folder: Path) -> None:
     holder = start_in_another_process(folder, ["DisposablePostgreSQL", "S3Service", "SmtpService"], context=True)
     wait_for_up(holder)
