@@ -26,12 +26,14 @@ No message carries a value of a record: FileMaker ids, record ids, rule ids and 
 
 from __future__ import annotations
 
+import errno
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 _FRAMES = 5  # of an unforeseen error: enough to find it
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 class PipelineError(Exception):
@@ -131,6 +133,13 @@ class ImageStop(Stop):
 
 def unforeseen(error: Exception) -> UnforeseenError:
     """Return the error to show for an unexpected one: its class and the places in the code, not its text."""
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        return UnforeseenError(
+            "A disk of this machine is full, or the quota of the pipeline's user is.",
+            meaning="The file that was being written is not complete.",
+            remedy="Make room where STATE_DIR, BACKUP_DIR, DAGSTER_HOME and TMPDIR are (df -h shows it). Then run it"
+            " again.",
+        )
     frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
     places = ", ".join(f"{Path(frame.filename).name}:{frame.lineno} ({frame.name})" for frame in frames)
     return UnforeseenError(

@@ -1,4 +1,4 @@
-"""Who may enter the folders that we make."""
+"""Who may enter the folders that we make, and what becomes of files that are written again."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fm_pipeline.folders import make_private_folder
+from fm_pipeline.folders import make_private_folder, whole_file
 from fm_pipeline.nexus.backup.backup import make_backup
 from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench
 
@@ -29,3 +29,14 @@ def test_folders_that_are_made_on_the_way_are_private_too_and_existing_ones_stay
 def test_the_state_folder_is_private_also_when_a_backup_is_the_first_to_need_it(bench: MigrationBench) -> None:
     make_backup(bench.settings, now=RUN_TIME)
     assert mode(bench.settings.state_dir) == 0o700
+
+
+def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "list.csv"
+    with whole_file(path) as file:
+        file.write("first")
+    (tmp_path / "list.csv.partial").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space"), whole_file(path) as file:
+        file.write("second")
+    assert {each.name: each.read_text() for each in tmp_path.iterdir()} == {"list.csv": "first"}
+    assert mode(path) == 0o600

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
+from fm_pipeline.cli._shared.interrupts import at_interrupt
 from fm_pipeline.pluralize import counted
 
 if TYPE_CHECKING:
@@ -64,7 +65,10 @@ def command(only_list: bool, prune: bool, keep: int | None, only_csv: bool, only
         removed = prune_backups(settings, keep=keep)
         console.print(f"Removed {counted(len(removed), 'backup')}; {len(list_backups(settings))} kept.")
     else:
-        with Progress([terminal_sink(console, ZoneInfo(settings.clinic_time_zone))]) as progress:
+        with (
+            at_interrupt("There is no backup of this run.", "Nexus is unchanged."),
+            Progress([terminal_sink(console, ZoneInfo(settings.clinic_time_zone))]) as progress,
+        ):
             backup = make_backup(settings, now=datetime.now(UTC), on_progress=progress.update)
         rows = sum(digest.rows for digest in backup.digests.values())
         console.print(

@@ -11,12 +11,13 @@ import json
 import signal
 import socket
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+import psycopg2
 import pytest
 import yaml
 from click.testing import CliRunner, Result
@@ -24,13 +25,16 @@ from click.testing import CliRunner, Result
 from fm_pipeline.cli.main import main
 from fm_pipeline.dicom.ftp import retrying_session
 from fm_pipeline.filemaker import transport
+from fm_pipeline.nexus.backup.backup import make_backup
 from fm_pipeline.sandbox.stack.ownership import OWNER_FILE
 from fm_pipeline.settings import Settings
+from fm_pipeline_tests.images.scene import Scene
 from fm_pipeline_tests.support.buckets import BucketBench
-from fm_pipeline_tests.support.clinics import Origin, copied_bench
+from fm_pipeline_tests.support.clinics import RUN_TIME, Origin, copied_bench
 from fm_pipeline_tests.support.ftp.server import PASSWORD, USER, ftp_server
 from fm_pipeline_tests.support.mail import Recorder, mail_server
 from fm_pipeline_tests.support.services import LazyStack
+from fm_pipeline_tests.support.waiting import InThread, wait_until
 
 MISTAKES = yaml.safe_load(Path(__file__).with_name("likely_mistakes.yaml").read_text("utf-8"))
 SECRETS = ("FILEMAKER_PASSWORD", "AWS_SECRET_ACCESS_KEY", "ORTHANC_PASSWORD", "FTP_PASSWORD")
@@ -44,6 +48,24 @@ class Servers(NamedTuple):
     environment: dict[str, str]
     parts: dict[str, str]
     ftp: str
+
+    @property
+    def database_url(self) -> str:
+        """URL of the Nexus database."""
+        return self.environment["NEXUS_DATABASE_URL"]
+
+    @property
+    def backups(self) -> Path:
+        """The folder of the backups."""
+        return Path(self.parts["backups"])
+
+    def execute(self, statement: str) -> list[tuple[Any, ...]]:
+        """Run a statement as another user, and commit."""
+        with closing(psycopg2.connect(self.database_url)) as connection, connection.cursor() as cursor:
+            cursor.execute(statement)
+            rows = cursor.fetchall()
+            connection.commit()
+            return rows
 
     def run_row(self, row: Mapping[str, Any]) -> Result:
         """Run the command of a row; for those with the FTP server after its options."""
@@ -73,7 +95,8 @@ def servers(stack: LazyStack, migrated_clinic: Origin, tmp_path_factory: pytest.
         bench = running.enter_context(copied_bench(stack.postgresql, migrated_clinic, folder))
         ftp = running.enter_context(ftp_server(folder / "ftp"))
         mail = running.enter_context(mail_server(Recorder()))
-        environment = bench.environment() | BucketBench(stack.s3).environment()
+        bucket = BucketBench(stack.s3)
+        environment = bench.environment() | bucket.environment()
         environment |= {"HOSPITAL_DATA_PATH": f"{folder}/hospital", "FTP_PASSWORD": PASSWORD}
         environment |= {"SMTP_HOST": "127.0.0.1", "SMTP_PORT": str(mail), "SMTP_SECURITY": "none"}
         environment |= {"SMTP_FROM": "pipeline@clinic.example", "SMTP_TO": "administrator@clinic.example"}
@@ -95,6 +118,15 @@ def servers(stack: LazyStack, migrated_clinic: Origin, tmp_path_factory: pytest.
             "home": str(folder / "home"),
         }
         (folder / "a-file").touch()
+        make_backup(bench.settings, now=RUN_TIME)
+        scene = Scene(bench, bucket, folder)
+        scene.add(1)
+        parts |= {"export": str(scene.export_file), "backups": str(bench.settings.state_dir / "backups")}
+        (folder / "full" / "images").mkdir(parents=True)
+        (folder / "full" / "images" / "not_linked.csv.partial").symlink_to("/dev/full")
+        (folder / "mistyped.env").write_text(f"SMTP_PASS={TYPED_WRONG}\n")
+        parts |= {"full": str(folder / "full"), "mistyped": str(folder / "mistyped.env")}
+        parts["backup"] = str(next(Path(parts["backups"]).iterdir()))
         (folder / "home").mkdir()
         (folder / "home" / "dagster.yaml").touch()
         ftp_options = f"--ftp-host 127.0.0.1 --ftp-port {ftp.port} --ftp-username {USER} --ftp-security none"
@@ -164,6 +196,41 @@ def test_ctrl_c_while_a_server_is_silent_ends_with_130_and_what_is_true(servers:
     assert [says for says in row["says"] if says not in printed] == []
     if "--json" in row["command"]:
         assert not json.loads(printed)["success"]
+
+
+def run_before_a_lock(servers: Servers, command: str, what: Callable[[], object]) -> Result:
+    """Run a command that has to wait for a lock of Nexus, and do something meanwhile; then the lock is released."""
+
+    def act() -> None:
+        wait_until(lambda: bool(servers.execute("SELECT FROM pg_locks WHERE NOT granted")))
+        what()
+        servers.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'holder'")
+
+    with closing(psycopg2.connect(servers.database_url, application_name="holder")) as holder, holder.cursor() as held:
+        held.execute("LOCK TABLE patients")
+        acting = InThread(act)
+        done = servers.run(command, {})
+        acting.outcome()
+    return done
+
+
+@pytest.mark.parametrize("row", MISTAKES["told_at_ctrl_c_before_a_lock"], ids=lambda row: row["command"])
+def test_ctrl_c_while_nexus_is_locked_ends_with_130_and_leaves_nothing(servers: Servers, row: dict[str, Any]) -> None:
+    main_thread = threading.main_thread().ident
+    assert main_thread is not None
+    before = set(servers.backups.iterdir())
+    done = run_before_a_lock(servers, row["command"], lambda: signal.pthread_kill(main_thread, signal.SIGINT))
+    assert (done.exit_code, done.stderr.strip()) == (130, row["says"])
+    assert set(servers.backups.iterdir()) == before
+
+
+def test_a_backup_whose_folder_goes_away_meanwhile_says_so(servers: Servers) -> None:
+    away = servers.backups.with_name("away")
+    done = run_before_a_lock(servers, "backup", lambda: servers.backups.rename(away))
+    away.rename(servers.backups)
+    assert done.exit_code == 1
+    assert done.stderr.startswith("The backup could not be written: No such file or directory")
+    assert "\nNothing was changed in Nexus.\nCheck that the folder of the backups exists" in done.stderr
 
 
 def test_a_command_in_a_folder_that_is_gone_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

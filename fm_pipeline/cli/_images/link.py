@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from fm_pipeline.cli._images._export_options import EXISTING, columns_option, encoding_option, ignore_file_names_option
+from fm_pipeline.cli._shared.interrupts import at_interrupt
 from fm_pipeline.filemaker.exports.encoding import Encoding
 
 
@@ -66,7 +67,10 @@ def command(
         ignore_file_names=ignore_file_names,
     )
     migrate(settings.nexus_database_url.get_secret_value())
-    with run_progress(settings, run_id, console=console) as progress:
+    with (
+        at_interrupt("What was linked stays.", "Run it again: it goes on."),
+        run_progress(settings, run_id, console=console) as progress,
+    ):
         report = link_images(
             settings,
             bucket,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from fm_pipeline.errors import ImageStop
 from fm_pipeline.filemaker.exports.encoding import ENCODINGS, Encoding, decode
 from fm_pipeline.filemaker.exports.errors import CharacterSetUnknown, ExportStop
 from fm_pipeline.filemaker.exports.kinds import HEAD, Format, format_of, text_format
+from fm_pipeline.folders import whole_file
 from fm_pipeline.images.exports.columns import find_columns
 from fm_pipeline.images.exports.text import row_columns, text_columns
 from fm_pipeline.images.exports.workbook import workbook_rows
@@ -208,12 +208,9 @@ def write_csv(path: Path, export: Export) -> None:
     # DataFrame.to_csv takes three times as long; a field needs quotes in few exports.
     texts = [_quoted(export.records[name].tolist()) for name in ("patient", "date", "category", "note")]
     rows = zip(map(str, export.records["recid"].tolist()), *texts, strict=True)
-    partial = path.with_name(f"{path.name}.partial")
     try:
-        # Path.open takes no opener.
-        with open(partial, "w", encoding="utf-8", newline="", opener=_for_its_owner) as file:
+        with whole_file(path) as file:
             file.write(",".join(HEADER) + "\n" + "".join([",".join(row) + "\n" for row in rows]))
-        partial.replace(path)
     except OSError as error:
         raise ImageStop(
             f"The CSV cannot be written ({error.strerror or type(error).__name__}).",
@@ -228,7 +225,3 @@ def _quoted(texts: Sequence[str]) -> Sequence[str]:
     if not any(special in whole for special in _SPECIALS):
         return texts
     return ['"' + text.replace('"', '""') + '"' if _SPECIAL.search(text) else text for text in texts]
-
-
-def _for_its_owner(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

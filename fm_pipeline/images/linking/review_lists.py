@@ -7,11 +7,11 @@ contain a name, so only the owner can read the files, and nothing of them is log
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from fm_pipeline.folders import make_private_folder
+from fm_pipeline.errors import PipelineError
+from fm_pipeline.folders import make_private_folder, whole_file
 from fm_pipeline.images.exports.reader import Reject
 from fm_pipeline.images.linking.steps import CopyReport, RowsReport
 
@@ -24,7 +24,23 @@ def write_lists(folder: Path, rejects: Iterable[Reject], copied: CopyReport, row
     Args:
         rejects: rejected records of the export.
         rows: None before Nexus was written to, and in a dry run.
+
+    Raises:
+        PipelineError: they cannot be written.
     """
+    try:
+        _write_lists(folder, rejects, copied, rows)
+    except OSError as error:
+        raise PipelineError(
+            f"The lists of what is not linked cannot be written ({error.strerror or type(error).__name__}).",
+            meaning="Nexus is unchanged."
+            if rows is None
+            else "The images are linked. Lists that were there before stay.",
+            remedy=f"Look at the room and the owner of {folder}. Then run it again: what is linked is recognised.",
+        ) from None
+
+
+def _write_lists(folder: Path, rejects: Iterable[Reject], copied: CopyReport, rows: RowsReport | None) -> None:
     make_private_folder(folder)
     plan = copied.plan
     lines: list[tuple[object, ...]] = [(line, "", "rejected", reason) for line, reason in rejects]
@@ -45,10 +61,7 @@ def write_lists(folder: Path, rejects: Iterable[Reject], copied: CopyReport, row
 
 
 def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    def opener(name: str, flags: int) -> int:
-        return os.open(name, flags, 0o600)
-
-    with open(path, "w", encoding="utf-8", errors="surrogatepass", newline="", opener=opener) as file:
+    with whole_file(path, errors="surrogatepass") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)
