@@ -71,22 +71,22 @@ def command(  # its options
     if report and not report.parent.is_dir():
         raise click.UsageError(f"The folder of --report does not exist: {report.parent}")
 
-    from fm_pipeline.sandbox.stack.ports import free_port
-
-    try:
-        from fm_pipeline.sandbox.demo.demo import Demo  # imports Dagster, which takes a second
-    except ModuleNotFoundError as error:
-        raise PipelineError(
-            f"The demo needs a package that is not installed: {error.name}.",
-            remedy="Start it with scripts/demo, or install it: pip install -c constraints.txt '.[sandbox]'",
-        ) from None
-
     # A polite kill takes the same way out as Ctrl-C: what was started is stopped.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     restore_sigint()
     profile = profile or ("wep" if as_found else "nexus")
-    port = port or (free_port() if once else None)
     with at_interrupt("What the demo had started was stopped.", "The next demo begins anew."):
+        from fm_pipeline.sandbox.stack.ports import free_port
+
+        try:
+            from fm_pipeline.sandbox.demo.demo import Demo  # imports Dagster, which takes a second
+        except ModuleNotFoundError as error:
+            raise PipelineError(
+                f"The demo needs a package that is not installed: {error.name}.",
+                remedy="Start it with scripts/demo, or install it: pip install -c constraints.txt '.[sandbox]'",
+            ) from None
+
+        port = port or (free_port() if once else None)
         demo = Demo(
             state_dir,
             scale=QUICK_SCALE if quick else scale,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fm_pipeline.cli._shared.json_output import json_option
+from fm_pipeline.cli._shared.program_name import program_name
 from fm_pipeline.pluralize import counted
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def _erase(settings: Settings, patient_id: str, dicom_ids: Sequence[str], confir
         console.print("", f"Nothing was removed. To remove {total}:", "", sep="\n")
         given = "".join(f" --dicom-patient-id {shlex.quote(each)}" for each in dicom_ids)
         given += f" --confirm {shlex.quote(erasure.confirmation)}"
-        click.echo(f"fm-pipeline patient {shlex.quote(patient_id)} --erase{given}")
+        click.echo(f"{program_name()} patient {shlex.quote(patient_id)} --erase{given}")
 
 
 def _rows(holdings: PatientData) -> Table:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import click
 
 from fm_pipeline.cli._shared.json_output import json_option
+from fm_pipeline.cli._shared.program_name import program_name
 from fm_pipeline.pluralize import counted
 
 
@@ -52,4 +53,4 @@ def command(requested_by: str | None, as_json: bool) -> None:
         return
     console.print(*report_lines(plan.report.as_dict()), sep="\n")
     console.print(f"\nNexus is unchanged. {counted(plan.report.changed_rows, 'row')} would change. To carry it out:\n")
-    click.echo(f"fm-pipeline reimport --plan {plan.id} --confirm {shlex.quote(plan.confirmation)}")
+    click.echo(f"{program_name()} reimport --plan {plan.id} --confirm {shlex.quote(plan.confirmation)}")

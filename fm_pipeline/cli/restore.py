@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
+from fm_pipeline.cli._shared.program_name import program_name
 from fm_pipeline.pluralize import counted
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def command(folder: Path | None, confirm: str, dry_run: bool, newer: NewerRowsPo
         console.print(f"\nNexus is unchanged. {counted(report.changed_rows, 'row')} would change. To carry it out:\n")
         option = "" if newer == "stop" else f" --newer {newer}"
         confirm = f"--confirm {shlex.quote(report.confirmation)}"
-        click.echo(f"fm-pipeline restore {shlex.quote(str(folder))}{option} {confirm}")
+        click.echo(f"{program_name()} restore {shlex.quote(str(folder))}{option} {confirm}")
     else:
         console.print(
             f"Committed. {counted(report.changed_rows, 'row')} of Nexus changed in {report.seconds:.1f} seconds."

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fm_pipeline.cli._shared.program_name import program_name
 from fm_pipeline.pluralize import counted
 
 if TYPE_CHECKING:
@@ -101,4 +102,4 @@ def _print_end(console: Console, result: SyncResult) -> None:
     else:
         console.print(*result.why, sep="\n", soft_wrap=True)
         console.print("\nNexus is unchanged: the sync waits. To carry it out:\n")
-        click.echo(f"fm-pipeline sync --plan {result.id} --confirm {shlex.quote(result.confirmation)}")
+        click.echo(f"{program_name()} sync --plan {result.id} --confirm {shlex.quote(result.confirmation)}")

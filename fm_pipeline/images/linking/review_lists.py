@@ -33,9 +33,7 @@ def write_lists(folder: Path, rejects: Iterable[Reject], copied: CopyReport, row
     except OSError as error:
         raise PipelineError(
             f"The lists of what is not linked cannot be written ({error.strerror or type(error).__name__}).",
-            meaning="Nexus is unchanged."
-            if rows is None
-            else "The images are linked. Lists that were there before stay.",
+            meaning="Nexus is unchanged." if rows is None else "The images are linked. Earlier lists stay.",
             remedy=f"Look at the room and the owner of {folder}. Then run it again: what is linked is recognised.",
         ) from None
 

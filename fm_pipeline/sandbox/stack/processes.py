@@ -95,6 +95,19 @@ def find(record: ProcessRecord) -> psutil.Process | None:
     return min(twins, key=psutil.Process.create_time, default=None)
 
 
+def find_programs_of(folder: Path) -> list[psutil.Process]:
+    """Return the running processes that have a file or folder below this one on their command line, but not us."""
+    ours = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid not in ours and any(f"{folder}/" in word for word in process.cmdline()):
+                found.append(process)
+        except psutil.Error:  # it has just ended
+            continue
+    return found
+
+
 def stop(records: Iterable[ProcessRecord]) -> None:
     """End the processes of these records together: send the stop signal, then SIGKILL after `STOP_LIMIT_SECONDS`.
 

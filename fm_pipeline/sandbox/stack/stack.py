@@ -22,12 +22,13 @@ from typing import Self, TypeVar
 import psutil
 
 from fm_pipeline.errors import PipelineError
+from fm_pipeline.pluralize import counted
 from fm_pipeline.sandbox.stack.filemaker import FileMakerService
 from fm_pipeline.sandbox.stack.orthanc import OrthancService
 from fm_pipeline.sandbox.stack.ownership import owned, refuse_if_in_use
 from fm_pipeline.sandbox.stack.ports import free_port, listens, refuse_taken_port
 from fm_pipeline.sandbox.stack.postgresql import PostgreSQLService
-from fm_pipeline.sandbox.stack.processes import ProcessRecord, find, stop
+from fm_pipeline.sandbox.stack.processes import ProcessRecord, find, find_programs_of, stop
 from fm_pipeline.sandbox.stack.s3 import S3Service
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT, Service
 from fm_pipeline.sandbox.stack.smtp import SmtpService
@@ -128,8 +129,10 @@ class Stack:
             The names of those that ran.
 
         Raises:
-            PipelineError: another process uses the folder.
+            PipelineError: another process uses the folder; or it was removed, and programs still use it.
         """
+        if not self._records():
+            self._refuse_programs_without_record()
         if not self.state_dir.exists():
             return []
         refuse_if_in_use(self.state_dir)
@@ -207,6 +210,16 @@ class Stack:
         if self.temporary:
             shutil.rmtree(self.state_dir, ignore_errors=True)
 
+    def _refuse_programs_without_record(self) -> None:
+        """Raise PipelineError if programs run in a folder that somebody has removed or emptied meanwhile."""
+        if programs := find_programs_of(self.state_dir):
+            pids = [str(process.pid) for process in programs]
+            raise PipelineError(
+                f"{counted(len(pids), 'program')} of {self.state_dir} still run, but what was recorded there is gone.",
+                meaning="They may be servers whose folder was removed, or somebody else's. They were left alone.",
+                remedy=f"See what they are: ps -fp {','.join(pids)}. Then end the servers: kill {' '.join(pids)}",
+            )
+
     def _refuse_taken_ports(self, ports: Mapping[str, int]) -> None:
         records = self._records()
         for name, port in ports.items():
@@ -221,7 +234,7 @@ class Stack:
                 raise PipelineError(
                     f"{kind.name} already runs on port {known.port}, not on {wanted}.",
                     meaning="It was left as it is.",
-                    remedy="Stop the stack first: fm-pipeline stack down",
+                    remedy=f"Stop the stack first: fm-pipeline stack down --state-dir {self.state_dir}",
                 )
             return False
         self._start(kind, wanted or free_port(known.port if known else 0))

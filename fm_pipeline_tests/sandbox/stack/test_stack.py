@@ -235,6 +235,17 @@ def test_a_stack_in_the_background_outlives_its_starter_and_down_ends_it(folder:
     Stack(folder).down()
 
 
+def test_down_names_the_programs_of_a_folder_that_was_removed(folder: Path) -> None:
+    Stack(folder, QUICK).up()
+    (server,) = processes_of(folder)
+    away = folder.rename(folder.with_name("away"))
+    with pytest.raises(PipelineError, match=rf"1 program of {folder} still run.* kill {server.pid}$"):
+        Stack(folder).down()
+    away.rename(folder)
+    Stack(folder).down()
+    assert Stack(folder).down() == []
+
+
 def test_up_recovers_when_every_server_was_killed(folder: Path) -> None:
     kinds = (DisposablePostgreSQL, SmtpService)
     stack = Stack(folder, kinds)
