@@ -34,6 +34,7 @@ from pathlib import Path
 
 _FRAMES = 5  # of an unforeseen error: enough to find it
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_NO_FILE = ("SQLITE_CANTOPEN", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_NOTADB")
 
 
 class PipelineError(Exception):
@@ -133,12 +134,19 @@ class ImageStop(Stop):
 
 def unforeseen(error: Exception) -> UnforeseenError:
     """Return the error to show for an unexpected one: its class and the places in the code, not its text."""
-    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+    sqlite: str = getattr(getattr(error, "orig", error), "sqlite_errorname", "")  # SQLAlchemy has it in `orig`
+    if (isinstance(error, OSError) and error.errno in _NO_ROOM) or sqlite == "SQLITE_FULL":
         return UnforeseenError(
             "A disk of this machine is full, or the quota of the pipeline's user is.",
             meaning="The file that was being written is not complete.",
             remedy="Make room where STATE_DIR, BACKUP_DIR, DAGSTER_HOME and TMPDIR are (df -h shows it). Then run it"
             " again.",
+        )
+    if sqlite.startswith(_NO_FILE):
+        return UnforeseenError(
+            f"A database file of this service cannot be opened or read ({sqlite}).",
+            meaning="Dagster keeps its history in DAGSTER_HOME, and the pipeline its unsent emails in STATE_DIR.",
+            remedy="See that both folders are there and belong to the pipeline's user. Then restart the service.",
         )
     frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
     places = ", ".join(f"{Path(frame.filename).name}:{frame.lineno} ({frame.name})" for frame in frames)

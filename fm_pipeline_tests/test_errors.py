@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import sqlalchemy
 
 from fm_pipeline.errors import UnforeseenError, redacted
 
@@ -12,3 +15,17 @@ def test_a_full_disk_is_named_wherever_it_is_met() -> None:
         open("/dev/full", "w", buffering=1) as full,
     ):
         full.write("a line\n")
+
+
+def test_a_full_disk_is_named_also_by_the_file_of_dagsters_history(tmp_path: Path) -> None:
+    engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path}/runs.db")
+    with engine.connect() as connection:
+        connection.execute(sqlalchemy.text("PRAGMA max_page_count = 1"))
+        with pytest.raises(UnforeseenError, match=r"^A disk of this machine is full"), redacted():
+            connection.execute(sqlalchemy.text("CREATE TABLE runs (id int)"))
+
+
+def test_a_folder_of_dagsters_history_that_is_gone_is_named(tmp_path: Path) -> None:
+    engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path}/gone/runs.db")
+    with pytest.raises(UnforeseenError, match=r"cannot be opened .* DAGSTER_HOME"), redacted():
+        engine.connect()

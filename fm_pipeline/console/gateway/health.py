@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 
 import dagster as dg
+from sqlalchemy.exc import SQLAlchemyError
 
 from fm_pipeline.console.gateway.context import ConsoleProcessContext
 from fm_pipeline.console.service.health import HealthCheck
+from fm_pipeline.errors import unforeseen
 
 HEARTBEAT_SECONDS = 120.0  # Dagster sends one every 30 s
 ACTIVE = (
@@ -20,7 +22,11 @@ ACTIVE = (
 
 def dagster_checks(context: ConsoleProcessContext) -> list[HealthCheck]:
     """Return the checks of the daemon and of the code location."""
-    return [_heartbeat_check(context), _location_check(context)]
+    try:
+        heartbeat = _heartbeat_check(context)
+    except SQLAlchemyError as fault:
+        heartbeat = HealthCheck("daemon heartbeat", ok=False, detail=f"Dagster's history: {unforeseen(fault)}")
+    return [heartbeat, _location_check(context)]
 
 
 def active_runs(context: ConsoleProcessContext) -> dict[str, int]:
