@@ -20,6 +20,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, S
 from fm_pipeline.entities import further
 from fm_pipeline.entities.further import NexusMapping, registry_of
 from fm_pipeline.entities.registry import CONTACT_DETAIL, ENTITIES, Entity, Registry
+from fm_pipeline.entities.yaml_keys import repeated_key
 from fm_pipeline.errors import MappingError
 from fm_pipeline.filemaker.door import DoorKind
 from fm_pipeline.filemaker.exports.encoding import Encoding
@@ -140,7 +141,8 @@ def _read(name: str, text: str) -> Profile:
         raise MappingError(f"{name}{where}: this is not YAML: {problem}.", remedy=REMEDY) from None
     if root is None:
         raise MappingError(f"{name} is empty.", remedy=REMEDY)
-    _refuse_repeated_keys(root, name)
+    if again := repeated_key(root):
+        raise MappingError(f"{name}, line {again.start_mark.line + 1}: {again.value} is there twice.", remedy=REMEDY)
     try:
         profile = Profile.model_validate({"name": Path(name).stem, "entities": content})
     except ValidationError as error:
@@ -169,19 +171,6 @@ def _text(name_or_path: str | Path) -> tuple[str, str]:
         meaning="Nothing was read.",
         remedy="Set FILEMAKER_PROFILE to nexus or wep, which come with the pipeline, or to the path of a file.",
     )
-
-
-def _refuse_repeated_keys(node: yaml.Node, name: str, depth: int = 3) -> None:
-    """YAML's own rule is that the last one wins, silently. A profile has three levels of keys."""
-    if isinstance(node, yaml.MappingNode) and depth:
-        seen: set[str] = set()
-        for key, value in node.value:
-            if str(key.value) in seen:
-                raise MappingError(
-                    f"{name}, line {key.start_mark.line + 1}: {key.value} is there twice.", remedy=REMEDY
-                )
-            seen.add(str(key.value))
-            _refuse_repeated_keys(value, name, depth - 1)
 
 
 def _faults(profile: Profile) -> Iterator[tuple[str, list[str]]]:

@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args
 import yaml
 
 from fm_pipeline.entities.registry import ENTITIES
+from fm_pipeline.entities.yaml_keys import repeated_key
 from fm_pipeline.errors import SettingsError
 
 Action = Literal["stop", "quarantine", "skip", "flag"]
@@ -146,28 +147,13 @@ def _read_changes(path: Path) -> dict[object, Any]:
             f"The rules file {path} is not a list of rules.",
             remedy="Write one rule a line, for example `title_unknown: quarantine`.",
         )
-    if again := _again(root):
+    if again := repeated_key(root):
         raise SettingsError(
             f"The rules file {path} is wrong: {again.value} stands there again in line {again.start_mark.line + 1}.",
             meaning="No rule was changed.",
             remedy="Keep one of the two.",
         )
     return changes
-
-
-def _again(node: yaml.Node | None) -> yaml.ScalarNode | None:
-    """The first key that its mapping has already; YAML would take the last one without a word."""
-    if not isinstance(node, yaml.MappingNode):
-        return None
-    seen = set()
-    for key, value in node.value:
-        if isinstance(key, yaml.ScalarNode):
-            if key.value in seen:
-                return key
-            seen.add(key.value)
-        if (again := _again(value)) is not None:
-            return again
-    return None
 
 
 def _changed(rule: Rule | None, name: object, wanted: object, entities: Collection[str]) -> Rule | str:

@@ -81,6 +81,10 @@ def test_one_field_may_feed_several_canonical_fields(tmp_path: Path) -> None:
         (("    content: [note]\n", ""), r"note needs content"),
         (("    title: [title]", "    title: [title]\n    title: [other]"), r"line 9: title is there twice"),
         (("note:\n", "patient:\n"), r"line 55: patient is there twice"),
+        (
+            ("  fields:\n", "  sync: {policy: {dob: nexus, dob: filemaker}}\n  fields:\n"),
+            r"line 6: dob is there twice",
+        ),
         (("[dob]", "[dob, DOB]"), r"line 12 \(patient.fields.dob\): .*names a thing twice"),
         (("[dob]", "[]"), r"line 12 \(patient.fields.dob\): .*at least 1 item"),
         (("[dob]", "[no]"), r"line 12 \(patient.fields.dob.0\): .*valid string"),

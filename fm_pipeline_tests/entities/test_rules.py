@@ -154,7 +154,13 @@ def test_everything_that_is_wrong_in_the_file_is_named_at_once(tmp_path: Path) -
         assert text in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["- title_unknown\n", "title_unknown", "a: b: c\n", "a: [\n", "\tx"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("- title_unknown\n", "title_unknown", "a: b: c\n", "a: [\n", "\tx"),
+        "title_unknown: &within_itself\n  action: *within_itself\n",
+    ],
+)
 def test_a_file_that_is_no_list_of_rules_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(SettingsError, match="rules file"):
         load_rules(write(tmp_path, text))
