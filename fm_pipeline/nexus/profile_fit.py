@@ -212,7 +212,7 @@ def _is_taken(cursor: Cursor, value: object, column: Column) -> bool:
         return False
     cursor.execute("SAVEPOINT trying")
     try:
-        cursor.execute(sql.SQL("SELECT {}").format(default_value(value, column)))
+        cursor.execute(sql.SQL("SELECT {}, %s").format(default_value(value, column)), (None,))
     except (psycopg2.Error, TypeError, ValueError):  # also a value that has no form in SQL
         cursor.execute("ROLLBACK TO SAVEPOINT trying")
         return False
@@ -221,9 +221,13 @@ def _is_taken(cursor: Cursor, value: object, column: Column) -> bool:
 
 
 def default_value(value: object, column: Column) -> sql.Composable:
-    """Return an expression for a default: JSON for json columns; text without a cast, so that it is never truncated."""
-    if column.is_text and isinstance(value, str):
-        return sql.Literal(value)
+    """Return an expression for a default: JSON for json columns; text without a cast, so that it is never truncated.
+
+    It is for a statement with parameters, in which a % is doubled.
+    """
     if column.type in {"json", "jsonb"} or isinstance(value, dict | list):
         value = json.dumps(value, ensure_ascii=False)
-    return sql.SQL("{}::{}").format(sql.Literal(value), sql.SQL(column.type))
+    if not isinstance(value, str):
+        return sql.SQL("{}::{}").format(sql.Literal(value), sql.SQL(column.type))
+    literal = sql.Literal(value.replace("%", "%%"))
+    return literal if column.is_text else sql.SQL("{}::{}").format(literal, sql.SQL(column.type))

@@ -26,10 +26,13 @@ NAMES = ("referral_practices", "referral_doctors", "referrals")
 
 @pytest.fixture
 def further(bench: MigrationBench, tmp_path: Path) -> MigrationBench:
-    """The clinic, with the tables of the example in both systems."""
+    """The clinic, with the tables of the example in both systems, and defaults with a %."""
     add_to_nexus(bench)
+    bench.execute("ALTER TABLE referral_practices ADD terms varchar(20), ADD options jsonb")
     add_to_filemaker(bench)
-    profile = write_profile(tmp_path, with_example(patient={"layout": ["API_Patients_And_Doctors"]}))
+    practice = {"nexus": {"defaults": {"terms": "10 % off", "options": {"share": "5 %s"}}}}
+    content = with_example(patient={"layout": ["API_Patients_And_Doctors"]}, practice=practice)
+    profile = write_profile(tmp_path, content)
     return bench.with_settings(filemaker_profile=str(profile))
 
 
@@ -71,6 +74,9 @@ def test_a_table_of_a_profile_is_staged_planned_loaded_validated_backed_up_and_r
         (further.execute("SELECT practice_id::text FROM referral_doctors WHERE full_name = 'B'")[0][0],
          "Station Practice", None, True),
     ]  # fmt: skip
+    assert further.execute(
+        "SELECT terms, options ->> 'share' FROM referral_practices ORDER BY name"
+    ) == [(None, None), ("10 % off", "5 %s")]  # fmt: skip
     assert further.execute(
         "SELECT full_name, filemaker_id, fee::text, joined_on::text FROM referral_doctors ORDER BY full_name"
     ) == [("A", DOCTORS[0], "1250.50", "2020-02-01"), ("B", DOCTORS[1], None, None)]

@@ -233,7 +233,7 @@ def test_a_sync_is_undone_row_by_row_unless_a_row_was_saved_since(synced: Migrat
 
 def test_a_sync_of_rows_with_numbers_that_nobody_may_update_is_undone(synced: MigrationBench) -> None:
     for table in ("patients", "sms_messages"):
-        synced.execute(f"ALTER TABLE {table} ADD number bigint GENERATED ALWAYS AS IDENTITY")
+        synced.execute(f'ALTER TABLE {table} ADD number bigint GENERATED ALWAYS AS IDENTITY, ADD "rate %" numeric')
     ((_, record_id, _), *_) = synced.execute(RECORDS)
     before = synced.digests()
     synced.store.edit(DATABASE, "Patients", record_id, {"coordinator_name": "Fm"})

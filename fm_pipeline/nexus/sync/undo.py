@@ -13,6 +13,7 @@ from fm_pipeline.errors import RequestError, ValidationStop
 from fm_pipeline.nexus.catalogue.schema import Catalogue
 from fm_pipeline.nexus.catalogue.table_details import identity_always_columns
 from fm_pipeline.nexus.policy import Policy
+from fm_pipeline.nexus.reimport.difference import column_of
 from fm_pipeline.nexus.sync.gone_rows import references_to
 
 IDS_SHOWN = 5
@@ -157,7 +158,7 @@ def undo(cursor: Cursor, sync_id: str, tables: Sequence[Table], policy: Policy, 
 
 
 def _comma(form: str, names: Sequence[str]) -> sql.Composable:
-    return sql.SQL(", ").join(sql.SQL(form).format(sql.Identifier(name)) for name in names)
+    return sql.SQL(", ").join(sql.SQL(form).format(column_of(name)) for name in names)
 
 
 def _unlike(cursor: Cursor, table: Table, state: str, parameters: Mapping[str, str]) -> list[str]:
