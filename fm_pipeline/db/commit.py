@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import repeat
@@ -85,33 +84,36 @@ def was_committed(url: str, transaction: str, *, patience_seconds: float = 120) 
 
     Args:
         transaction: as `pg_current_xact_id()` returned it.
-        patience_seconds: how long the server may be away.
+        patience_seconds: how long the server may take to decide. It notices a lost client after a minute.
 
     Raises:
-        DatabaseError: the server did not come back, so that the state is not known yet.
+        DatabaseError: the server did not decide in time, so that the state is not known yet.
     """
     try:
-        while (
-            status := retry(
-                lambda: _transaction_status(url, transaction),
-                is_transient=lambda error: isinstance(error, DatabaseError),
-                pauses=repeat(_POLL_SECONDS),
-                timeout_seconds=patience_seconds,
-            )
-        ) in ("in progress", None):
-            time.sleep(_POLL_SECONDS)
+        return retry(
+            lambda: _is_committed(url, transaction),
+            is_transient=lambda error: isinstance(error, DatabaseError),
+            pauses=repeat(_POLL_SECONDS),
+            timeout_seconds=patience_seconds,
+        )
     except DatabaseError:
         raise DatabaseError(
-            "The connection to PostgreSQL was lost at COMMIT and the server does not come back.",
+            "The connection to PostgreSQL was lost at COMMIT, and the server does not say how the transaction ended.",
             sqlstate="08007",
             meaning="Nexus is either as before or completely reimported, never between.",
-            remedy=f"When the server runs again, ask it: SELECT pg_xact_status('{transaction}'::xid8).",
+            remedy=f"Ask the server until it says committed or aborted: SELECT pg_xact_status('{transaction}'::xid8).",
         ) from None
-    return status == "committed"
 
 
-def _transaction_status(url: str, transaction: str) -> str | None:
+def _is_committed(url: str, transaction: str) -> bool:
+    """Ask once.
+
+    Raises:
+        DatabaseError: the server does not answer, or the transaction has not ended.
+    """
     with connect(url) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT pg_xact_status(%s::xid8)", (transaction,))
-        row = cursor.fetchone()
-    return row[0] if row else None
+        (status,) = cursor.fetchone() or (None,)
+    if status not in ("committed", "aborted"):
+        raise DatabaseError("The transaction has not ended.")
+    return bool(status == "committed")
