@@ -183,6 +183,27 @@ def test_the_picture_of_the_layers_is_the_contracts() -> None:
     assert with_layers(page, TOP / "pyproject.toml") == page, "run scripts/layers"
 
 
+def _described(node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
+    """The names that a docstring describes under Args and Attributes."""
+    sections = re.findall(r"^(?:Args|Attributes):\n((?: {4}.*\n?)+)", ast.get_docstring(node) or "", re.MULTILINE)
+    entries = [entry for section in sections for entry in re.findall(r"^ {4}(\w[\w, ]*):", section, re.MULTILINE)]
+    return {name for entry in entries for name in entry.split(", ")}
+
+
+def test_a_docstring_describes_only_what_is_there() -> None:
+    strangers = []
+    for path in tracked_files():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if path.suffix == ".py" else ():
+            if isinstance(node, ast.ClassDef):
+                there = set(re.findall(r"\w+", "\n".join(ast.unparse(part) for part in node.body[1:])))
+            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                there = {each.arg for each in ast.walk(node.args) if isinstance(each, ast.arg)}
+            else:
+                continue
+            strangers += [f"{path.relative_to(TOP)}: {node.name}: {name}" for name in _described(node) - there]
+    assert strangers == []
+
+
 MOST_LINES = 400
 MOST_REPEATED_LINES = 8
 

@@ -1,7 +1,7 @@
 """What FileMaker Server can refuse, each with the sentence that says what to do next.
 
     FileMakerError
-    └── Explained                  carries FileMaker's code, when there is one
+    └── DataApiError               carries FileMaker's code, when there is one
         ├── the account            WrongPassword, AccountLocked, PrivilegeMissing, TokenInvalid
         ├── the file               DatabaseNotOpen, LayoutMissing, SlashRefused (a LayoutMissing), FieldMissing,
         │                          RecordMissing, NoRecordsMatch, RecordInUse, RecordChanged, ValueRefused

@@ -1,4 +1,4 @@
-"""Types of the Data API: fields of a layout, records, pages of records."""
+"""What every door gives: fields of a table, records, pages of records; in the form of the Data API."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ EVERY_DIRECTORY, BELOW_THRESHOLD, ALL_IN_ORTHANC = (
 
 
 class JobKind(Enum):
-    """`ledger.JOB_TYPES`. Dagster's configuration takes the names of an enumeration, not its values."""
+    """`choices.JOB_TYPES`. Dagster's configuration takes the names of an enumeration, not its values."""
 
     initial = "initial"
     incremental = "incremental"

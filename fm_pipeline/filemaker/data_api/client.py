@@ -222,7 +222,7 @@ class DataApiClient:
     # -- files of containers
 
     def fetch(self, url: str, action: str, *, cookie: str, limit: int | None, longest: float) -> FetchedResponse:
-        """One GET of a container's URL with the session's token, for `containers.Containers`.
+        """One GET of a container's URL with the session's token, for `containers.ContainerDownloads`.
 
         The arguments and errors are those of `Transport.fetch`. Whether it prolongs the session nobody documents.
         """

@@ -30,7 +30,7 @@ class Backoff:
         first_pause: seconds after the first failure of the server; doubled by each further one in a row.
         failures: in a row, with which the run ends.
         sleep: pauses.
-        say: takes a sentence about a pause.
+        on_message: takes a sentence about a pause.
     """
 
     def __init__(

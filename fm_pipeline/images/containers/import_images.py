@@ -50,7 +50,7 @@ class Callbacks:
 
     Attributes:
         progress: records done, and of how many.
-        say: a sentence about a pause.
+        on_message: a sentence about a pause.
         step: the name of each step that is done; tests end the run there.
         sleep, now: the clock; `now` with a time zone.
     """

@@ -24,7 +24,7 @@ class RecordAsRead:
 
     Attributes:
         mod_id: its modification id then. If it has changed, the picture may have changed.
-        is_still: whether the record still has the picture that S3 has under the key.
+        still_shows: whether the record still has the picture that S3 has under the key.
     """
 
     mod_id: int

@@ -37,7 +37,7 @@ class ImportReport:
         listed: records whose mark was empty, as many as FileMaker counted.
         containers: of the profile, best first.
         missing: those of them that the layout does not have.
-        ends: by record id.
+        outcomes: by record id.
         left: records that are left for later runs.
         all_runs: how many images came from which container in all runs so far, this one included.
         stopped: why the run ended before its list did.

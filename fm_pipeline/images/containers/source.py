@@ -64,7 +64,7 @@ class SourceImage:
         key: FileMaker's id in lower case; empty if there is none.
         recid: of the field, or FileMaker's record id where no field has it.
         patients: everything that names a patient, lower case, each once.
-        dated: whether there is anything in the date field.
+        has_date: whether there is anything in the date field.
         taken: the date, if it can be read.
         containers: those that are not empty, best first.
     """

@@ -65,7 +65,7 @@ def batch_id(patient_key: str, day: date) -> str:
     """Return the Nexus id of a new batch: the same in every run.
 
     Args:
-        patient_key: `Found.key`.
+        patient_key: `PatientMatch.key`.
     """
     return new_nexus_id("image_batch", f"{patient_key}/{day.isoformat()}")
 

@@ -27,7 +27,7 @@ class PatientMatch(NamedTuple):
     Attributes:
         nexus_id: the patient's id as it is now.
         key: FileMaker's id in lower case, which stays over reimports; the Nexus id of a patient that has none.
-        way: by what it was found.
+        matched_by: by what it was found.
     """
 
     nexus_id: str

@@ -61,7 +61,7 @@ def _is_heif(data: bytes) -> bool:
     return bool(brands & _HEIF_BRANDS) or (bool(brands) and brands <= _GENERAL_BRANDS)
 
 
-# What the first bytes say: a name of Pillow's, or a reason of `pictures.REASONS`.
+# What the first bytes say: a name of Pillow's, or a reason of `inspect.REASONS`.
 _MAGICS: Final[tuple[tuple[str, Callable[[bytes], bool]], ...]] = (
     ("JPEG", _starts(b"\xff\xd8\xff")),
     ("PNG", _starts(b"\x89PNG\r\n\x1a\n")),
@@ -83,7 +83,7 @@ _MAGICS: Final[tuple[tuple[str, Callable[[bytes], bool]], ...]] = (
 
 
 def kind_of(data: bytes) -> str:
-    """What the file is by its first bytes: a key of `pictures.TYPES` or of `pictures.REASONS`."""
+    """What the file is by its first bytes: a key of `inspect.TYPES` or of `inspect.REASONS`."""
     if not data:
         return "empty"
     return next((name for name, fits in _MAGICS if fits(data)), "unknown_type")

@@ -86,7 +86,7 @@ class ReimportReport:
     documents: RelinkResult | None = None
     batches: RelinkResult | None = None
     references: list[dict[str, Any]] = field(default_factory=list)
-    patients_by: list[dict[str, str | int]] = field(default_factory=list)  # see `patient_counts.compared`
+    patients_by: list[dict[str, str | int]] = field(default_factory=list)  # see `patient_counts.compare_counts`
     checks: list[Check] = field(default_factory=list)
     accepted: list[dict[str, str]] = field(default_factory=list)  # sources that are smaller, and RULES_FILE allows it
     restore: list[str] = field(default_factory=list)  # parts of a restore that the verification does not try

@@ -1,4 +1,4 @@
-"""Valid pictures with random metadata: the long run of `test_picture_metadata`.
+"""Valid pictures with random metadata: the long run of `test_metadata`.
 
 Each example has a seed of its own, the first one's plus its number, so a run can be continued with `--seed`.
 """

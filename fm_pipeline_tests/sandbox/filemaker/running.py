@@ -51,7 +51,7 @@ class StandIn:
         self._control("PUT", "faults", wanted)
 
     def disturb(self, what: str, **how: Any) -> None:
-        """Set one disturbance (see `faults.Disturbance`) and heal everything else."""
+        """Set one disturbance (see `faults.RequestFault`) and heal everything else."""
         self.faults(disturbances=[{"what": what, **how}])
 
     def advance(self, **by: float) -> None:
