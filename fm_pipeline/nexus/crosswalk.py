@@ -14,7 +14,7 @@ from fm_pipeline.db.table import Table
 from fm_pipeline.entities.registry import ENTITIES, Registry, loaded
 from fm_pipeline.nexus.catalogue.file_ids import file_id_type, same_record
 from fm_pipeline.nexus.catalogue.schema import Catalogue
-from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, IMAGES
+from fm_pipeline.nexus.table_names import BATCHES, DOCUMENTS, IMAGES
 
 # A patient's FileMaker id: in the metadata, or in older rows only as JSON in the text of the notes. A nondeterministic
 # collation (Django's `db_collation`) allows no pattern matching, so the column's own collation is not used.

@@ -23,21 +23,14 @@ from fm_pipeline.nexus.console_grants import (
     console_statements,
     role_exists,
 )
-from fm_pipeline.nexus.policy import (
-    BATCHES,
-    DOCUMENTS,
-    IMAGES,
-    SYSTEM_CONFIGURATION,
-    Policy,
-    make_full_policy,
-)
 from fm_pipeline.nexus.profile_fit import fit_registry
 from fm_pipeline.nexus.reimport.other_writes import parse_trigger_tables
 from fm_pipeline.nexus.reimport.references import touched_tables
 from fm_pipeline.nexus.reimport.soft_references import list_soft_references
+from fm_pipeline.nexus.table_names import BATCHES, CONTENT_TYPES, DOCUMENTS, IMAGES, SYSTEM_CONFIGURATION
+from fm_pipeline.nexus.table_policy import Policy, make_full_policy
 from fm_pipeline.settings import Settings
 
-CONTENT_TYPES = "django_content_type"
 IMAGE_LINK = {"SELECT", "INSERT", "UPDATE"}  # UPDATE to lock the tables, and to repair batches
 # Rows of `kept` tables are never deleted. Rows missing from the backup are only locked, and references set to NULL.
 RESTORE = {"replaced": {"INSERT", "UPDATE", "DELETE"}, "kept": {"INSERT", "UPDATE"}}
@@ -80,7 +73,8 @@ def reimport_needs(cursor: Cursor, policy: Policy, updates: Mapping[str, Collect
 def known_needs(policy: Policy) -> Needs:
     """Return the part of these privileges that does not depend on references in the catalogue."""
     catalogue = policy.catalogue
-    needs: Needs = {catalogue.table(load.table): {"SELECT", "INSERT", "UPDATE", "DELETE"} for load in policy.loads}
+    loaded = [catalogue.table(entity.table) for entity in policy.entities]
+    needs: Needs = {table: {"SELECT", "INSERT", "UPDATE", "DELETE"} for table in loaded}
     needs |= {table: {"SELECT", "DELETE"} for table in policy.cleared}
     needs |= {catalogue.table(name): {"SELECT", "UPDATE"} for name in (DOCUMENTS, BATCHES)}
     return needs | {catalogue.table(name): {"SELECT"} for name in (IMAGES, CONTENT_TYPES, *SYSTEM_CONFIGURATION)}

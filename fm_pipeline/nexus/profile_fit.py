@@ -20,7 +20,15 @@ from fm_pipeline.entities.order import generations
 from fm_pipeline.entities.registry import CONTACT_DETAIL, ENTITIES, Entity, Feed, Registry, looked_up_in
 from fm_pipeline.errors import CatalogueStop
 from fm_pipeline.nexus.catalogue.schema import Catalogue
-from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, IMAGES, LETTERS, REMINDERS, SYSTEM_CONFIGURATION
+from fm_pipeline.nexus.table_names import (
+    BATCHES,
+    CONTENT_TYPES,
+    DOCUMENTS,
+    IMAGES,
+    LETTERS,
+    REMINDERS,
+    SYSTEM_CONFIGURATION,
+)
 
 _TEXT = {"character varying", "character", "text", "citext"}
 # Reader -> the types that it fills, without their length.
@@ -39,7 +47,7 @@ _TYPES: Mapping[str, set[str]] = {
 }
 _LENGTH = re.compile(r"\([\d,]+\)")
 # Tables that a reimport must not change, clears, or relinks.
-_TAKEN = (*SYSTEM_CONFIGURATION, DOCUMENTS, BATCHES, IMAGES, LETTERS, REMINDERS, "django_content_type", "auth_user")
+_TAKEN = (*SYSTEM_CONFIGURATION, DOCUMENTS, BATCHES, IMAGES, LETTERS, REMINDERS, CONTENT_TYPES, "auth_user")
 # Columns that the transaction writes itself, and those that a staged table has for itself.
 _RESERVED = {"id", "updated_at", "nexus_id", "record_id", "filemaker_key", "source_created_at", "filemaker_metadata"}
 _LONGEST_NAME = 50  # PostgreSQL cuts names at 63 bytes, and temporary tables are named after these

@@ -9,8 +9,8 @@ from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.privileges import missing_privileges
 from fm_pipeline.db.table import Table
-from fm_pipeline.nexus.policy import Policy
 from fm_pipeline.nexus.reimport.soft_references import list_json_references, list_soft_references
+from fm_pipeline.nexus.table_policy import Policy
 from fm_pipeline.preflight.finding import Finding, FindingBuilder
 
 # Rows per second of a sequential scan on one core: a rough estimate, to distinguish seconds from hours.

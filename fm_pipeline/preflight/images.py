@@ -19,7 +19,7 @@ from fm_pipeline.images.containers.source import find_layout, require_visible_ma
 from fm_pipeline.images.nexus.batch_and_image_values import check_columns
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.nexus.grants import IMAGE_LINK
-from fm_pipeline.nexus.policy import BATCHES, IMAGES
+from fm_pipeline.nexus.table_names import BATCHES, IMAGES
 from fm_pipeline.pluralize import counted
 from fm_pipeline.preflight.finding import Finding, FindingBuilder
 from fm_pipeline.preflight.nexus import lacking_grants

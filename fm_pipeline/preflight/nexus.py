@@ -16,15 +16,15 @@ from fm_pipeline.db.connection import require_utf8
 from fm_pipeline.db.privileges import Needs, missing_privileges
 from fm_pipeline.db.table import Table
 from fm_pipeline.entities.profile import Profile
-from fm_pipeline.entities.registry import CONTACT_DETAIL, Registry
+from fm_pipeline.entities.registry import CONTACT_DETAIL
 from fm_pipeline.errors import CatalogueStop, DatabaseError
-from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
+from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.nexus.console_grants import audit_can_be_changed
-from fm_pipeline.nexus.grants import CONTENT_TYPES, known_needs, reimport_needs
-from fm_pipeline.nexus.policy import REQUIRED_ENTITIES, Policy, make_policy
+from fm_pipeline.nexus.grants import known_needs, reimport_needs
 from fm_pipeline.nexus.profile_fit import fit_registry
 from fm_pipeline.nexus.reimport.difference import plan_difference
 from fm_pipeline.nexus.reimport.other_writes import parse_trigger_tables
+from fm_pipeline.nexus.table_policy import REQUIRED_ENTITIES, Policy, make_policy
 from fm_pipeline.preflight import dependants
 from fm_pipeline.preflight.finding import Finding, FindingBuilder
 from fm_pipeline.settings import Settings
@@ -69,7 +69,7 @@ def check_nexus(
                 registry=fitted.registry,
             )
             parse_trigger_tables(catalogue, settings.nexus_trigger_tables)
-            updates = _updates(catalogue, policy, settings, fed, fitted.registry)
+            updates = _updates(policy, settings, fed)
         except CatalogueStop as error:
             yield build.from_error("nexus_structure_unknown", f"schema {settings.nexus_schema}", error)
             return
@@ -152,27 +152,21 @@ def _audit(cursor: Cursor) -> Iterator[Finding]:
         yield Finding("Nexus", "audit trail", "warning", found, remedy=remedy)
 
 
-def _updates(
-    catalogue: Catalogue,
-    policy: Policy,
-    settings: Settings,
-    fed: Mapping[str, frozenset[str]],
-    registry: Registry,
-) -> dict[str, list[str]]:
-    """Return the columns that each load writes; raise CatalogueStop if a required column has no rule."""
+def _updates(policy: Policy, settings: Settings, fed: Mapping[str, frozenset[str]]) -> dict[str, list[str]]:
+    """Return, by table, the columns that are loaded; raise CatalogueStop if a required column has no rule."""
     updates = {}
-    for load in policy.loads:
-        entity = registry[load.entity]
+    for entity in policy.entities:
         columns = list(entity.columns)  # all columns, if FileMaker did not answer
-        if load.entity in fed:
-            columns = entity.fed_columns(fed[load.entity] | ({CONTACT_DETAIL} & fed.keys()))
-        updates[load.table] = list(plan_difference(load, catalogue, columns, settings.nexus_only_columns).updates)
+        if entity.name in fed:
+            columns = entity.fed_columns(fed[entity.name] | ({CONTACT_DETAIL} & fed.keys()))
+        difference = plan_difference(entity, policy.catalogue, columns, settings.nexus_only_columns)
+        updates[entity.table] = list(difference.updates)
     return updates
 
 
 def _privileges(cursor: Cursor, policy: Policy, updates: Mapping[str, Collection[str]]) -> tuple[Needs, list[Table]]:
     """Return the missing privileges, and the tables that a reimport may write (none if they cannot be determined)."""
-    if not can_read(cursor, [policy.catalogue.table(CONTENT_TYPES)]):
+    if not can_read(cursor, [policy.catalogue.content_types]):
         return missing_privileges(cursor, known_needs(policy)), []
     needs, tables = reimport_needs(cursor, policy, updates)
     return missing_privileges(cursor, needs), tables

@@ -26,7 +26,6 @@ from fm_pipeline.nexus.catalogue.not_valid_constraints import (
     violated_not_valid_constraint,
 )
 from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
-from fm_pipeline.nexus.policy import Policy, make_policy, require_tables
 from fm_pipeline.nexus.reimport.difference import Difference, plan_difference, unlinked_rows
 from fm_pipeline.nexus.reimport.files_of_gone_patients import FilesOfGonePatients
 from fm_pipeline.nexus.reimport.plan_inputs import Inputs, read_inputs
@@ -36,6 +35,7 @@ from fm_pipeline.nexus.reimport.soft_references import with_soft_references
 from fm_pipeline.nexus.reimport.transaction import OnPhase, Transaction
 from fm_pipeline.nexus.staged_registry import read_left_out, read_registry
 from fm_pipeline.nexus.sync.merge import Merged
+from fm_pipeline.nexus.table_policy import Policy, make_policy, require_tables
 from fm_pipeline.settings import Settings
 from fm_pipeline.staging.check import Broken, source_outcomes, staged_columns
 from fm_pipeline.staging.run import check_staged
@@ -160,10 +160,10 @@ def plan_changes(
     files = FilesOfGonePatients.of(settings).with_archive_patient(cursor, catalogue)
     differences = [
         replace(
-            plan_difference(load, catalogue, fed[load.entity], settings.nexus_only_columns),
-            kept=files.kept if load.entity == "patient" else unlinked_rows(cursor, catalogue, load),
+            plan_difference(entity, catalogue, fed[entity.name], settings.nexus_only_columns),
+            kept=files.kept if entity.name == "patient" else unlinked_rows(cursor, catalogue, entity),
         )
-        for load in policy.loads
+        for entity in policy.entities
     ]
     return policy, files, differences
 

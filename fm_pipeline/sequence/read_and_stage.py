@@ -20,7 +20,7 @@ from fm_pipeline.entities.rules import load_rules
 from fm_pipeline.filemaker.connect import open_door, require_source
 from fm_pipeline.filemaker.door import Door
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
-from fm_pipeline.nexus.policy import require_tables
+from fm_pipeline.nexus.table_policy import require_tables
 from fm_pipeline.settings import Settings
 from fm_pipeline.staging.extract import ExtractionResult, extract
 from fm_pipeline.staging.inputs import is_staged_already, note_staged

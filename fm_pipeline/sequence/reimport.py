@@ -23,7 +23,6 @@ from fm_pipeline.db.migrate import migrate
 from fm_pipeline.entities.registry import Phase
 from fm_pipeline.errors import LockStop, PlanStop
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
-from fm_pipeline.nexus.policy import Policy
 from fm_pipeline.nexus.reimport.difference import Difference
 from fm_pipeline.nexus.reimport.plan import Permission, check_backup, no_plan, permitted_plan, refuse_stale, store_plan
 from fm_pipeline.nexus.reimport.plan_inputs import database_name, deciding_settings, reread_inputs
@@ -31,6 +30,7 @@ from fm_pipeline.nexus.reimport.report import ReimportReport
 from fm_pipeline.nexus.reimport.transaction import OnPhase
 from fm_pipeline.nexus.sync.baseline import has_baseline, write_baseline
 from fm_pipeline.nexus.sync.merge import Merged, keep_edits
+from fm_pipeline.nexus.table_policy import Policy
 from fm_pipeline.sequence.locked_transaction import LockedTransaction, Merge, locked
 from fm_pipeline.settings import Settings
 
@@ -182,7 +182,7 @@ def keep_synced_edits(settings: Settings, now: datetime) -> Merge:
 def _keep_baseline(held: LockedTransaction, settings: Settings, phases: Collection[Phase], now: datetime) -> None:
     """Store what a sync compares with, where one is used."""
     if settings.filemaker_sync or has_baseline(held.cursor):
-        write_baseline(held.cursor, [each for each in held.staged if each.load.phase in phases], now)
+        write_baseline(held.cursor, [each for each in held.staged if each.entity.phase in phases], now)
 
 
 def _record(

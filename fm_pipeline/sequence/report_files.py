@@ -14,8 +14,8 @@ from pathlib import Path
 from fm_pipeline.db.connection import connect
 from fm_pipeline.errors import PipelineError
 from fm_pipeline.folders import make_private_folder
-from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS
 from fm_pipeline.nexus.reimport.report import ReimportReport
+from fm_pipeline.nexus.table_names import BATCHES, DOCUMENTS
 
 _NOT_LOADED = """
 SELECT entity, record_id, coalesce(filemaker_id, ''), outcome, rule FROM fm_pipeline.staged_outcomes

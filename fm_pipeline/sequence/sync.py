@@ -19,7 +19,6 @@ from fm_pipeline.db.commit import commit, ignore_first_cancel
 from fm_pipeline.db.connection import connect
 from fm_pipeline.entities.registry import Phase
 from fm_pipeline.errors import ValidationStop
-from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, Policy
 from fm_pipeline.nexus.reimport.difference import Difference
 from fm_pipeline.nexus.reimport.plan import Permission, refuse_stale
 from fm_pipeline.nexus.reimport.report import ReimportReport
@@ -36,6 +35,8 @@ from fm_pipeline.nexus.sync.syncs import (
     store_sync,
     waiting_sync,
 )
+from fm_pipeline.nexus.table_names import BATCHES, DOCUMENTS
+from fm_pipeline.nexus.table_policy import Policy
 from fm_pipeline.sequence.locked_transaction import LockedTransaction, locked
 from fm_pipeline.sequence.quiet_night import find_quiet
 from fm_pipeline.settings import Settings

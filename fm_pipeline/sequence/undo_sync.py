@@ -11,10 +11,10 @@ from fm_pipeline.db.commit import commit, ignore_first_cancel
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.locks import acquire_reimport_lock, explain_lock_timeouts, lock_tables
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
-from fm_pipeline.nexus.policy import make_full_policy
 from fm_pipeline.nexus.staged_registry import read_registry
 from fm_pipeline.nexus.sync.syncs import inputs_of, refuse_other_words
 from fm_pipeline.nexus.sync.undo import changed_tables, referring_tables, undo
+from fm_pipeline.nexus.table_policy import make_full_policy
 from fm_pipeline.settings import Settings
 
 

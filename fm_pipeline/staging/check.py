@@ -13,7 +13,6 @@ from fm_pipeline.entities.registry import CONTACT_DETAIL
 from fm_pipeline.entities.rules import Action, Rule, Rules, load_rules
 from fm_pipeline.errors import CatalogueStop, StagingStop
 from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
-from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, REQUIRED_ENTITIES
 from fm_pipeline.nexus.reimport.files_of_gone_patients import (
     HOW_TO_LIST,
     FilesOfGonePatients,
@@ -22,6 +21,8 @@ from fm_pipeline.nexus.reimport.files_of_gone_patients import (
 )
 from fm_pipeline.nexus.reimport.report import SourceOutcomes
 from fm_pipeline.nexus.staged_registry import read_registry
+from fm_pipeline.nexus.table_names import BATCHES, DOCUMENTS
+from fm_pipeline.nexus.table_policy import REQUIRED_ENTITIES
 from fm_pipeline.pluralize import counted
 from fm_pipeline.staging.origin import read_extractions, stale_builds
 from fm_pipeline.staging.source_size import read_before

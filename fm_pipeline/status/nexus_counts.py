@@ -11,8 +11,8 @@ from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.connection import connect
 from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
-from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, IMAGES, LETTERS, REMINDERS
 from fm_pipeline.nexus.reimport.patient_counts import Counts, count_patients
+from fm_pipeline.nexus.table_names import BATCHES, DOCUMENTS, IMAGES, LETTERS, REMINDERS
 from fm_pipeline.settings import Settings
 
 # By table: the columns that should have a value, and what a row without it is called.
@@ -118,14 +118,14 @@ def _count(cursor: Cursor, catalogue: Catalogue, name: str) -> CountedRows:
 
 def _files(cursor: Cursor, catalogue: Catalogue) -> Sequence[CountedRows]:
     """Documents, image batches, and images by their batch."""
-    if not (catalogue.has("patients") and catalogue.has("django_content_type")):
+    if not (catalogue.has("patients") and catalogue.content_types in catalogue.columns):
         return []
     linked = sql.SQL(
         "EXISTS (SELECT 1 FROM {patients} p JOIN {types} c ON c.app_label = 'patients' AND c.model = 'patient'"
         " WHERE p.id = f.object_id AND c.id = f.content_type_id)"
     ).format(
         patients=catalogue.table("patients").identifier,
-        types=catalogue.table("django_content_type").identifier,
+        types=catalogue.content_types.identifier,
     )
     counted = []
     for name, label in _FILES.items():

@@ -18,8 +18,8 @@ from fm_pipeline.db.table import Table
 from fm_pipeline.errors import PipelineError
 from fm_pipeline.images.nexus.patient_index import AMBIGUOUS, PatientMatch, read_patient_index
 from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
-from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, IMAGES
 from fm_pipeline.nexus.reimport.relink import patient_content_type
+from fm_pipeline.nexus.table_names import BATCHES, DOCUMENTS, IMAGES
 from fm_pipeline.settings import Settings
 from fm_pipeline.status.stored_files import LookupResult, StoredFile, look_up_by_listing, look_up_each, read_files
 

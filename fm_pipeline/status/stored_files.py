@@ -22,7 +22,7 @@ from psycopg2.extensions import cursor as Cursor
 from fm_pipeline.db.connection import connect
 from fm_pipeline.errors import StorageError
 from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
-from fm_pipeline.nexus.policy import DOCUMENTS, IMAGES
+from fm_pipeline.nexus.table_names import DOCUMENTS, IMAGES
 from fm_pipeline.retry import retry
 from fm_pipeline.settings import Settings
 from fm_pipeline.status.choices import SAMPLE

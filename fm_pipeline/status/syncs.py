@@ -10,12 +10,12 @@ from typing import Any
 from fm_pipeline.db.connection import connect
 from fm_pipeline.errors import RequestError
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
-from fm_pipeline.nexus.policy import make_full_policy
 from fm_pipeline.nexus.reimport.plan_inputs import Inputs
 from fm_pipeline.nexus.staged_registry import read_registry
 from fm_pipeline.nexus.sync.decisions import Decision
 from fm_pipeline.nexus.sync.syncs import last_committed
 from fm_pipeline.nexus.sync.undo import changed_tables, rows_saved_since
+from fm_pipeline.nexus.table_policy import make_full_policy
 from fm_pipeline.settings import Settings
 
 

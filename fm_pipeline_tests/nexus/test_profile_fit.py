@@ -14,8 +14,8 @@ from fm_pipeline.db.connection import connect
 from fm_pipeline.entities.profile import Profile
 from fm_pipeline.errors import CatalogueStop
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
-from fm_pipeline.nexus.policy import make_policy
 from fm_pipeline.nexus.profile_fit import FittedRegistry, fit_registry
+from fm_pipeline.nexus.table_policy import make_policy
 from fm_pipeline.sandbox.nexus.create import create_nexus
 from fm_pipeline_tests.support.further_tables import TABLES, with_example
 from fm_pipeline_tests.support.postgres import DisposablePostgreSQL, empty_database
@@ -141,7 +141,7 @@ def test_tables_are_loaded_in_the_order_of_their_keys(cursor: Cursor) -> None:
     policy = make_policy(
         read_catalogue(cursor, "public"), registry, letters="keep", reminders="keep", registry=registry
     )
-    assert [load.table for load in policy.loads] == [
+    assert [entity.table for entity in policy.entities] == [
         "referral_practices", "referral_doctors", "patients", "appointments", "notes", "sms_messages", "referrals",
     ]  # fmt: skip
 

@@ -13,10 +13,10 @@ from fm_pipeline.entities.registry import Phase
 from fm_pipeline.errors import FileMakerError, PipelineError, StagingStop
 from fm_pipeline.filemaker.connect import open_door
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
-from fm_pipeline.nexus.policy import LOADS
 from fm_pipeline.nexus.reimport.difference import plan_difference
 from fm_pipeline.nexus.reimport.patient_counts import count_patients
 from fm_pipeline.nexus.reimport.report import PhaseRecord
+from fm_pipeline.nexus.table_policy import LOADED
 from fm_pipeline.sandbox.clinic.change import change_one_percent
 from fm_pipeline.staging.check import staged_columns
 from fm_pipeline.staging.extract import extract
@@ -176,7 +176,7 @@ def test_the_difference_gives_what_delete_and_load_again_would_give(bench: Migra
     with connect(bench.database_url) as connection, connection.cursor() as cursor:
         catalogue = read_catalogue(cursor, "public")
         fed = staged_columns(cursor)
-        loads = [plan_difference(load, catalogue, fed[load.entity], "reset") for load in LOADS]
+        loads = [plan_difference(entity, catalogue, fed[entity.name], "reset") for entity in LOADED]
         cursor.execute("SET CONSTRAINTS ALL DEFERRED")
         for load in reversed(loads):
             cursor.execute(sql.SQL("DELETE FROM {}").format(load.table.identifier))

@@ -14,7 +14,7 @@ from fm_pipeline.images.nexus.image_index import ImageIndex
 from fm_pipeline.images.nexus.patient_index import NO_REFERENCE, PatientIndex, PatientMatch
 from fm_pipeline.images.nexus.snapshot import NexusSnapshot, read_snapshot
 from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
-from fm_pipeline.nexus.policy import IMAGES
+from fm_pipeline.nexus.table_names import IMAGES
 from fm_pipeline.settings import Settings
 from fm_pipeline.staging.values.keys import is_uuid
 

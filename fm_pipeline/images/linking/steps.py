@@ -30,7 +30,7 @@ from fm_pipeline.images.nexus.patient_index import PatientMatch, read_patient_in
 from fm_pipeline.images.nexus.repair_batches import BatchRepair
 from fm_pipeline.images.nexus.writer import ImageWriter, writing_images
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
-from fm_pipeline.nexus.policy import IMAGES
+from fm_pipeline.nexus.table_names import IMAGES
 from fm_pipeline.settings import Settings
 from fm_pipeline.storage.bucket import Bucket
 

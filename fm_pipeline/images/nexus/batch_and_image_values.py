@@ -11,7 +11,7 @@ from fm_pipeline.db.table import Table
 from fm_pipeline.errors import CatalogueStop
 from fm_pipeline.nexus.catalogue.own_types import refuse_other_types
 from fm_pipeline.nexus.catalogue.schema import Catalogue
-from fm_pipeline.nexus.policy import BATCHES, FILE_COLUMNS, IMAGES
+from fm_pipeline.nexus.table_names import BATCHES, FILE_COLUMNS, IMAGES
 from fm_pipeline.staging.values.keys import new_nexus_id
 
 IMPORT_SOURCE = "filemaker_import"

@@ -16,7 +16,7 @@ from fm_pipeline.db.row_versions import later_than
 from fm_pipeline.images.nexus.batch_and_image_values import batch_id, batch_name, image_id
 from fm_pipeline.nexus.catalogue.file_ids import file_id_type
 from fm_pipeline.nexus.catalogue.schema import Catalogue
-from fm_pipeline.nexus.policy import BATCHES, IMAGES
+from fm_pipeline.nexus.table_names import BATCHES, IMAGES
 from fm_pipeline.staging.values.keys import is_uuid
 
 RECID_REUSED = "recid_reused"

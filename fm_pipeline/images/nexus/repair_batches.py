@@ -20,8 +20,8 @@ from fm_pipeline.images.nexus.image_index import ImageIndex
 from fm_pipeline.images.nexus.patient_index import PatientIndex, PatientMatch
 from fm_pipeline.nexus.catalogue.file_ids import file_id_type, same_record
 from fm_pipeline.nexus.catalogue.schema import Catalogue
-from fm_pipeline.nexus.policy import BATCHES, IMAGES
 from fm_pipeline.nexus.reimport.relink import patient_content_type
+from fm_pipeline.nexus.table_names import BATCHES, IMAGES
 
 
 @dataclass(frozen=True)

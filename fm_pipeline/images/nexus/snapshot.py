@@ -18,7 +18,7 @@ from fm_pipeline.db.table import Table
 from fm_pipeline.images.nexus.image_index import ImageIndex, read_additions, read_image_index
 from fm_pipeline.images.nexus.patient_index import PatientIndex, read_patient_index
 from fm_pipeline.nexus.catalogue.schema import Catalogue
-from fm_pipeline.nexus.policy import BATCHES, IMAGES
+from fm_pipeline.nexus.table_names import BATCHES, IMAGES
 
 _OWN_TABLES = ("crosswalk", "retired_patient_ids", "staged_file_links")
 

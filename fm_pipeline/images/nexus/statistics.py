@@ -13,7 +13,7 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.nexus.catalogue.schema import Catalogue
-from fm_pipeline.nexus.policy import BATCHES, IMAGES
+from fm_pipeline.nexus.table_names import BATCHES, IMAGES
 
 IN_COMMON = 5  # patients
 UNDATED, RARE, NO_CATEGORY = "no date", "rarer ones", "none"

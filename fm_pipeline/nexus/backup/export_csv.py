@@ -22,8 +22,8 @@ from fm_pipeline.nexus.backup.files import ENCRYPTED, file_error, open_for_writi
 from fm_pipeline.nexus.backup.rows import prepare_session
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.nexus.catalogue.table_details import columns_of, key_columns
-from fm_pipeline.nexus.policy import LETTERS, REMINDERS
 from fm_pipeline.nexus.staged_registry import read_registry
+from fm_pipeline.nexus.table_names import LETTERS, REMINDERS
 from fm_pipeline.settings import Settings
 
 FOLDER = "csv"  # in the folder of the backups

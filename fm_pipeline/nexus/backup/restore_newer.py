@@ -34,9 +34,10 @@ from fm_pipeline.nexus.backup.restore_write import conflicting_keys
 from fm_pipeline.nexus.catalogue.schema import GenericKey
 from fm_pipeline.nexus.catalogue.table_details import key_columns
 from fm_pipeline.nexus.catalogue.unique_rules import unique_rules
-from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, LOADS, MODELS, Load, Policy
 from fm_pipeline.nexus.reimport.references import Reference, find_references
 from fm_pipeline.nexus.staged_registry import read_registry
+from fm_pipeline.nexus.table_names import BATCHES, DOCUMENTS
+from fm_pipeline.nexus.table_policy import LOADED, MODELS, Policy
 
 SET_ASIDE = Table("fm_pipeline", "set_aside_rows")
 _SHOWN = 50  # ids of a table in the text of an error
@@ -134,8 +135,8 @@ class _NewerRowsResolver:
         known = [table for table in losing if table in self.catalogue.columns]
         if not known:
             return
-        loads = tuple(Load.of(entity) for entity in loaded_entities(read_registry(self.cursor)))
-        yield from find_references(self.cursor, Policy(self.catalogue, loads, ()), {}, known)
+        entities = tuple(loaded_entities(read_registry(self.cursor)))
+        yield from find_references(self.cursor, Policy(self.catalogue, entities, ()), {}, known)
         patients = self.catalogue.table("patients")
         if patients not in known:
             return
@@ -148,7 +149,7 @@ class _NewerRowsResolver:
         """Return ids of the content types of a model, or of the models that Django stores in a table."""
         self.cursor.execute(
             sql.SQL("SELECT array_agg(id) FROM {} WHERE model = %s OR app_label || '_' || model = %s").format(
-                self.catalogue.table("django_content_type").identifier
+                self.catalogue.content_types.identifier
             ),
             (model, table),
         )
@@ -215,9 +216,9 @@ class _NewerRowsResolver:
 
     def _entity_of(self, table: Table, crosswalk: LoadedTable) -> str:
         """The entity that a table is loaded from; of one that a profile added, the backup's crosswalk knows it."""
-        for load in LOADS:
-            if self.catalogue.table(load.table) == table:
-                return load.entity
+        for entity in LOADED:
+            if self.catalogue.table(entity.table) == table:
+                return entity.name
         if "id" not in self.by_table[table].backup.names:
             return ""
         self.cursor.execute(

@@ -52,7 +52,7 @@ def translate_numbers(
                 for key in catalogue.foreign_keys
                 if key.table == child.target and key.references == parent.target and len(key.columns) == 1
             }
-            if parent.target == catalogue.table("django_content_type"):
+            if parent.target == catalogue.content_types:
                 columns |= {key.content_type_column for key in catalogue.generic_keys if key.table == child.target}
             for column in sorted(columns & set(child.backup.names)):
                 _translate(cursor, parent, child, column)

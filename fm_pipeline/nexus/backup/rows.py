@@ -18,10 +18,10 @@ from fm_pipeline.nexus.backup.manifest import BackupTable, Role
 from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
 from fm_pipeline.nexus.catalogue.table_details import BackupColumn, columns_of
 from fm_pipeline.nexus.catalogue.unread_columns import unread_columns
-from fm_pipeline.nexus.policy import make_full_policy
 from fm_pipeline.nexus.reimport.references import touched_tables
 from fm_pipeline.nexus.reimport.soft_references import with_soft_references
 from fm_pipeline.nexus.staged_registry import read_registry
+from fm_pipeline.nexus.table_policy import make_full_policy
 from fm_pipeline.settings import Settings
 
 # Ours: a reimport writes them, and without them a restored patient would get another id next time.
@@ -57,7 +57,7 @@ def find_scope(cursor: Cursor, settings: Settings) -> BackupScope:
     replaced = {
         table
         for table in policy.tables_losing_rows
-        if not staged or (load := policy.load_of(table)) is None or load.entity in staged
+        if not staged or (entity := policy.entity_of(table)) is None or entity.name in staged
     }
     # Without FileMaker's columns, so that the result does not depend on a profile: at least what a reimport locks.
     touched = touched_tables(cursor, policy, {})

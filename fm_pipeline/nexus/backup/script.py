@@ -120,7 +120,7 @@ def _translate(
             for k in catalogue.foreign_keys
             if k.table == child.table and k.references == table.table and len(k.columns) == 1
         }
-        if table.table == catalogue.table("django_content_type"):
+        if table.table == catalogue.content_types:
             columns |= {k.content_type_column for k in catalogue.generic_keys if k.table == child.table}
         children += [(child_number, sql.Identifier(name)) for name in sorted(columns & set(child.names))]
     for child_number, column in children:

@@ -13,6 +13,7 @@ from functools import cached_property
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.table import Column, Table
+from fm_pipeline.nexus.table_names import CONTENT_TYPES
 
 _CAN_HOLD_A_UUID = ("uuid", "text", "character", "citext")
 
@@ -72,6 +73,11 @@ class Catalogue:
     def has(self, name: str) -> bool:
         """Return whether the Nexus schema has a table of that name."""
         return self.table(name) in self.columns
+
+    @property
+    def content_types(self) -> Table:
+        """The table of Django's content types, to which generic keys refer; it need not exist."""
+        return self.table(CONTENT_TYPES)
 
     @cached_property
     def generic_keys(self) -> list[GenericKey]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.nexus.policy import Policy
 from fm_pipeline.nexus.reimport.difference import gone
+from fm_pipeline.nexus.table_policy import Policy
 
 
 def delete_rows(cursor: Cursor, policy: Policy) -> dict[str, int]:

@@ -15,9 +15,9 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.table import Column, Table
+from fm_pipeline.entities.registry import Entity
 from fm_pipeline.errors import CatalogueStop
 from fm_pipeline.nexus.catalogue.schema import Catalogue
-from fm_pipeline.nexus.policy import Load
 from fm_pipeline.nexus.profile_fit import default_value
 
 RowChange = Literal["delete", "insert", "change"]
@@ -35,7 +35,7 @@ class Difference:
     `%(now)s` the time of the run.
     """
 
-    load: Load
+    entity: Entity
     table: Table
     updates: Mapping[str, sql.Composable]
     inserts: Mapping[str, sql.Composable]
@@ -47,9 +47,8 @@ class Difference:
     @property
     def staged(self) -> sql.Identifier:
         """The rows to load: the staged ones, or the view in their place."""
-        return (
-            sql.Identifier("pg_temp", self.merged) if self.merged else sql.Identifier("fm_pipeline", self.load.staged)
-        )
+        place = ("pg_temp", self.merged) if self.merged else ("fm_pipeline", self.entity.staged_table)
+        return sql.Identifier(*place)
 
     def find_rows_to_delete(self, cursor: Cursor) -> int:
         """Fill the temporary table `gone_<table>` with ids of the rows to be deleted; return how many."""
@@ -147,7 +146,7 @@ class Difference:
                 f"SELECT r.id::text, c.filemaker_key FROM ({rows}) r(id) LEFT JOIN fm_pipeline.crosswalk c"  # noqa: S608  # one of three constants
                 " ON c.entity = %(entity)s AND c.nexus_id = r.id ORDER BY 1 LIMIT %(limit)s"
             ).format(table=self.table.identifier, staged=self.staged, differs=self.differs()),
-            {"kept": list(self.kept), "now": now, "entity": self.load.entity, "limit": limit},
+            {"kept": list(self.kept), "now": now, "entity": self.entity.name, "limit": limit},
         )
         return cursor.fetchall()
 
@@ -202,7 +201,7 @@ class Difference:
 
 
 def plan_difference(
-    load: Load,
+    entity: Entity,
     catalogue: Catalogue,
     fed_columns: Sequence[str],
     nexus_only: Literal["keep", "reset"],
@@ -216,7 +215,7 @@ def plan_difference(
     Raises:
         CatalogueStop: a fed column does not exist, or a column must be given and nobody knows its value.
     """
-    table = catalogue.table(load.table)
+    table = catalogue.table(entity.table)
     columns = catalogue.columns[table]
     unknown = sorted(set(fed_columns) - set(columns))
     if unknown:
@@ -233,7 +232,7 @@ def plan_difference(
             remedy="Take the fields out of the mapping profile, or tell the maintainers the release.",
         )
     fed = {name: _staged_value(columns[name]) for name in fed_columns if name != "created_at"}
-    defaults = {name: default_value(value, columns[name]) for name, value in load.defaults.items() if name in columns}
+    defaults = {name: default_value(value, columns[name]) for name, value in entity.defaults.items() if name in columns}
     inserts: dict[str, sql.Composable] = {"id": sql.SQL("s.nexus_id")}
     if "created_at" in columns:
         inserts["created_at"] = sql.SQL("coalesce(s.source_created_at, %(now)s)")
@@ -260,7 +259,7 @@ def plan_difference(
         }
     updates |= resets
     texts = {name for name in updates if columns[name].is_text or columns[name].type in _WITHOUT_EQUALITY}
-    return Difference(load, table, updates, inserts, list(resets), texts)
+    return Difference(entity, table, updates, inserts, list(resets), texts)
 
 
 def _staged_value(column: Column) -> sql.Composable:
@@ -278,16 +277,16 @@ def _staged_value(column: Column) -> sql.Composable:
     return sql.SQL("({} || {} || s.filemaker_metadata)").format(imported_at, kept)
 
 
-def unlinked_rows(cursor: Cursor, catalogue: Catalogue, load: Load) -> list[str]:
+def unlinked_rows(cursor: Cursor, catalogue: Catalogue, entity: Entity) -> list[str]:
     """Ids of the rows that nothing links to FileMaker, of a table where these stay; else none."""
-    if not load.keeps_unlinked:
+    if not entity.keeps_unlinked:
         return []
     cursor.execute(
         sql.SQL(
             "SELECT t.id::text FROM {} t WHERE NOT EXISTS (SELECT 1 FROM fm_pipeline.crosswalk c"
             " WHERE c.entity = %s AND c.nexus_id = t.id) ORDER BY 1"
-        ).format(catalogue.table(load.table).identifier),
-        (load.entity,),
+        ).format(catalogue.table(entity.table).identifier),
+        (entity.name,),
     )
     return [row[0] for row in cursor.fetchall()]
 

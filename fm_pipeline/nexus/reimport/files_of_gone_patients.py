@@ -19,9 +19,9 @@ from psycopg2.extensions import cursor as Cursor
 from fm_pipeline.db.table import Table
 from fm_pipeline.errors import CatalogueStop, StagingStop
 from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
-from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS
 from fm_pipeline.nexus.reimport.difference import gone
 from fm_pipeline.nexus.reimport.relink import RelinkResult, evidence_of, relinked_table
+from fm_pipeline.nexus.table_names import BATCHES, DOCUMENTS
 from fm_pipeline.settings import Settings
 
 Decision = Literal["stop", "archive", "detach"]
@@ -137,7 +137,7 @@ def find_files_without_patient(
     columns, evidence = evidence_of(catalogue, table)
     cursor.execute(
         sql.SQL("SELECT array_agg(id) FROM {} WHERE app_label = 'patients' AND model = 'patient'").format(
-            catalogue.table("django_content_type").identifier
+            catalogue.content_types.identifier
         )
     )
     ((types,),) = cursor.fetchall()

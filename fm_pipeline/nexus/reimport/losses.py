@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from fm_pipeline.nexus.policy import LETTERS, REMINDERS
+from fm_pipeline.nexus.table_names import LETTERS, REMINDERS
 from fm_pipeline.pluralize import counted
 
 NOTHING = {

@@ -1,7 +1,7 @@
 """References to rows that a reimport deletes: re-pointed to the patient's new row, set to NULL, or a STOP.
 
 The referencing rows are never deleted. Foreign keys come from the catalogue, generic keys from their column names.
-Documents and image batches have their own phases. Histories (`policy.HISTORIES`) are not changed.
+Documents and image batches have their own phases. Histories (`table_policy.HISTORIES`) are not changed.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from fm_pipeline.nexus.catalogue.not_valid_constraints import (
     violated_not_valid_constraint,
 )
 from fm_pipeline.nexus.catalogue.table_details import key_columns
-from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, Policy
 from fm_pipeline.nexus.reimport.difference import count, gone
+from fm_pipeline.nexus.table_names import BATCHES, DOCUMENTS
+from fm_pipeline.nexus.table_policy import Policy
 
 
 @dataclass(frozen=True)
@@ -188,7 +189,7 @@ def find_references(
             )
     cursor.execute(
         sql.SQL("SELECT model, array_agg(id) FROM {} WHERE model = ANY(%s) GROUP BY model").format(
-            catalogue.table("django_content_type").identifier
+            catalogue.content_types.identifier
         ),
         (list(policy.models.values()),),
     )
@@ -232,7 +233,7 @@ def _of_gone(policy: Policy, reference: Reference) -> sql.Composable:
         condition += sql.SQL(" AND t.{} = ANY({})").format(
             sql.Identifier(reference.content_type_column), sql.Literal(list(reference.content_types))
         )
-    if policy.load_of(reference.table):
+    if policy.entity_of(reference.table):
         condition += sql.SQL(" AND t.id NOT IN (SELECT id FROM {})").format(gone(reference.table))
     return condition
 

@@ -23,8 +23,8 @@ from fm_pipeline.db.table import Table
 from fm_pipeline.errors import CatalogueStop
 from fm_pipeline.nexus.catalogue.file_ids import file_id_type, same_record
 from fm_pipeline.nexus.catalogue.schema import Catalogue
-from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, IMAGES
 from fm_pipeline.nexus.reimport.difference import count
+from fm_pipeline.nexus.table_names import BATCHES, DOCUMENTS, IMAGES
 
 REASONS = {
     "no_evidence": "there is no evidence which patient it belongs to",
@@ -75,7 +75,7 @@ def patient_content_type(cursor: Cursor, catalogue: Catalogue) -> int:
     """
     cursor.execute(
         sql.SQL("SELECT id FROM {} WHERE app_label = 'patients' AND model = 'patient'").format(
-            catalogue.table("django_content_type").identifier
+            catalogue.content_types.identifier
         )
     )
     row = cursor.fetchone()

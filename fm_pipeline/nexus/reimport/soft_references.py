@@ -26,10 +26,11 @@ from fm_pipeline.db.table import Column, Table
 from fm_pipeline.errors import CatalogueStop
 from fm_pipeline.nexus.catalogue.schema import SoftReference
 from fm_pipeline.nexus.catalogue.table_details import key_columns
-from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, IMAGES, SYSTEM_CONFIGURATION, Policy
 from fm_pipeline.nexus.reimport.difference import count, gone
 from fm_pipeline.nexus.reimport.other_writes import parse_trigger_tables
 from fm_pipeline.nexus.reimport.references import Reference, RepointedReference, as_uuid, in_the_form_of
+from fm_pipeline.nexus.table_names import BATCHES, CONTENT_TYPES, DOCUMENTS, IMAGES, SYSTEM_CONFIGURATION
+from fm_pipeline.nexus.table_policy import Policy
 from fm_pipeline.settings import Settings
 
 SAMPLED_BYTES = 64 * 1024 * 1024
@@ -143,7 +144,7 @@ def list_json_references(cursor: Cursor, policy: Policy) -> list[tuple[Table, st
     found = []
     for table, columns in sorted(policy.catalogue.columns.items()):
         for name in [c.name for c in columns.values() if c.type in ("json", "jsonb") or c.type.endswith("[]")]:
-            if table in _excluded_tables(policy) or policy.load_of(table):
+            if table in _excluded_tables(policy) or policy.entity_of(table):
                 continue
             with _patience(cursor, table):
                 cursor.execute(
@@ -204,7 +205,7 @@ def _tables(policy: Policy) -> dict[str, sql.Composable]:
 
 def _excluded_tables(policy: Policy) -> set[Table]:
     """Return tables that are cleared, that record history, or that a reimport must not change."""
-    protected = (*SYSTEM_CONFIGURATION, DOCUMENTS, BATCHES, IMAGES, "django_content_type", "auth_user")
+    protected = (*SYSTEM_CONFIGURATION, DOCUMENTS, BATCHES, IMAGES, CONTENT_TYPES, "auth_user")
     return {*policy.cleared, *policy.histories, *policy.growing, *map(policy.catalogue.table, protected)}
 
 
@@ -221,7 +222,7 @@ def _searched(
     for table, columns in sorted(catalogue.columns.items()):
         if table in alone or table not in readable:
             continue
-        set_anyway = {"id", *fed.get(table.name, ())} if policy.load_of(table) else set()
+        set_anyway = {"id", *fed.get(table.name, ())} if policy.entity_of(table) else set()
         names = [
             column
             for name, column in columns.items()
@@ -256,8 +257,8 @@ def _search(
     sample = f" TABLESAMPLE SYSTEM ({100 * SAMPLED_BYTES / size:.6f})" if size > SAMPLED_BYTES else ""
     rows = sql.SQL("{}{}").format(sql.SQL("{} t").format(table.identifier), sql.SQL(sample))
     stays: sql.Composable = sql.SQL("true")
-    if staged and (load := policy.load_of(table)):
-        stays = sql.SQL("t.id IN (SELECT nexus_id FROM {})").format(sql.Identifier("fm_pipeline", load.staged))
+    if staged and (entity := policy.entity_of(table)):
+        stays = sql.SQL("t.id IN (SELECT nexus_id FROM {})").format(sql.Identifier("fm_pipeline", entity.staged_table))
     found = []
     with _patience(cursor, table):
         # Most columns have no value of such a length. One scan of the table finds that out for all columns.
@@ -350,7 +351,7 @@ def _points_to_what_goes(policy: Policy, soft: SoftReference, column: Column) ->
 
 
 def _stays(policy: Policy, soft: SoftReference) -> sql.Composable:
-    if policy.load_of(soft.table):
+    if policy.entity_of(soft.table):
         return sql.SQL("t.id NOT IN (SELECT id FROM {})").format(gone(soft.table))
     return sql.SQL("true")
 

@@ -17,7 +17,6 @@ from fm_pipeline.db.table import Table
 from fm_pipeline.entities.registry import Phase
 from fm_pipeline.nexus.catalogue.schema import Catalogue
 from fm_pipeline.nexus.crosswalk import learn_retired_ids, record_new_rows
-from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, Policy
 from fm_pipeline.nexus.reimport import trigger_checks, validation
 from fm_pipeline.nexus.reimport.checks import Check, raise_if_failed
 from fm_pipeline.nexus.reimport.delete_rows import delete_rows
@@ -36,6 +35,8 @@ from fm_pipeline.nexus.reimport.relink import RelinkResult, patient_content_type
 from fm_pipeline.nexus.reimport.report import PhaseRecord, ReimportReport, TableChange
 from fm_pipeline.nexus.reimport.soft_references import repoint_soft_references
 from fm_pipeline.nexus.reimport.unfit_values import unfit_values_named
+from fm_pipeline.nexus.table_names import BATCHES, DOCUMENTS
+from fm_pipeline.nexus.table_policy import Policy
 
 OnPhase = Callable[[PhaseRecord], None]
 
@@ -140,14 +141,14 @@ class Transaction:
         """Count the rows to be deleted that are linked to no FileMaker record."""
         counts = {}
         for table in self.policy.tables_losing_rows:
-            load = self.policy.load_of(table)
+            entity = self.policy.entity_of(table)
             self.cursor.execute(
                 sql.SQL(
                     "SELECT count(*) FROM {} g WHERE NOT EXISTS (SELECT 1 FROM fm_pipeline.crosswalk c"
                     " WHERE c.entity = %(entity)s AND c.nexus_id = g.id) AND NOT EXISTS (SELECT 1 FROM"
                     " fm_pipeline.retired_patient_ids r WHERE %(entity)s = 'patient' AND r.nexus_id = g.id)"
                 ).format(gone(table)),
-                {"entity": load.entity if load else ""},
+                {"entity": entity.name if entity else ""},
             )
             counts[table.name] = count(self.cursor)
         return counts
@@ -164,7 +165,7 @@ class Transaction:
                     " SELECT count(*) FROM known k WHERE EXISTS (SELECT 1 FROM fm_pipeline.source_records s"
                     " WHERE s.entity = %(entity)s AND s.filemaker_key = k.filemaker_key)"
                 ).format(gone(difference.table)),
-                {"entity": difference.load.entity},
+                {"entity": difference.entity.name},
             )
             counts[difference.table.name] = count(self.cursor)
         return counts
@@ -172,14 +173,14 @@ class Transaction:
     def _load(self, phase: Phase) -> tuple[str, int]:
         parts, records = [], 0
         for difference in self.differences:
-            if difference.load.phase is not phase:
+            if difference.entity.phase is not phase:
                 continue
             columns = self.catalogue.columns[difference.table]
             with unfit_values_named(self.cursor, difference, columns, self.now):
                 reset = difference.count_reset(self.cursor, self.now)
                 updated = update_changed(self.cursor, difference, columns, self.now)
                 inserted = difference.insert(self.cursor, self.now)
-            record_new_rows(self.cursor, difference.load.entity, difference.staged)
+            record_new_rows(self.cursor, difference.entity.name, difference.staged)
             change = self._change(difference.table.name, updated=updated, inserted=inserted, reset=reset)
             staged = inserted + change.before - change.deleted
             parts.append(
@@ -234,15 +235,15 @@ class Transaction:
         checks: list[Check] = []
         deleted = Phase.DELETE in self.phases
         for difference in self.differences:
-            if difference.load.phase in self.phases:
+            if difference.entity.phase in self.phases:
                 checks += validation.check_loaded(self.cursor, difference, self.now, deleted=deleted)
-        loaded = {d.table for d in self.differences if deleted and d.load.phase in self.phases}
+        loaded = {d.table for d in self.differences if deleted and d.entity.phase in self.phases}
         for table in self.policy.tables_losing_rows:
             if table not in loaded:
                 change = self.report.tables[table.name]
                 checks.append(validation.check_rows(self.cursor, table, change.after))
         if deleted:
-            checks += validation.check_duplicates(self.cursor, self.catalogue, self.policy.loads)
+            checks += validation.check_duplicates(self.cursor, self.catalogue, self.policy.entities)
             checks += validation.check_orphans(self.cursor, self.catalogue, self.patient_type)
             checks.append(trigger_checks.check_rows_deleted(self.cursor, self.policy.tables_losing_rows))
         checks += self._check_trigger_side_effects()
@@ -257,7 +258,7 @@ class Transaction:
         """Check for side effects of triggers and rules on the written rows."""
         checks = []
         for difference in self.differences:
-            updated = difference.updates if difference.load.phase in self.phases else ()
+            updated = difference.updates if difference.entity.phase in self.phases else ()
             written = {*updated, *self.mended.get(difference.table, ())}
             checks.append(
                 trigger_checks.check_kept_columns(self.cursor, self.other, self.catalogue, difference, written)

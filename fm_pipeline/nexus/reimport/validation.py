@@ -14,12 +14,13 @@ from psycopg2.extensions import cursor as Cursor
 from fm_pipeline.db.digest import table_digest
 from fm_pipeline.db.row_versions import later_than, own_transaction, read_versions
 from fm_pipeline.db.table import Table
+from fm_pipeline.entities.registry import Entity
 from fm_pipeline.nexus.catalogue.schema import Catalogue
-from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, IMAGES, SYSTEM_CONFIGURATION, Load
 from fm_pipeline.nexus.reimport.checks import Check
 from fm_pipeline.nexus.reimport.difference import Difference, count, gone
 from fm_pipeline.nexus.reimport.relink import relinked_rows
 from fm_pipeline.nexus.reimport.trigger_checks import one_of
+from fm_pipeline.nexus.table_names import BATCHES, DOCUMENTS, IMAGES, SYSTEM_CONFIGURATION
 
 # The only columns of a document or batch that relinking may change.
 RELINK_COLUMNS = ("content_type_id", "object_id", "updated_at")
@@ -119,10 +120,10 @@ def check_rows(cursor: Cursor, table: Table, expected: int) -> Check:
     return Check(f"{table}_count", rows == expected, f"{expected:,} rows expected, {rows:,} in Nexus")
 
 
-def check_duplicates(cursor: Cursor, catalogue: Catalogue, loads: Collection[Load]) -> list[Check]:
+def check_duplicates(cursor: Cursor, catalogue: Catalogue, entities: Collection[Entity]) -> list[Check]:
     """No FileMaker id twice in the tables that have one, whether they are loaded by this profile or not."""
     checks = []
-    columns = {"appointments": "filemaker_event_id"} | {load.table: load.id_column for load in loads if load.id_column}
+    columns = {"appointments": "filemaker_event_id"} | {e.table: e.id_column for e in entities if e.id_column}
     keys: dict[str, sql.Composable] = {
         "patients": sql.SQL("nullif(lower(btrim(filemaker_metadata ->> 'filemaker_id')), '')")
     }

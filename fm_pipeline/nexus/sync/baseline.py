@@ -58,7 +58,7 @@ def write_baseline(cursor: Cursor, differences: Sequence[Difference], now: datet
                 staged=difference.staged,
                 table=difference.table.identifier,
             ),
-            {"entity": difference.load.entity, "now": now},
+            {"entity": difference.entity.name, "now": now},
         )
         cursor.execute(
             sql.SQL(
@@ -68,7 +68,7 @@ def write_baseline(cursor: Cursor, differences: Sequence[Difference], now: datet
                 " AND NOT EXISTS (SELECT FROM fm_pipeline.source_records r"
                 " WHERE r.entity = b.entity AND r.filemaker_key = b.filemaker_key)"
             ).format(staged=difference.staged, table=difference.table.identifier),
-            {"entity": difference.load.entity},
+            {"entity": difference.entity.name},
         )
 
 
@@ -89,9 +89,9 @@ def ends_kept_edits(cursor: Cursor, difference: Difference) -> bool:
         ).format(
             staged=difference.staged,
             table=difference.table.identifier,
-            columns=sql.Identifier(f"sync_columns_{difference.load.entity}"),
+            columns=sql.Identifier(f"sync_columns_{difference.entity.name}"),
         ),
-        {"entity": difference.load.entity},
+        {"entity": difference.entity.name},
     )
     return cursor.fetchone() == (True,)
 
@@ -103,7 +103,7 @@ def acknowledge(cursor: Cursor, differences: Sequence[Difference], now: datetime
         differences: between what is staged and Nexus; the temporary tables of their merge are there.
     """
     for difference in differences:
-        parameters = {"entity": difference.load.entity, "now": now}
+        parameters = {"entity": difference.entity.name, "now": now}
         states = as_object({name: desired(difference, name) for name in merged_columns(difference)})
         cursor.execute(
             sql.SQL(
@@ -115,7 +115,7 @@ def acknowledge(cursor: Cursor, differences: Sequence[Difference], now: datetime
             ).format(
                 states=states,
                 staged=difference.staged,
-                out=sql.Identifier(f"sync_out_{difference.load.entity}"),
+                out=sql.Identifier(f"sync_out_{difference.entity.name}"),
                 table=difference.table.identifier,
             ),
             parameters,

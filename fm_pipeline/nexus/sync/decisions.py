@@ -63,7 +63,7 @@ def read_decisions(cursor: Cursor, differences: Sequence[Difference], *, rows: b
     """
     found = []
     for difference in differences:
-        entity = difference.load.entity
+        entity = difference.entity.name
         parts = ["SELECT nexus_id::text, name, decision, kept, filemaker_key FROM {columns} WHERE decision <> 'change'"]
         if rows:
             parts += [

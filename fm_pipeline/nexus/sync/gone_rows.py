@@ -9,10 +9,10 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.table import Table
-from fm_pipeline.nexus.policy import Policy
 from fm_pipeline.nexus.reimport.difference import Difference
 from fm_pipeline.nexus.reimport.references import as_uuid
 from fm_pipeline.nexus.sync.values import comma, in_nexus, literal, merged_columns
+from fm_pipeline.nexus.table_policy import Policy
 
 _ROWS = """
 CREATE TEMP TABLE {rows} ON COMMIT DROP AS
@@ -33,7 +33,7 @@ WHERE NOT EXISTS (SELECT FROM {staged} s WHERE s.nexus_id = t.id)
 
 def gone_rows(difference: Difference) -> sql.Identifier:
     """Return the temporary table with the rows of an entity that are not staged, each with its decision."""
-    return sql.Identifier(f"sync_rows_{difference.load.entity}")
+    return sql.Identifier(f"sync_rows_{difference.entity.name}")
 
 
 def find_gone_rows(
@@ -55,7 +55,7 @@ def find_gone_rows(
                 table=difference.table.identifier,
                 staged=difference.staged,
             ),
-            {"entity": difference.load.entity},
+            {"entity": difference.entity.name},
         )
     for difference in reversed(differences):  # children first: a row that goes does not hold its parent
         _keep_referenced(cursor, policy, difference, by_table)
@@ -133,7 +133,7 @@ def references_to(cursor: Cursor, policy: Policy, to: Table) -> Iterator[Referen
             value = as_uuid(column, sql.SQL("r.{}").format(sql.Identifier(column.name)))
             yield ReferenceTo(key.table, column.name, value, sql.SQL("true"))
     cursor.execute(
-        sql.SQL("SELECT id FROM {} WHERE model = %s").format(catalogue.table("django_content_type").identifier),
+        sql.SQL("SELECT id FROM {} WHERE model = %s").format(catalogue.content_types.identifier),
         (policy.models.get(to.name, ""),),
     )
     types = [row[0] for row in cursor.fetchall()]

@@ -23,11 +23,11 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.table import Table
-from fm_pipeline.nexus.policy import Policy
 from fm_pipeline.nexus.reimport.difference import Difference
 from fm_pipeline.nexus.sync.decisions import Decision, read_decisions
 from fm_pipeline.nexus.sync.gone_rows import find_gone_rows
 from fm_pipeline.nexus.sync.values import comma, desired, in_nexus, literal, merged_columns
+from fm_pipeline.nexus.table_policy import Policy
 
 ColumnPolicies = Mapping[str, Mapping[str, str]]
 """By entity and column of Nexus: `nexus`, `filemaker` or `newer`; a column that is not named is `nexus`."""
@@ -108,10 +108,10 @@ def merge(
     out: dict[Table, sql.Identifier] = {}
     merged = []
     for difference in differences:
-        wins = policies.get(difference.load.entity, {})
+        wins = policies.get(difference.entity.name, {})
         names = merged_columns(difference)
         orphaned = {name: _without_parent(policy, difference, name, out) for name in names}
-        parameters: dict[str, object] = {"entity": difference.load.entity, "now": now, "zone": time_zone}
+        parameters: dict[str, object] = {"entity": difference.entity.name, "now": now, "zone": time_zone}
         parameters |= {
             side: [name for name, winner in wins.items() if winner == side] for side in ("filemaker", "newer")
         }
@@ -137,7 +137,7 @@ def merge(
             ),
             parameters,
         )
-        if together := _TOGETHER.get(difference.load.entity):
+        if together := _TOGETHER.get(difference.entity.name):
             parameters["together"] = list(together)
             cursor.execute(sql.SQL(_DECIDE_TOGETHER).format(columns=places["columns"]), parameters)
         desires = comma(sql.SQL("({}, {})").format(literal(name), desired(difference, name)) for name in names)
@@ -180,7 +180,7 @@ def keep_edits(cursor: Cursor, differences: Sequence[Difference], *, now: dateti
                 table=difference.table.identifier,
                 values=comma(compared),
             ),
-            {"entity": difference.load.entity, "now": now},
+            {"entity": difference.entity.name, "now": now},
         )
         merged.append(_with_view(cursor, difference, names))
     return Merged(merged, read_decisions(cursor, differences, rows=False))
@@ -202,7 +202,7 @@ def _without_parent(
 
 def _with_view(cursor: Cursor, difference: Difference, names: Sequence[str]) -> Difference:
     """Make the view of the staged rows with the values that Nexus keeps, without the rows that are left out."""
-    view = f"merged_{difference.load.staged}"
+    view = f"merged_{difference.entity.staged_table}"
     cursor.execute(
         "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute"
         " WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
@@ -239,4 +239,4 @@ def _with_view(cursor: Cursor, difference: Difference, names: Sequence[str]) -> 
 
 
 def _temporary(prefix: str, difference: Difference) -> sql.Identifier:
-    return sql.Identifier(f"{prefix}_{difference.load.entity}")
+    return sql.Identifier(f"{prefix}_{difference.entity.name}")

@@ -107,7 +107,7 @@ def read_deletions(cursor: Cursor, differences: Sequence[Difference]) -> dict[st
             sql.SQL("SELECT id::text FROM {} WHERE decision = 'gone' ORDER BY 1").format(gone_rows(difference))
         )
         if ids := [row[0] for row in cursor.fetchall()]:
-            found[difference.load.entity] = ids
+            found[difference.entity.name] = ids
     return found
 
 

@@ -12,9 +12,9 @@ from fm_pipeline.db.table import Table
 from fm_pipeline.errors import RequestError, ValidationStop
 from fm_pipeline.nexus.catalogue.schema import Catalogue
 from fm_pipeline.nexus.catalogue.table_details import identity_always_columns
-from fm_pipeline.nexus.policy import Policy
 from fm_pipeline.nexus.reimport.difference import column_of
 from fm_pipeline.nexus.sync.gone_rows import references_to
+from fm_pipeline.nexus.table_policy import Policy
 
 IDS_SHOWN = 5
 # A row that somebody has saved since is not what the sync has left.

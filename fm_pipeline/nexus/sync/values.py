@@ -18,7 +18,7 @@ _MOST_ARGUMENTS = 40  # pairs for one call of jsonb_build_object, which takes 10
 
 def merged_columns(difference: Difference) -> list[str]:
     """Return the columns that users may edit and FileMaker may change, in a fixed order."""
-    always = {*_ALWAYS_FILEMAKER, difference.load.id_column}
+    always = {*_ALWAYS_FILEMAKER, difference.entity.id_column}
     return sorted(name for name in difference.updates if name not in always)
 
 

@@ -23,8 +23,8 @@ from fm_pipeline.nexus.backup.manifest import read_manifest
 from fm_pipeline.nexus.backup.restore import restore
 from fm_pipeline.nexus.backup.retention import prune_backups
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
-from fm_pipeline.nexus.policy import make_policy
 from fm_pipeline.nexus.reimport.references import touched_tables
+from fm_pipeline.nexus.table_policy import make_policy
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT
 from fm_pipeline.sequence.reimport import reimport
 from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench, Origin

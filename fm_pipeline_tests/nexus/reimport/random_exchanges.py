@@ -24,9 +24,9 @@ from pydantic import SecretStr
 from fm_pipeline.errors import CatalogueStop
 from fm_pipeline.nexus.backup.backup import list_backups
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
-from fm_pipeline.nexus.policy import LOADS
 from fm_pipeline.nexus.reimport.difference import plan_difference
 from fm_pipeline.nexus.reimport.exchanged_values import update_changed
+from fm_pipeline.nexus.table_policy import LOADED
 from fm_pipeline.sandbox.stack.postgresql import PostgreSQLService
 from fm_pipeline.sandbox.stack.stack import temporary_stack
 from fm_pipeline.staging.check import staged_columns
@@ -38,7 +38,7 @@ from fm_pipeline_tests.support.services import LazyStack, memory_folder
 
 CHUNK = 250
 SCALE = 0.004
-PATIENT = LOADS[0]
+PATIENT = LOADED[0]
 ROWS = 8  # of the patients, whose values change
 TIMES = ("", "", "", " DEFERRABLE", " DEFERRABLE INITIALLY DEFERRED")
 RULES = (

@@ -14,9 +14,9 @@ from psycopg2.extensions import cursor as Cursor
 from fm_pipeline.errors import CatalogueStop
 from fm_pipeline.nexus.backup.backup import list_backups
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
-from fm_pipeline.nexus.policy import LOADS
 from fm_pipeline.nexus.reimport.difference import Difference, plan_difference
 from fm_pipeline.nexus.reimport.exchanged_values import update_changed
+from fm_pipeline.nexus.table_policy import LOADED
 from fm_pipeline.staging.check import staged_columns
 from fm_pipeline_tests.nexus.backup.restoring import give_back
 from fm_pipeline_tests.support.clinics import DATABASE, RUN_TIME, MigrationBench, migration_bench, small_clinic
@@ -38,7 +38,7 @@ class Loading:
 
     def rotate(self, column: str) -> None:
         """In staging the first row gets the value of the second, and so on around."""
-        staged = f"fm_pipeline.{self.difference.load.staged}"
+        staged = f"fm_pipeline.{self.difference.entity.staged_table}"
         self.cursor.execute(
             f"UPDATE {staged} s SET {column} = o.value FROM (SELECT id, lead(value, 1, first) OVER (ORDER BY id)"  # noqa: S608
             f" AS value FROM (SELECT nexus_id AS id, {column} AS value, first_value({column}) OVER (ORDER BY nexus_id)"
@@ -67,10 +67,10 @@ def imported(postgresql: DisposablePostgreSQL, tmp_path_factory: pytest.TempPath
 @contextmanager
 def loading(bench: MigrationBench, entity: str, *, setup: str) -> Iterator[Loading]:
     """The load of an entity, with what `setup` makes, and four of its rows."""
-    load = next(load for load in LOADS if load.entity == entity)
+    loaded = next(each for each in LOADED if each.name == entity)
     with bench.connection() as connection, connection.cursor() as cursor:
-        difference = plan_difference(load, read_catalogue(cursor, "public"), staged_columns(cursor)[entity], "keep")
-        cursor.execute(f"SELECT nexus_id::text FROM fm_pipeline.{load.staged} ORDER BY record_id LIMIT 4")  # noqa: S608
+        difference = plan_difference(loaded, read_catalogue(cursor, "public"), staged_columns(cursor)[entity], "keep")
+        cursor.execute(f"SELECT nexus_id::text FROM fm_pipeline.{loaded.staged_table} ORDER BY record_id LIMIT 4")  # noqa: S608
         ids = [row[0] for row in cursor.fetchall()]
         cursor.execute(setup)
         cursor.execute("SET CONSTRAINTS ALL DEFERRED")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
-from fm_pipeline.nexus.policy import REQUIRED_ENTITIES, make_policy
 from fm_pipeline.nexus.reimport.references import touched_tables
+from fm_pipeline.nexus.table_policy import REQUIRED_ENTITIES, make_policy
 from fm_pipeline_tests.support.clinics import MigrationBench
 
 # As `manage.py migrate` of Django 4.2 makes the one, and of django-reversion 5 the other.

@@ -9,8 +9,8 @@ import pytest
 
 from fm_pipeline.nexus.catalogue.file_ids import same_record
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
-from fm_pipeline.nexus.policy import DOCUMENTS, IMAGES
 from fm_pipeline.nexus.reimport.relink import RelinkResult
+from fm_pipeline.nexus.table_names import DOCUMENTS, IMAGES
 from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench, Origin
 
 

@@ -8,84 +8,50 @@ keep     rows stay; a reference to a deleted row is re-pointed to the patient's 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import Literal
 
 from fm_pipeline.db.table import Table
 from fm_pipeline.entities.order import parents
-from fm_pipeline.entities.registry import ENTITIES, Entity, Phase, Registry, loaded
+from fm_pipeline.entities.registry import ENTITIES, Entity, Registry, loaded
 from fm_pipeline.errors import CatalogueStop
 from fm_pipeline.nexus.catalogue.own_types import refuse_other_types
 from fm_pipeline.nexus.catalogue.schema import Catalogue, GenericKey, SoftReference
+from fm_pipeline.nexus.table_names import (
+    BATCHES,
+    DOCUMENTS,
+    FILE_COLUMNS,
+    IMAGES,
+    LETTERS,
+    REMINDERS,
+    SYSTEM_CONFIGURATION,
+)
 from fm_pipeline.settings import Settings
 
 SoftAction = Literal["keep", "empty", "stop"]
 
-
-@dataclass(frozen=True)
-class Load:
-    """A Nexus table that a staged entity is loaded into."""
-
-    entity: str
-    table: str
-    staged: str
-    phase: Phase
-    # Values of a new row that FileMaker does not feed. Django does not store these defaults in the database.
-    defaults: Mapping[str, object] = field(default_factory=dict)
-    model: str = ""
-    id_column: str = ""
-    keeps_unlinked: bool = False
-
-    @classmethod
-    def of(cls, entity: Entity) -> Load:
-        """Return the load of an entity that has a table and a phase."""
-        if entity.phase is None:
-            raise ValueError(f"{entity.name} is not loaded in any phase.")
-        return cls(
-            entity.name,
-            entity.table,
-            entity.staged_table,
-            entity.phase,
-            entity.defaults,
-            entity.model,
-            entity.id_column,
-            entity.keeps_unlinked,
-        )
-
-
-LOADS = tuple(Load.of(entity) for entity in loaded(ENTITIES) if not entity.made)
+# The entities of the import sequence that are loaded into a table of Nexus.
+LOADED = tuple(entity for entity in loaded(ENTITIES) if not entity.made)
 REQUIRED_ENTITIES = ("patient", "appointment")
-LETTERS = "letters_patientletter"
-REMINDERS = "reminders"
-DOCUMENTS = "documents_document"
-BATCHES = "images_batch"
-IMAGES = "images_image"
-# The columns by which rows are recognized.
-FILE_COLUMNS = (
-    *((DOCUMENTS, "id"), (DOCUMENTS, "object_id"), (BATCHES, "id"), (BATCHES, "object_id")),
-    *((IMAGES, "id"), (IMAGES, "batch_id")),
-)
-_OWN_COLUMNS = (*((load.table, "id") for load in LOADS), ("patients", "filemaker_metadata"), *FILE_COLUMNS)
+_OWN_COLUMNS = (*((entity.table, "id") for entity in LOADED), ("patients", "filemaker_metadata"), *FILE_COLUMNS)
 # Django's model name of each table that can lose rows without a mapping profile that adds to them.
-MODELS = {load.table: load.model for load in LOADS} | {LETTERS: "patientletter", REMINDERS: "reminder"}
+MODELS = {entity.table: entity.model for entity in LOADED} | {LETTERS: "patientletter", REMINDERS: "reminder"}
 # Histories of rows, by generic key, for example of Django's admin and of django-reversion. They outlive the row on
 # purpose (django/contrib/admin/models.py, LogEntry; django-reversion, "Recovering deleted objects"). To set an entry to
 # NULL would destroy the history, and to stop because of one would stop every reimport.
 HISTORIES = ("django_admin_log", "reversion_version", "auditlog_logentry", "easyaudit_crudevent")
 # The columns by which tables of django-simple-history and of django-pghistory are recognized.
 HISTORY_COLUMNS = ({"history_id", "history_date", "history_type"}, {"pgh_id", "pgh_label"})
-# Never written; their digests are compared at the end. Other tables are watched by row counters.
-SYSTEM_CONFIGURATION = ("clinics", "clinicians", "appointment_types", "funding_sources")
 
 
 @dataclass(frozen=True)
 class Policy:
-    """What this run does: the loads of the entities that are staged, and the tables to clear."""
+    """What this run does: which entities it loads, in this order, and which tables it clears."""
 
     catalogue: Catalogue
-    loads: tuple[Load, ...]
+    entities: tuple[Entity, ...]
     cleared: tuple[Table, ...]
     growing: tuple[Table, ...] = ()  # NEXUS_TRIGGER_TABLES: triggers may add rows to these
     soft: tuple[SoftReference, ...] = ()
@@ -94,12 +60,12 @@ class Policy:
     @property
     def tables_losing_rows(self) -> list[Table]:
         """Tables that lose rows, parents before children."""
-        return [self.catalogue.table(load.table) for load in self.loads] + list(self.cleared)
+        return [self.catalogue.table(entity.table) for entity in self.entities] + list(self.cleared)
 
     @property
     def models(self) -> dict[str, str]:
         """Django's model name of each table that loses rows, for generic keys."""
-        return MODELS | {load.table: load.model for load in self.loads}
+        return MODELS | {entity.table: entity.model for entity in self.entities}
 
     @property
     def histories(self) -> set[Table]:
@@ -126,9 +92,9 @@ class Policy:
             if soft.writable and (soft.replaced or (soft.gone and self.soft_action == "empty"))
         ]
 
-    def load_of(self, table: Table) -> Load | None:
-        """Return the load that writes a table, or None."""
-        return next((load for load in self.loads if self.catalogue.table(load.table) == table), None)
+    def entity_of(self, table: Table) -> Entity | None:
+        """Return the entity that is loaded into a table, or None."""
+        return next((entity for entity in self.entities if self.catalogue.table(entity.table) == table), None)
 
 
 def require_tables(catalogue: Catalogue, tables: Collection[str] = ()) -> None:
@@ -157,11 +123,11 @@ def make_policy(
 ) -> Policy:
     """Decide what happens to each table.
 
+    An entity that no profile feeds is kept, not cleared: a profile that forgot the messages must not wipe them.
+
     Args:
         staged_entities: those whose rows are loaded; names that are not in the registry are ignored.
         registry: with the tables and columns that a mapping profile adds.
-
-    An entity that no profile feeds is kept, not cleared: a profile that forgot the messages must not wipe them.
 
     Raises:
         CatalogueStop: Nexus lacks a table, or something depends on a patient in a way that no rule covers.
@@ -189,8 +155,8 @@ def make_full_policy(catalogue: Catalogue, registry: Registry, settings: Setting
     return make_policy(catalogue, entities, letters=letters, reminders=reminders, registry=registry)
 
 
-def in_order(catalogue: Catalogue, entities: Sequence[Entity], registry: Registry = ENTITIES) -> list[Load]:
-    """Return the loads in order: by their phases, then referenced tables first, by the foreign keys.
+def in_order(catalogue: Catalogue, entities: Sequence[Entity], registry: Registry) -> list[Entity]:
+    """Return entities that are loaded in order: by their phases, then referenced tables first, by the foreign keys.
 
     Raises:
         CatalogueStop: the tables refer to each other in a circle.
@@ -216,7 +182,7 @@ def in_order(catalogue: Catalogue, entities: Sequence[Entity], registry: Registr
     while ready := graph.get_ready():
         ordered += [entity for entity in entities if entity.name in ready]
         graph.done(*ready)
-    return sorted(map(Load.of, ordered), key=lambda load: load.phase)
+    return sorted(ordered, key=lambda entity: entity.phase or 0)
 
 
 def _refuse_unknown_kinds(policy: Policy) -> None:
