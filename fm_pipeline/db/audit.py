@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from typing import Literal
 
 from fm_pipeline.db.connection import connect
+from fm_pipeline.db.queries import has_table
 from fm_pipeline.errors import DatabaseError, PipelineError, RequestError, Stop
 
 _log = logging.getLogger(__name__)
@@ -106,8 +107,7 @@ def requested_cancels(database_url: str, run_ids: Collection[str]) -> dict[str, 
     A database that is new to the pipeline has no audit trail.
     """
     with connect(database_url) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT to_regclass('fm_pipeline.audit') IS NULL")
-        if cursor.fetchone() == (True,):
+        if not has_table(cursor, "fm_pipeline.audit"):
             return {}
         cursor.execute(
             "SELECT DISTINCT ON (run_id) run_id, actor, outcome FROM fm_pipeline.audit"

@@ -15,6 +15,7 @@ from sqlalchemy.pool import NullPool
 
 from fm_pipeline.db.connection import database_error, open_connection, redacted
 from fm_pipeline.db.locks import AdvisoryLock, wait_for_lock
+from fm_pipeline.db.queries import has_table
 from fm_pipeline.errors import DatabaseError
 
 MIGRATIONS = Path(__file__).with_name("migrations")
@@ -73,8 +74,7 @@ def _newest() -> str:
 def is_migrated(connection: Connection) -> bool:
     """Return whether the tables are those of this release. Does not use Alembic, which is too slow for a tick."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT to_regclass('fm_pipeline.alembic_version') IS NOT NULL")
-        if cursor.fetchone() != (True,):
+        if not has_table(cursor, "fm_pipeline.alembic_version"):
             return False
         cursor.execute("SELECT max(version_num) = %s FROM fm_pipeline.alembic_version", (_newest(),))
         return cursor.fetchone() == (True,)

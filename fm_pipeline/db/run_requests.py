@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fm_pipeline.db.connection import connect
+from fm_pipeline.db.queries import has_table
 
 
 def record_run_request(database_url: str, run_id: str, actor: str) -> None:
@@ -22,8 +23,7 @@ def run_requester(database_url: str, run_id: str) -> str | None:
     A database that is new to the pipeline has no requests.
     """
     with connect(database_url) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT to_regclass('fm_pipeline.run_requests') IS NULL")
-        if cursor.fetchone() == (True,):
+        if not has_table(cursor, "fm_pipeline.run_requests"):
             return None
         cursor.execute("SELECT actor FROM fm_pipeline.run_requests WHERE run_id = %s", (run_id,))
         row = cursor.fetchone()

@@ -19,6 +19,7 @@ from fm_pipeline.db.audit import audited, operating_system_user
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.locks import acquire_reimport_lock
 from fm_pipeline.db.migrate import migrate
+from fm_pipeline.db.queries import database_name, has_table
 from fm_pipeline.entities.registry import ENTITIES
 from fm_pipeline.errors import RequestError
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
@@ -101,9 +102,7 @@ def erase_patient(
         key, ids = _resolve(cursor, reference.strip().lower())
         _refuse_patient_of_nexus(cursor, settings, ids)
         rows = _erase(cursor, key, ids) | dict(elsewhere(cursor))
-        cursor.execute("SELECT current_database()")
-        (database,) = cursor.fetchone() or ("",)
-        erasure = Erasure(key, rows, f"{database} {sum(rows.values())}")
+        erasure = Erasure(key, rows, f"{database_name(cursor)} {sum(rows.values())}")
         if not confirm:
             connection.rollback()
         elif confirm.split() != erasure.confirmation.split():
@@ -164,8 +163,7 @@ def _erase(cursor: Cursor, key: str, ids: Collection[str]) -> dict[str, int]:
             rows[table] = rows.get(table, 0) + cursor.rowcount
 
     for entity in registry.values():
-        cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (f"fm_pipeline.{entity.staged_table}",))
-        if cursor.fetchone() == (True,):
+        if has_table(cursor, f"fm_pipeline.{entity.staged_table}"):
             own = "record_id IN (SELECT record_id FROM erased WHERE entity = %(entity)s)"
             delete(
                 entity.staged_table, f"{'entity = %(entity)s AND ' if entity.files else ''}{own}", entity=entity.name

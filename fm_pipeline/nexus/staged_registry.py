@@ -13,6 +13,7 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 from pydantic import TypeAdapter
 
+from fm_pipeline.db.queries import has_table
 from fm_pipeline.db.table import Table
 from fm_pipeline.entities.registry import ENTITIES, Entity, Registry
 
@@ -23,7 +24,7 @@ _AS_JSON = TypeAdapter(Entity)
 def read_registry(cursor: Cursor) -> Registry:
     """Return the entities that can be staged: those of the import sequence, and those that a profile has added."""
     registry = {name: entity for name, entity in ENTITIES.items() if not entity.made}
-    if _is_there(cursor):
+    if has_table(cursor, str(STAGED_ENTITIES)):
         cursor.execute(
             "SELECT definition::text FROM fm_pipeline.staged_entities WHERE definition IS NOT NULL ORDER BY entity"
         )
@@ -33,7 +34,7 @@ def read_registry(cursor: Cursor) -> Registry:
 
 def read_left_out(cursor: Cursor) -> list[str]:
     """Return, in sentences, what this release of Nexus or this FileMaker file lacks of the profile."""
-    if not _is_there(cursor):
+    if not has_table(cursor, str(STAGED_ENTITIES)):
         return []
     cursor.execute("SELECT unnest(left_out) FROM fm_pipeline.staged_entities ORDER BY entity")
     return [row[0] for row in cursor.fetchall()]
@@ -84,9 +85,3 @@ def _write(cursor: Cursor, name: str, definition: str | None, left_out: Sequence
         " ON CONFLICT (entity) DO UPDATE SET definition = excluded.definition, left_out = excluded.left_out",
         (name, definition, list(left_out)),
     )
-
-
-def _is_there(cursor: Cursor) -> bool:
-    """Return whether our schema has the table; before its migration nothing was added."""
-    cursor.execute("SELECT to_regclass('fm_pipeline.staged_entities') IS NOT NULL")
-    return cursor.fetchone() == (True,)

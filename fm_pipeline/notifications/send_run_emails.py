@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from fm_pipeline.db.connection import connect
+from fm_pipeline.db.queries import has_table
 from fm_pipeline.errors import PipelineError
 from fm_pipeline.notifications.console_pages import RUN_PAGE, console_address
 from fm_pipeline.notifications.maintenance import enqueue_maintenance_mail
@@ -109,8 +110,7 @@ def read_commit_status(settings: Settings, run_id: str) -> CommitStatus:
     """Ask the Nexus database whether a run was committed."""
     try:
         with connect(settings.nexus_database_url.get_secret_value()) as connection, connection.cursor() as cursor:
-            cursor.execute("SELECT to_regclass('fm_pipeline.reimports') IS NOT NULL")
-            if cursor.fetchone() != (True,):
+            if not has_table(cursor, "fm_pipeline.reimports"):
                 return CommitStatus(committed=False)
             cursor.execute("SELECT report FROM fm_pipeline.reimports WHERE run_id = %s", (run_id,))
             row = cursor.fetchone()
@@ -123,8 +123,7 @@ def _planned_changes(settings: Settings, plan_id: str) -> CommitStatus:
     """Return the report of the plan; none if there is no such plan, or the database does not answer."""
     try:
         with connect(settings.nexus_database_url.get_secret_value()) as connection, connection.cursor() as cursor:
-            cursor.execute("SELECT to_regclass('fm_pipeline.plans') IS NOT NULL")
-            if not plan_id or cursor.fetchone() != (True,):
+            if not plan_id or not has_table(cursor, "fm_pipeline.plans"):
                 return CommitStatus(committed=None)
             cursor.execute("SELECT report FROM fm_pipeline.plans WHERE id::text = %s", (plan_id.strip().lower(),))
             row = cursor.fetchone()

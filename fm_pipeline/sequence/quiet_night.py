@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from psycopg2 import sql
 
 from fm_pipeline.db.connection import connect
+from fm_pipeline.db.queries import count, database_name
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
-from fm_pipeline.nexus.reimport.difference import count
-from fm_pipeline.nexus.reimport.plan_inputs import Inputs, database_name, deciding_settings
+from fm_pipeline.nexus.reimport.plan_inputs import Inputs, deciding_settings
 from fm_pipeline.nexus.sync.baseline import ends_kept_edits
 from fm_pipeline.nexus.sync.decisions import Decision
 from fm_pipeline.sequence.locked_transaction import Merge, plan_changes

@@ -20,12 +20,13 @@ from fm_pipeline.db.commit import commit, ignore_first_cancel
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.locks import wait_for_reimport_lock
 from fm_pipeline.db.migrate import migrate
+from fm_pipeline.db.queries import database_name
 from fm_pipeline.entities.registry import Phase
 from fm_pipeline.errors import LockStop, PlanStop
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.nexus.reimport.difference import Difference
 from fm_pipeline.nexus.reimport.plan import Permission, check_backup, no_plan, permitted_plan, refuse_stale, store_plan
-from fm_pipeline.nexus.reimport.plan_inputs import database_name, deciding_settings, reread_inputs
+from fm_pipeline.nexus.reimport.plan_inputs import deciding_settings, reread_inputs
 from fm_pipeline.nexus.reimport.report import ReimportReport
 from fm_pipeline.nexus.reimport.transaction import OnPhase
 from fm_pipeline.nexus.sync.baseline import has_baseline, write_baseline

@@ -10,10 +10,11 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.connection import connect
+from fm_pipeline.db.queries import database_name
 from fm_pipeline.errors import CatalogueStop
 from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
 from fm_pipeline.nexus.reimport.plan import usable_plan
-from fm_pipeline.nexus.reimport.plan_inputs import Inputs, database_name, deciding_settings, reread_inputs
+from fm_pipeline.nexus.reimport.plan_inputs import Inputs, deciding_settings, reread_inputs
 from fm_pipeline.settings import Settings
 
 _PARTS = ("database", "schema", "settings", "staged", "target")

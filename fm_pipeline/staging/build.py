@@ -16,6 +16,7 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.locks import AdvisoryLock, wait_for_lock
+from fm_pipeline.db.queries import count
 from fm_pipeline.db.table import Column, Table
 from fm_pipeline.entities.order import parents
 from fm_pipeline.entities.registry import CONTACT_DETAIL, ENTITIES, Entity, Registry
@@ -280,7 +281,7 @@ def _adopt_and_stage(cursor: Cursor, entity: Entity, rows: sql.Identifier, table
 def _stop_above_limits(cursor: Cursor, entity: str, rules: Rules) -> None:
     """Turn a rule that more rows break than single records explain into a stop."""
     cursor.execute("SELECT count(*) FROM fm_pipeline.staged_outcomes WHERE entity = %s", (entity,))
-    total = (cursor.fetchone() or (0,))[0]
+    total = count(cursor)
     cursor.execute(
         "SELECT rule, count(DISTINCT record_id) FROM fm_pipeline.staged_findings WHERE entity = %(entity)s"
         " GROUP BY rule UNION ALL"

@@ -9,6 +9,7 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.db.locks import limit_lock_waits
+from fm_pipeline.db.queries import count
 from fm_pipeline.entities.order import sources
 from fm_pipeline.entities.profile import Profile, load_profile
 from fm_pipeline.entities.registry import ENTITIES
@@ -17,7 +18,6 @@ from fm_pipeline.errors import StagingStop
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.nexus.crosswalk import fill_crosswalk
 from fm_pipeline.nexus.profile_fit import fit_registry
-from fm_pipeline.nexus.reimport.difference import count
 from fm_pipeline.nexus.reimport.files_of_gone_patients import FilesOfGonePatients
 from fm_pipeline.nexus.reimport.report import SourceOutcomes
 from fm_pipeline.nexus.staged_registry import drop_staged, read_registry, without_left_out

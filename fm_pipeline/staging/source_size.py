@@ -14,6 +14,7 @@ from typing import Any, Literal
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
+from fm_pipeline.db.queries import count, has_table
 from fm_pipeline.entities.registry import ENTITIES, Registry, staged
 from fm_pipeline.entities.rules import Rule, Rules
 from fm_pipeline.nexus.catalogue.file_ids import file_id_type
@@ -101,7 +102,7 @@ def read_before(cursor: Cursor, catalogue: Catalogue, reported: Reported, regist
             continue  # no record of FileMaker's can be found there, so none is missing either
         condition = sql.SQL(" WHERE filemaker_id IS NOT NULL" if entity.files else "")
         cursor.execute(sql.SQL("SELECT count(*) FROM {}").format(catalogue.table(table).identifier) + condition)
-        in_nexus[entity.name] = int((cursor.fetchone() or (0,))[0])
+        in_nexus[entity.name] = count(cursor)
     return Before(in_nexus, {ends["entity"]: int(ends[reported]) for ends in _last_sources(cursor)})
 
 
@@ -117,8 +118,7 @@ def _last_sources(cursor: Cursor) -> list[dict[str, Any]]:
     """How the source rows ended in the last reimport or sync that was carried out; none when there was none."""
     found = []
     for table, query in _LAST.items():
-        cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (f"fm_pipeline.{table}",))
-        if cursor.fetchone() == (True,):
+        if has_table(cursor, f"fm_pipeline.{table}"):
             cursor.execute(query)
             found += cursor.fetchall()
     return max(found, key=itemgetter(0))[1] or [] if found else []

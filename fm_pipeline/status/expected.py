@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from fm_pipeline.db.connection import connect
+from fm_pipeline.db.queries import has_table
 from fm_pipeline.settings import Settings
 
 # By name: what it is called, and when it came last.
@@ -72,8 +73,7 @@ def read_expectations(settings: Settings) -> list[Expectation]:
         return []
     found = []
     with connect(settings.nexus_database_url.get_secret_value()) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT to_regclass('fm_pipeline.import_history') IS NOT NULL")
-        migrated = cursor.fetchone() == (True,)
+        migrated = has_table(cursor, "fm_pipeline.import_history")
         for name, hours in wanted.items():
             what, query = _LAST[name]
             last_at = None

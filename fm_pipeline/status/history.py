@@ -13,6 +13,7 @@ from typing import Any
 from psycopg2.extras import RealDictCursor
 
 from fm_pipeline.db.connection import connect
+from fm_pipeline.db.queries import has_table
 from fm_pipeline.errors import RequestError
 
 PAGE = 50
@@ -127,8 +128,7 @@ def read_history(database_url: str, wanted: HistoryFilter, page: int = 1) -> tup
     values |= {"about_cancels": [about_cancel(job) for job in KIND_OF_JOB], "kinds_of_jobs": list(KIND_OF_JOB.values())}
     values |= {"limit": PAGE + 1, "offset": (max(page, 1) - 1) * PAGE}
     with connect(database_url) as connection, connection.cursor(cursor_factory=RealDictCursor) as cursor:
-        cursor.execute("SELECT to_regclass('fm_pipeline.run_reports') IS NOT NULL AS migrated")
-        if cursor.fetchone() != {"migrated": True}:
+        if not has_table(cursor, "fm_pipeline.run_reports"):
             return [], False
         cursor.execute(_ATTEMPTS, values)
         found = [dict(row) for row in cursor.fetchall()]
@@ -149,8 +149,7 @@ def read_report(database_url: str, kind: str, identifier: str) -> dict[str, Any]
     at = {"plan": "created_at", "reimport": "started_at"}[kind]
     more = {"plan": "NULL AS plan_id, NULL AS backup_id", "reimport": "plan_id::text, backup_id::text"}[kind]
     with connect(database_url) as connection, connection.cursor(cursor_factory=RealDictCursor) as cursor:
-        cursor.execute(f"SELECT to_regclass('fm_pipeline.{table}') IS NOT NULL AS migrated")
-        if cursor.fetchone() == {"migrated": True}:
+        if has_table(cursor, f"fm_pipeline.{table}"):
             cursor.execute(
                 f"SELECT id::text, run_id, {at} AS at, requested_by, phases, report, {more}"  # noqa: S608  # of constants
                 f" FROM fm_pipeline.{table} WHERE id::text = %s",
@@ -174,9 +173,8 @@ def read_run(database_url: str, run_id: str) -> dict[str, Any]:
         RequestError: nothing is on record (404).
     """
     with connect(database_url) as connection, connection.cursor(cursor_factory=RealDictCursor) as cursor:
-        cursor.execute("SELECT to_regclass('fm_pipeline.run_reports') IS NOT NULL AS migrated")
         found: dict[str, Any] = {"run_id": run_id, "actor": None, "steps": [], "audit": [], "reports": []}
-        if cursor.fetchone() == {"migrated": True}:
+        if has_table(cursor, "fm_pipeline.run_reports"):
             for name, query in _OF_RUN.items():
                 cursor.execute(query, (run_id,))
                 found[name] = [dict(row) for row in cursor.fetchall()]
@@ -233,8 +231,7 @@ def last_run_report(database_url: str, action: str, *, subject: str = "", dry_ru
         dry_run: None: any.
     """
     with connect(database_url) as connection, connection.cursor(cursor_factory=RealDictCursor) as cursor:
-        cursor.execute("SELECT to_regclass('fm_pipeline.run_reports') IS NOT NULL AS migrated")
-        if cursor.fetchone() != {"migrated": True}:
+        if not has_table(cursor, "fm_pipeline.run_reports"):
             return None
         cursor.execute(
             "SELECT run_id, at, dry_run, subject, report FROM fm_pipeline.run_reports WHERE action = %s"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from fm_pipeline.db.connection import connect
+from fm_pipeline.db.queries import has_table
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,7 @@ def read_measurements(database_url: str) -> Measurements:
     """
     with connect(database_url) as connection, connection.cursor() as cursor:
         # The newest of these tables: if it does not exist, there is nothing to count.
-        cursor.execute("SELECT to_regclass('fm_pipeline.staged_builds') IS NOT NULL")
-        if cursor.fetchone() != (True,):
+        if not has_table(cursor, "fm_pipeline.staged_builds"):
             return Measurements()
         cursor.execute(_TIMES)
         reimport, plan, backup, rows = cursor.fetchone() or (None, None, None, None)

@@ -10,6 +10,7 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.connection import connect
+from fm_pipeline.db.queries import database_name, has_table
 from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
 from fm_pipeline.nexus.reimport.patient_counts import Counts, count_patients
 from fm_pipeline.nexus.table_names import BATCHES, DOCUMENTS, IMAGES, LETTERS, REMINDERS
@@ -97,9 +98,7 @@ def read_nexus_counts(settings: Settings) -> NexusCounts:
             tables = [_count(cursor, catalogue, name) for name in _NEEDED if catalogue.has(name)]
             by = count_patients(cursor, catalogue) if catalogue.has("patients") else {}
             tables += list(_files(cursor, catalogue))
-            cursor.execute("SELECT current_database()")
-            (database,) = cursor.fetchone() or ("",)
-            return NexusCounts(database, tables, by, *_last_times(cursor))
+            return NexusCounts(database_name(cursor), tables, by, *_last_times(cursor))
 
 
 def _count(cursor: Cursor, catalogue: Catalogue, name: str) -> CountedRows:
@@ -148,8 +147,7 @@ def _file_count(cursor: Cursor, query: sql.Composed, label: str) -> CountedRows:
 
 
 def _last_times(cursor: Cursor) -> tuple[datetime | None, datetime | None]:
-    cursor.execute("SELECT to_regclass('fm_pipeline.reimports') IS NULL")
-    if cursor.fetchone() == (True,):
+    if not has_table(cursor, "fm_pipeline.reimports"):
         return None, None
     cursor.execute(
         "SELECT (SELECT max(finished_at) FROM fm_pipeline.source_extractions),"

@@ -11,6 +11,7 @@ from typing import Any
 from psycopg2.extras import RealDictCursor
 
 from fm_pipeline.db.connection import connect
+from fm_pipeline.db.queries import has_table
 
 _QUERIES = {
     # All steps of the run whose progress changed last.
@@ -57,9 +58,7 @@ def read_overview(database_url: str) -> Overview:
     """
     with connect(database_url) as connection, connection.cursor(cursor_factory=RealDictCursor) as cursor:
         # The newest table: if it does not exist, these queries have nothing to read.
-        cursor.execute("SELECT to_regclass('fm_pipeline.progress') IS NOT NULL AS migrated")
-        row = cursor.fetchone()
-        if not row or not row["migrated"]:
+        if not has_table(cursor, "fm_pipeline.progress"):
             return {name: [] for name in _QUERIES}
         found = {}
         for name, query in _QUERIES.items():

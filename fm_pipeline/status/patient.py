@@ -14,6 +14,7 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.connection import connect
+from fm_pipeline.db.queries import has_table
 from fm_pipeline.db.table import Table
 from fm_pipeline.errors import PipelineError
 from fm_pipeline.images.nexus.patient_index import AMBIGUOUS, PatientMatch, read_patient_index
@@ -123,9 +124,7 @@ def read_patient_data(settings: Settings, reference: str) -> PatientData:
 
 
 def _require_own_tables(cursor: Cursor) -> None:
-    cursor.execute("SELECT to_regclass('fm_pipeline.retired_patient_ids') IS NOT NULL")
-    row = cursor.fetchone()
-    if not (row and row[0]):
+    if not has_table(cursor, "fm_pipeline.retired_patient_ids"):
         raise PipelineError(
             "The pipeline has no tables in this database yet.",
             meaning="It would not know a patient by an id of an earlier reimport. Nothing was written.",

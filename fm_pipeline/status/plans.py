@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from psycopg2.extensions import connection as Connection
 from psycopg2.extras import RealDictCursor
 
 from fm_pipeline.db.connection import connect
+from fm_pipeline.db.queries import has_table
 from fm_pipeline.errors import RequestError
 
 _PLAN = """
@@ -77,7 +77,7 @@ def newest_plan(database_url: str) -> StoredPlan | None:
 def report_of_reimport(database_url: str, run_id: str) -> Mapping[str, Any] | None:
     """Return the report of the reimport that a run has committed, or None."""
     with connect(database_url) as connection, connection.cursor() as cursor:
-        if not _is_there(connection):
+        if not has_table(cursor, "fm_pipeline.reimports"):
             return None
         cursor.execute("SELECT report FROM fm_pipeline.reimports WHERE run_id = %s", (run_id,))
         row = cursor.fetchone()
@@ -86,7 +86,7 @@ def report_of_reimport(database_url: str, run_id: str) -> Mapping[str, Any] | No
 
 def _find(database_url: str, condition: str, value: object) -> StoredPlan | None:
     with connect(database_url) as connection, connection.cursor(cursor_factory=RealDictCursor) as cursor:
-        if not _is_there(connection):
+        if not has_table(cursor, "fm_pipeline.reimports"):
             return None
         cursor.execute(f"{_PLAN} {condition}", (value,))
         row = cursor.fetchone()
@@ -94,9 +94,3 @@ def _find(database_url: str, condition: str, value: object) -> StoredPlan | None
             return None
         inputs = row.pop("inputs")
         return StoredPlan(**row, database=inputs["database"], patients=inputs["patients"])
-
-
-def _is_there(connection: Connection) -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT to_regclass('fm_pipeline.reimports') IS NOT NULL")
-        return cursor.fetchone() == (True,)

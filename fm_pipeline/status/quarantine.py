@@ -13,6 +13,7 @@ from typing import Any
 from psycopg2.extras import RealDictCursor
 
 from fm_pipeline.db.connection import connect
+from fm_pipeline.db.queries import has_table
 from fm_pipeline.entities.rules import load_rules
 from fm_pipeline.errors import RequestError
 from fm_pipeline.staging.values.names import normalise_name
@@ -74,7 +75,7 @@ def count_quarantined(database_url: str) -> list[QuarantineCount]:
     """Return counts of what was staged last: quarantined before skipped, most records first; none if nothing was."""
     rules = load_rules().by_id  # what a rule means is the same whatever a clinic makes it do
     with connect(database_url) as connection, connection.cursor() as cursor:
-        if not _is_staged(cursor):
+        if not has_table(cursor, "fm_pipeline.staged_outcomes"):
             return []
         cursor.execute(
             "SELECT entity, outcome, rule, count(*) FROM fm_pipeline.staged_outcomes WHERE outcome <> 'ready'"
@@ -100,7 +101,7 @@ def read_quarantine(database_url: str, wanted: QuarantineFilter, page: int = 1) 
         page: from 1.
     """
     with connect(database_url) as connection, connection.cursor(cursor_factory=RealDictCursor) as cursor:
-        if not _is_staged(cursor):
+        if not has_table(cursor, "fm_pipeline.staged_outcomes"):
             return [], False
         limits = {"limit": PAGE + 1, "offset": (max(page, 1) - 1) * PAGE}
         spellings = _spellings(cursor)
@@ -114,7 +115,7 @@ def iterate_quarantine(database_url: str, wanted: QuarantineFilter) -> Iterator[
     """Yield all records in the order of `CSV_COLUMNS`, from a server-side cursor: they are not held in memory."""
     with connect(database_url) as connection:
         with connection.cursor() as probe:
-            if not _is_staged(probe):
+            if not has_table(probe, "fm_pipeline.staged_outcomes"):
                 return
             spellings = _spellings(probe)
         values, names = _values(spellings, wanted), _names(spellings)
@@ -129,7 +130,7 @@ def iterate_quarantine(database_url: str, wanted: QuarantineFilter) -> Iterator[
 def read_clinics(database_url: str) -> list[str]:
     """Return the clinics of the records that were not loaded, each in one of its spellings."""
     with connect(database_url) as connection, connection.cursor() as cursor:
-        if not _is_staged(cursor):
+        if not has_table(cursor, "fm_pipeline.staged_outcomes"):
             return []
         return sorted(filter(None, _names(_spellings(cursor)).values()))
 
@@ -141,7 +142,7 @@ def read_record(database_url: str, entity: str, record_id: int) -> dict[str, Any
         RequestError: no such record was kept out (404).
     """
     with connect(database_url) as connection, connection.cursor(cursor_factory=RealDictCursor) as cursor:
-        if _is_staged(cursor) and record_id <= LAST_ID:
+        if has_table(cursor, "fm_pipeline.staged_outcomes") and record_id <= LAST_ID:
             where = {"entity": entity, "rule": "", "outcome": "", "record_id": record_id}
             cursor.execute(f"{_ROWS} AND o.record_id = %(record_id)s", where)
             if row := cursor.fetchone():
@@ -175,12 +176,6 @@ def read_person(database_url: str, entity: str, record_id: int) -> str:
     named = json.loads(row[0]) if row else {}
     parts = (str(named.get(name, "")).strip() for name in ("title", "first_name", "middle_names", "last_name"))
     return _clean(" ".join(part for part in parts if part))
-
-
-def _is_staged(cursor: Any) -> bool:
-    cursor.execute("SELECT to_regclass('fm_pipeline.staged_outcomes') IS NOT NULL AS staged")
-    row = cursor.fetchone()
-    return bool(row and (row["staged"] if isinstance(row, dict) else row[0]))
 
 
 def _spellings(cursor: Any) -> list[str]:

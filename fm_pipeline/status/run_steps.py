@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from psycopg2.extras import RealDictCursor
 
 from fm_pipeline.db.connection import connect
+from fm_pipeline.db.queries import has_table
 
 _STEPS = """
     SELECT step AS name, done, total, errors, started_at, updated_at, finished_at
@@ -64,9 +65,7 @@ def read_run_steps(database_url: str, run_id: str, job: str) -> RunSteps:
         DatabaseError: the database does not answer.
     """
     with connect(database_url) as connection, connection.cursor(cursor_factory=RealDictCursor) as cursor:
-        cursor.execute("SELECT to_regclass('fm_pipeline.progress') AS name")
-        found = cursor.fetchone()
-        if not found or found["name"] is None:
+        if not has_table(cursor, "fm_pipeline.progress"):
             return RunSteps([], None)
         cursor.execute(_STEPS, (run_id,))
         begun = cursor.fetchall()

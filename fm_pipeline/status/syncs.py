@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from fm_pipeline.db.connection import connect
+from fm_pipeline.db.queries import has_table
 from fm_pipeline.errors import RequestError
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.nexus.reimport.plan_inputs import Inputs
@@ -110,9 +111,8 @@ def read_sync(database_url: str, sync_id: str = "") -> RecordedSync:
         RequestError: there is none of that id (404).
     """
     with connect(database_url) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT to_regclass('fm_pipeline.syncs') IS NOT NULL")
         row = None
-        if cursor.fetchone() == (True,):
+        if has_table(cursor, "fm_pipeline.syncs"):
             cursor.execute(
                 "SELECT id::text, run_id, requested_by, created_at, status, inputs, report, deletions,"
                 " number = (SELECT max(number) FROM fm_pipeline.syncs) FROM fm_pipeline.syncs"

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from fm_pipeline.db.audit import audited
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.migrate import migrate
+from fm_pipeline.db.queries import has_table
 from fm_pipeline.dicom.configuration.roots import allowed_path
 from fm_pipeline.errors import RequestError
 from fm_pipeline.settings import Settings
@@ -130,8 +131,7 @@ def read_configuration(connection: Connection, settings: Settings) -> SyncConfig
 def read_configuration_if_migrated(connection: Connection, settings: Settings) -> SyncConfiguration:
     """Return the configuration from a database that may not be migrated yet. Nothing is written."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT to_regclass('fm_pipeline.sync_configuration') IS NOT NULL")
-        exists = cursor.fetchone() == (True,)
+        exists = has_table(cursor, "fm_pipeline.sync_configuration")
     return read_configuration(connection, settings) if exists else _from_environment(settings)
 
 

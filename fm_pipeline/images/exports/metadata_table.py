@@ -13,6 +13,7 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.copy import copy_rows
+from fm_pipeline.db.queries import count
 from fm_pipeline.errors import ImageStop
 from fm_pipeline.images.exports.reader import Export, Reject
 from fm_pipeline.staging.values.dates import read_date
@@ -133,7 +134,7 @@ def count_export(cursor: Cursor) -> tuple[int, dict[str, int], int]:
     cursor.execute("SELECT reason, count(*) FROM fm_pipeline.image_rejects GROUP BY 1")
     not_used = dict(cursor.fetchall()) | ({"repeated": repeated} if repeated else {})
     cursor.execute("SELECT count(*) FROM fm_pipeline.bulk_dump_objects")
-    (files,) = cursor.fetchone() or (0,)
+    files = count(cursor)
     return found, not_used, files
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from psycopg2.extensions import cursor as Cursor
 
+from fm_pipeline.db.queries import count
 from fm_pipeline.images.exports import reader as export_file
 from fm_pipeline.images.exports.metadata_table import count_export
 from fm_pipeline.images.linking import matching
@@ -158,7 +159,7 @@ def read_report(cursor: Cursor, batches_created: int = 0) -> LinkReport:
         "SELECT count(*) FROM fm_pipeline.bulk_dump_objects o WHERE NOT EXISTS"
         " (SELECT 1 FROM fm_pipeline.image_metadata m WHERE m.recid = o.recid)"
     )
-    (without,) = cursor.fetchone() or (0,)
+    without = count(cursor)
     return LinkReport(
         total=found,
         batches_created=batches_created,

@@ -12,6 +12,7 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import execute_values
 
+from fm_pipeline.db.queries import count
 from fm_pipeline.db.table import Column, Table
 from fm_pipeline.nexus.reimport.checks import Check
 
@@ -65,6 +66,6 @@ def check_counts(cursor: Cursor, batches: Table, images: Table, ids: Sequence[st
         ).format(batches.identifier, images.identifier),
         (list(ids),),
     )
-    (wrong,) = cursor.fetchone() or (0,)
+    wrong = count(cursor)
     found = f"{wrong:,} batches have another number of images" if wrong else "every batch"
     return Check(f"{batches.name}_counts", not wrong, found, _REMEDY if wrong else "")

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.migrate import migrate
+from fm_pipeline.db.queries import has_table
 from fm_pipeline.db.url import connection_parameters
 from fm_pipeline.errors import SettingsError
 from fm_pipeline.nexus.backup.backup import ignore_progress, list_backups
@@ -113,8 +114,7 @@ def _refuse_rows(url: str, manifest: Manifest) -> None:
     filled = []
     with connect(url) as connection, connection.cursor() as cursor:
         for table in [each.table for each in manifest.tables if each.role != "referenced"]:
-            cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (table.identifier.as_string(cursor),))
-            if cursor.fetchone() == (True,):
+            if has_table(cursor, table.identifier.as_string(cursor)):
                 cursor.execute(sql.SQL("SELECT EXISTS (SELECT 1 FROM {})").format(table.identifier))
                 filled += [str(table)] if cursor.fetchone() == (True,) else []
     if filled:

@@ -18,6 +18,7 @@ from fm_pipeline.db.commit import commit, ignore_first_cancel
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.locks import acquire_reimport_lock, explain_lock_timeouts, lock_tables
 from fm_pipeline.db.privileges import missing_privileges
+from fm_pipeline.db.queries import database_name, has_table
 from fm_pipeline.db.table import Table
 from fm_pipeline.nexus.backup.backup import ignore_progress
 from fm_pipeline.nexus.backup.files import BackupStop, read_key
@@ -117,7 +118,7 @@ def restore(
             # Not REPEATABLE READ: the scratch tables are filled before the locks, and what is seen must be after.
             connection.set_session(isolation_level="READ COMMITTED")
             with connection.cursor() as cursor:
-                report = RestoreReport(manifest.id, _confirmation(cursor, manifest))
+                report = RestoreReport(manifest.id, f"{database_name(cursor)} {manifest.patients}")
                 if not dry_run:
                     _check_confirmation(confirm, report.confirmation)
                 prepare_session(cursor, settings)
@@ -147,19 +148,12 @@ def restore(
 
 def _about_syncs(cursor: Cursor) -> list[str]:
     """Say what a sync makes of the restored rows: it cannot tell them from what users did."""
-    cursor.execute("SELECT to_regclass('fm_pipeline.synced_rows') IS NOT NULL")
-    if cursor.fetchone() != (True,) or not has_baseline(cursor):
+    if not has_table(cursor, "fm_pipeline.synced_rows") or not has_baseline(cursor):
         return []
     return [
         "A sync takes the restored values for edits and keeps them, and does not insert again what the restore has"
         " removed. If FileMaker is to count again, make a plan and a full reimport."
     ]
-
-
-def _confirmation(cursor: Cursor, manifest: Manifest) -> str:
-    cursor.execute("SELECT current_database()")
-    row = cursor.fetchone()
-    return f"{row[0] if row else ''} {manifest.patients}"
 
 
 def _check_confirmation(given: str, expected: str) -> None:
@@ -231,7 +225,7 @@ def _check_schema(cursor: Cursor, catalogue: Catalogue, manifest: Manifest) -> l
     """
     faults, notes = [], []
     own = [table.table for table in manifest.tables if table.table not in catalogue.columns]
-    existing = [table for table in own if _exists(cursor, table)]
+    existing = [table for table in own if has_table(cursor, table.identifier.as_string(cursor))]
     for backup in manifest.tables:
         table = backup.table
         if table not in catalogue.columns and table not in existing:
@@ -286,9 +280,3 @@ def _check_privileges(cursor: Cursor, manifest: Manifest, touched: list[Table]) 
         remedy="Restore with the role that `fm-pipeline grants` makes for it (NEXUS_DATABASE_URL, for this command"
         f" alone), or as the owner of the tables: {grants}",
     )
-
-
-def _exists(cursor: Cursor, table: Table) -> bool:
-    cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (table.identifier.as_string(cursor),))
-    row = cursor.fetchone()
-    return bool(row and row[0])

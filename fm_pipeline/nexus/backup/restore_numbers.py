@@ -13,12 +13,12 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.digest import table_digest
+from fm_pipeline.db.queries import count
 from fm_pipeline.nexus.backup.files import BackupStop
 from fm_pipeline.nexus.backup.manifest import Manifest
 from fm_pipeline.nexus.backup.restore_tables import LoadedTable
 from fm_pipeline.nexus.catalogue.schema import Catalogue
 from fm_pipeline.nexus.catalogue.unique_rules import unique_rules
-from fm_pipeline.nexus.reimport.difference import count
 from fm_pipeline.pluralize import counted
 
 _NUMBERS = ("smallint", "integer", "bigint")

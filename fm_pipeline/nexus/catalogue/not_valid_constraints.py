@@ -16,6 +16,7 @@ import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
+from fm_pipeline.db.queries import count
 from fm_pipeline.db.table import Table
 
 IDS_SHOWN = 10
@@ -132,8 +133,7 @@ def count_violations(
             rows, sql.SQL(condition), constraint.broken("t", parents(constraint.references))
         )
     )
-    (number,) = cursor.fetchone() or (0,)
-    return int(number)
+    return count(cursor)
 
 
 def violated_not_valid_constraint(cursor: Cursor, table: Table, error: psycopg2.Error) -> NotValidConstraint | None:

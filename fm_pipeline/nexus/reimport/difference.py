@@ -14,6 +14,7 @@ from typing import Literal
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
+from fm_pipeline.db.queries import count
 from fm_pipeline.db.table import Column, Table
 from fm_pipeline.entities.registry import Entity
 from fm_pipeline.errors import CatalogueStop
@@ -294,12 +295,6 @@ def unlinked_rows(cursor: Cursor, catalogue: Catalogue, entity: Entity) -> list[
 def gone(table: Table) -> sql.Identifier:
     """Return the name of the temporary table with the ids of a table's rows to be deleted."""
     return sql.Identifier(f"gone_{table.name}")
-
-
-def count(cursor: Cursor) -> int:
-    """Return the number that the last statement has returned."""
-    row = cursor.fetchone()
-    return int(row[0]) if row else 0
 
 
 def _comma(parts: Sequence[sql.Composable]) -> sql.Composable:

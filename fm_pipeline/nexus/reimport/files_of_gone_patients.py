@@ -16,6 +16,7 @@ import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
+from fm_pipeline.db.queries import has_table
 from fm_pipeline.db.table import Table
 from fm_pipeline.errors import CatalogueStop, StagingStop
 from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
@@ -160,8 +161,7 @@ def list_files_without_patient(cursor: Cursor, settings: Settings) -> list[FileW
         CatalogueStop: NEXUS_ARCHIVE_PATIENT names no patient.
         StagingStop: no patients are staged.
     """
-    cursor.execute("SELECT to_regclass('fm_pipeline.staged_builds') IS NOT NULL")
-    is_staged = cursor.fetchone() == (True,)
+    is_staged = has_table(cursor, "fm_pipeline.staged_builds")
     if is_staged:
         cursor.execute("SELECT EXISTS (SELECT FROM fm_pipeline.staged_builds WHERE entity = 'patient')")
         is_staged = cursor.fetchone() == (True,)

@@ -15,6 +15,7 @@ from typing import Any
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
+from fm_pipeline.db.queries import has_table
 from fm_pipeline.entities.registry import Phase
 from fm_pipeline.errors import PlanStop
 from fm_pipeline.nexus.reimport.plan_inputs import Inputs
@@ -81,11 +82,8 @@ def usable_plan(cursor: Cursor, plan_id: str) -> tuple[Mapping[str, Any], list[s
     """
     if not plan_id.strip():
         raise no_plan()
-    cursor.execute(
-        "SELECT to_regclass('fm_pipeline.reimports') IS NOT NULL AND to_regclass('fm_pipeline.plans') IS NOT NULL"
-    )
     row = None
-    if cursor.fetchone() == (True,):
+    if has_table(cursor, "fm_pipeline.reimports") and has_table(cursor, "fm_pipeline.plans"):
         cursor.execute(
             "SELECT inputs, phases, (SELECT count(*) FROM fm_pipeline.reimports r WHERE r.plan_id = p.id)"
             " FROM fm_pipeline.plans p WHERE id::text = %s",

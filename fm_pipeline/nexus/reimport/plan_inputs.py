@@ -14,6 +14,7 @@ from typing import Any
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.digest import Digest, table_digest
+from fm_pipeline.db.queries import database_name
 from fm_pipeline.db.row_versions import read_horizon, read_shapes, read_versions
 from fm_pipeline.db.table import Table
 from fm_pipeline.entities.registry import ENTITIES, staged
@@ -177,13 +178,6 @@ def staged_tables(cursor: Cursor) -> list[str]:
     names = dict.fromkeys(entity.staged_table for entity in staged(registry))
     added = any(entity != ENTITIES.get(name) or entity.made for name, entity in registry.items())
     return [*names, "crosswalk", *([STAGED_ENTITIES.name] if added else [])]
-
-
-def database_name(cursor: Cursor) -> str:
-    """Return the name of the database that the cursor is connected to."""
-    cursor.execute("SELECT current_database()")
-    (name,) = cursor.fetchone() or ("",)
-    return str(name)
 
 
 def deciding_settings(settings: Settings) -> dict[str, str]:

@@ -14,6 +14,7 @@ import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
+from fm_pipeline.db.queries import count
 from fm_pipeline.db.table import Column, Table
 from fm_pipeline.errors import CatalogueStop
 from fm_pipeline.nexus.catalogue.not_valid_constraints import (
@@ -23,7 +24,7 @@ from fm_pipeline.nexus.catalogue.not_valid_constraints import (
     violated_not_valid_constraint,
 )
 from fm_pipeline.nexus.catalogue.table_details import key_columns
-from fm_pipeline.nexus.reimport.difference import count, gone
+from fm_pipeline.nexus.reimport.difference import gone
 from fm_pipeline.nexus.table_names import BATCHES, DOCUMENTS
 from fm_pipeline.nexus.table_policy import Policy
 

@@ -19,11 +19,11 @@ from datetime import datetime
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
+from fm_pipeline.db.queries import count, has_table
 from fm_pipeline.db.table import Table
 from fm_pipeline.errors import CatalogueStop
 from fm_pipeline.nexus.catalogue.file_ids import file_id_type, same_record
 from fm_pipeline.nexus.catalogue.schema import Catalogue
-from fm_pipeline.nexus.reimport.difference import count
 from fm_pipeline.nexus.table_names import BATCHES, DOCUMENTS, IMAGES
 
 REASONS = {
@@ -240,8 +240,7 @@ def _collect_evidence(cursor: Cursor, catalogue: Catalogue, table: Table, patien
 
 def relinked_rows(cursor: Cursor, table: Table) -> dict[str, str | None]:
     """Return ids of the rows whose patient this transaction has changed or removed, each with the new patient's id."""
-    cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (f"pg_temp.{relinked_table(table).as_string(cursor)}",))
-    if cursor.fetchone() != (True,):
+    if not has_table(cursor, f"pg_temp.{relinked_table(table).as_string(cursor)}"):
         return {}
     cursor.execute(sql.SQL("SELECT id, patient FROM {}").format(relinked_table(table)))
     return dict(cursor.fetchall())

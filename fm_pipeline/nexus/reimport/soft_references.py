@@ -22,11 +22,12 @@ import psycopg2.errors
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
+from fm_pipeline.db.queries import count
 from fm_pipeline.db.table import Column, Table
 from fm_pipeline.errors import CatalogueStop
 from fm_pipeline.nexus.catalogue.schema import SoftReference
 from fm_pipeline.nexus.catalogue.table_details import key_columns
-from fm_pipeline.nexus.reimport.difference import count, gone
+from fm_pipeline.nexus.reimport.difference import gone
 from fm_pipeline.nexus.reimport.other_writes import parse_trigger_tables
 from fm_pipeline.nexus.reimport.references import Reference, RepointedReference, as_uuid, in_the_form_of
 from fm_pipeline.nexus.table_names import BATCHES, CONTENT_TYPES, DOCUMENTS, IMAGES, SYSTEM_CONFIGURATION

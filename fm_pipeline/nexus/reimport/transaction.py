@@ -13,6 +13,7 @@ from datetime import datetime
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
+from fm_pipeline.db.queries import count
 from fm_pipeline.db.table import Table
 from fm_pipeline.entities.registry import Phase
 from fm_pipeline.nexus.catalogue.schema import Catalogue
@@ -20,7 +21,7 @@ from fm_pipeline.nexus.crosswalk import learn_retired_ids, record_new_rows
 from fm_pipeline.nexus.reimport import trigger_checks, validation
 from fm_pipeline.nexus.reimport.checks import Check, raise_if_failed
 from fm_pipeline.nexus.reimport.delete_rows import delete_rows
-from fm_pipeline.nexus.reimport.difference import Difference, count, gone
+from fm_pipeline.nexus.reimport.difference import Difference, gone
 from fm_pipeline.nexus.reimport.exchanged_values import update_changed
 from fm_pipeline.nexus.reimport.files_of_gone_patients import FilesOfGonePatients, apply_decision
 from fm_pipeline.nexus.reimport.other_writes import (

@@ -12,12 +12,13 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.digest import table_digest
+from fm_pipeline.db.queries import count
 from fm_pipeline.db.row_versions import later_than, own_transaction
 from fm_pipeline.db.table import Table
 from fm_pipeline.nexus.catalogue.schema import Catalogue
 from fm_pipeline.nexus.catalogue.table_details import generated_columns
 from fm_pipeline.nexus.reimport.checks import Check
-from fm_pipeline.nexus.reimport.difference import Difference, count, gone
+from fm_pipeline.nexus.reimport.difference import Difference, gone
 
 
 def check_rows_deleted(cursor: Cursor, tables: Iterable[Table]) -> Check:

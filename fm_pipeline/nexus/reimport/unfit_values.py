@@ -11,9 +11,10 @@ import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
+from fm_pipeline.db.queries import count
 from fm_pipeline.db.table import Column
 from fm_pipeline.errors import CatalogueStop
-from fm_pipeline.nexus.reimport.difference import Difference, count
+from fm_pipeline.nexus.reimport.difference import Difference
 
 _ANY_LENGTH = 1 << 30  # the longest text that PostgreSQL stores
 _LENGTH = re.compile(r"character(?: varying)?\((\d+)\)")

@@ -12,12 +12,13 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.digest import table_digest
+from fm_pipeline.db.queries import count
 from fm_pipeline.db.row_versions import later_than, own_transaction, read_versions
 from fm_pipeline.db.table import Table
 from fm_pipeline.entities.registry import Entity
 from fm_pipeline.nexus.catalogue.schema import Catalogue
 from fm_pipeline.nexus.reimport.checks import Check
-from fm_pipeline.nexus.reimport.difference import Difference, count, gone
+from fm_pipeline.nexus.reimport.difference import Difference, gone
 from fm_pipeline.nexus.reimport.relink import relinked_rows
 from fm_pipeline.nexus.reimport.trigger_checks import one_of
 from fm_pipeline.nexus.table_names import BATCHES, DOCUMENTS, IMAGES, SYSTEM_CONFIGURATION

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
+from fm_pipeline.db.queries import has_table
 from fm_pipeline.errors import PlanStop
 from fm_pipeline.nexus.reimport.difference import Difference
 from fm_pipeline.nexus.reimport.plan import Permission
@@ -56,8 +57,7 @@ class CommittedSync:
 
 def last_committed(cursor: Cursor) -> CommittedSync | None:
     """Return the last sync that has changed Nexus and is not undone; None if there is none."""
-    cursor.execute("SELECT to_regclass('fm_pipeline.syncs') IS NOT NULL")
-    if cursor.fetchone() != (True,):
+    if not has_table(cursor, "fm_pipeline.syncs"):
         return None
     cursor.execute(
         "SELECT id::text, run_id, committed_at AT TIME ZONE 'UTC', (report ->> 'changed_rows')::bigint,"
@@ -87,8 +87,7 @@ class UndoneSync:
 
 def last_undone(cursor: Cursor) -> UndoneSync | None:
     """Return the sync that was undone last; None if none was."""
-    cursor.execute("SELECT to_regclass('fm_pipeline.syncs') IS NOT NULL")
-    if cursor.fetchone() != (True,):
+    if not has_table(cursor, "fm_pipeline.syncs"):
         return None
     cursor.execute(
         "SELECT id::text, committed_at AT TIME ZONE 'UTC', undone_at AT TIME ZONE 'UTC',"
