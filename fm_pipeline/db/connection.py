@@ -152,6 +152,19 @@ def _stalled() -> DatabaseError:
     )
 
 
+@contextmanager
+def transaction(connection: Connection) -> Iterator[Cursor]:
+    """Give a cursor for one transaction: committed at the end of the block, rolled back if the block fails."""
+    try:
+        with connection.cursor() as cursor:
+            yield cursor
+        connection.commit()
+    except BaseException:
+        if not connection.closed:
+            connection.rollback()
+        raise
+
+
 def _enforce_constraints(cursor: Cursor) -> None:
     """Let PostgreSQL check foreign keys and fire triggers, also if a setting of the role or database turns that off.
 

@@ -12,7 +12,7 @@ from typing import Self, TypeVar
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.db.connection import connect, redacted
+from fm_pipeline.db.connection import connect, redacted, transaction
 from fm_pipeline.errors import DatabaseError
 from fm_pipeline.retry import retry
 
@@ -107,12 +107,5 @@ class ReconnectingConnection:
                     self._prepare(cursor)
                 connection.commit()
             self._connection = connection
-        try:
-            with self._connection.cursor() as cursor:
-                result = action(cursor)
-            self._connection.commit()
-            return result
-        except BaseException:
-            if not self._connection.closed:
-                self._connection.rollback()
-            raise
+        with transaction(self._connection) as cursor:
+            return action(cursor)

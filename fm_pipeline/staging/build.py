@@ -1,4 +1,4 @@
-"""Builds one staged entity, in one transaction: every source record gets its end, every ready one its row.
+"""Builds one staged entity, in one transaction: every source record gets an outcome, every ready one its row.
 
 What a rule with the action `stop` notices does not end the build: all of it is written down, so that the administrator
 sees the whole list at once, and `fm_pipeline.staging.check.check_staging` refuses to go on.
@@ -15,6 +15,7 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
+from fm_pipeline.db.connection import transaction
 from fm_pipeline.db.locks import AdvisoryLock, wait_for_lock
 from fm_pipeline.db.queries import count
 from fm_pipeline.db.table import Column, Table
@@ -24,7 +25,7 @@ from fm_pipeline.entities.rules import Rules
 from fm_pipeline.errors import StagingStop
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.nexus.crosswalk import adopt_equal_rows
-from fm_pipeline.nexus.profile_fit import fit_registry
+from fm_pipeline.nexus.profile_fit import FittedRegistry, fit_registry
 from fm_pipeline.nexus.staged_registry import as_json, remember, without_left_out
 from fm_pipeline.staging.changed_records import EVERYTHING, ChangedRecords, find_changed, note_whole
 from fm_pipeline.staging.inputs import code_digest, digest_of, names_in_nexus, zone_digest
@@ -48,7 +49,7 @@ _FEW = 0.05  # of the records: so few new rows change no plan of a query
 
 @dataclass(frozen=True)
 class BuildResult:
-    """What a build did: how the source rows ended (patients: those of the contact details too)."""
+    """What a build did: the outcomes of the source rows (of patients, those of the contact details too)."""
 
     entity: str
     fed_columns: list[str]
@@ -57,7 +58,7 @@ class BuildResult:
 
 def build(
     connection: Connection,
-    entity: str,
+    name: str,
     *,
     rules: Rules,
     run_id: str | None,
@@ -65,14 +66,14 @@ def build(
     time_zone: str,
     nexus_schema: str = "public",
     registry: Registry = ENTITIES,
-    on_progress: OnProgress | None = None,
+    on_progress: OnProgress = lambda *_: None,
     only_changed: bool = True,
 ) -> BuildResult:
     """Replace an entity's staged rows, outcomes and findings, and commit.
 
     Args:
         connection: to the Nexus database, not in autocommit mode.
-        entity: a key of the registry, after those that it points to; `patient` takes the contact details along.
+        name: a key of the registry, after those that it points to; `patient` takes the contact details along.
         now: the time of the run, with a zone.
         time_zone: the clinic's, an IANA name.
         registry: of the profile.
@@ -85,45 +86,14 @@ def build(
         CatalogueStop: Nexus lacks a table that is looked up, or what the profile adds does not fit it.
         SettingsError: no such time zone.
     """
-    try:
-        result = _build(
-            *(connection, entity, rules, run_id, now, time_zone, nexus_schema, registry, on_progress or _ignore),
-            only_changed=only_changed,
-        )
-        connection.commit()
-    except BaseException:
-        if not connection.closed:
-            connection.rollback()
-        raise
-    return result
-
-
-def _build(
-    connection: Connection,
-    name: str,
-    rules: Rules,
-    run_id: str | None,
-    now: datetime,
-    time_zone: str,
-    nexus_schema: str,
-    registry: Registry,
-    on_progress: OnProgress,
-    *,
-    only_changed: bool,
-) -> BuildResult:
-    with connection.cursor() as cursor:
+    with transaction(connection) as cursor:
         _take_turns(cursor, name, registry)
         # Every cursor is read to its end; plans for the first tenth of the rows were measured 20 times slower.
         cursor.execute("SET LOCAL cursor_tuple_fraction = 1")
         extractions = read_extractions(cursor)
         catalogue = read_catalogue(cursor, nexus_schema)
         fitted = fit_registry(cursor, catalogue, without_left_out(cursor, registry))
-        if name not in fitted.registry:
-            raise StagingStop(
-                f"{name} cannot be staged. {' '.join(fitted.left_out.get(name, ()))}".strip(),
-                meaning="There is nothing that it could be loaded into. Nothing was changed.",
-                remedy=f"Extract {name} again, which leaves it out.",
-            )
+        _refuse_left_out(name, fitted)
         _refuse_missing_sources(cursor, name, extractions, fitted.registry)
         registry, entity = fitted.registry, fitted.registry[name]
         remember(cursor, entity, fitted.left_out.get(name, ()))
@@ -146,7 +116,7 @@ def _build(
             writer.clear(sources)
             note_whole(cursor, entity.name, fingerprint, now)
         aside = writer.put_aside() if entity.by_content else None
-        progress = _Progress(on_progress, sum(extractions[name].row_count for name in sources))
+        progress = _Progress(on_progress, sum(extractions[each].row_count for each in sources))
         if entity.name == "patient":
             for patient, contacts in read_patients(connection, context, registry, changed):
                 _end_patient(writer, entity, transform, patient, contacts)
@@ -162,7 +132,7 @@ def _build(
         if aside:
             _adopt_and_stage(cursor, entity, aside, Table(nexus_schema, entity.table), fed)
         progress.end()
-        if {name: read_extractions(cursor).get(name) for name in extractions} != extractions:
+        if {each: read_extractions(cursor).get(each) for each in extractions} != extractions:
             raise extracted_again()
         fed_columns = entity.fed_columns(fed)
         for each in sources:
@@ -201,6 +171,15 @@ def _take_turns(cursor: Cursor, name: str, registry: Registry) -> None:
         wait_for_lock(cursor, AdvisoryLock(_STAGING_LOCK.name, name))
 
 
+def _refuse_left_out(name: str, fitted: FittedRegistry) -> None:
+    if name not in fitted.registry:
+        raise StagingStop(
+            f"{name} cannot be staged. {' '.join(fitted.left_out.get(name, ()))}".strip(),
+            meaning="There is nothing that it could be loaded into. Nothing was changed.",
+            remedy=f"Extract {name} again, which leaves it out.",
+        )
+
+
 def _refuse_missing_sources(cursor: Cursor, name: str, extractions: dict[str, Extraction], registry: Registry) -> None:
     if name not in extractions:
         raise StagingStop(
@@ -213,7 +192,7 @@ def _refuse_missing_sources(cursor: Cursor, name: str, extractions: dict[str, Ex
         plurals = " and the ".join(registry[parent].plural.replace("_", " ") for parent in before)
         raise StagingStop(
             f"{name} cannot be staged: {'; '.join(faults)}.",
-            meaning=f"Its records would be held against other {plurals} than FileMaker has. Nothing was changed.",
+            meaning=f"Its records would be compared with other {plurals} than FileMaker has. Nothing was changed.",
             remedy=f"Stage the {plurals} first.",
         )
 
@@ -324,7 +303,7 @@ def _record_build(
 
 
 def _refuse_lost_rows(cursor: Cursor, entity: str, extraction: Extraction) -> None:
-    """Every source row has exactly one end, and the source rows are those that the extraction counted."""
+    """Every source row has exactly one outcome, and the source rows are those that the extraction counted."""
     cursor.execute(
         "SELECT source_rows, ready + quarantined + skipped FROM fm_pipeline.staged_builds WHERE entity = %s",
         (entity,),
@@ -332,8 +311,8 @@ def _refuse_lost_rows(cursor: Cursor, entity: str, extraction: Extraction) -> No
     source_rows, ended = cursor.fetchone() or (0, 0)
     if not source_rows == ended == extraction.row_count:
         raise StagingStop(
-            f"Of {entity}, {extraction.row_count} records were extracted, {source_rows} are held and {ended} were"
-            " brought to an end; these numbers must be equal.",
+            f"Of {entity}, {extraction.row_count} records were extracted, {source_rows} are stored and {ended} have an"
+            " outcome; these numbers must be equal.",
             meaning="Records would be lost. Nothing was changed.",
             remedy=f"Extract {entity} again.",
         )
@@ -357,7 +336,3 @@ class _Progress:
 
 def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
-
-
-def _ignore(_done: int, _total: int) -> None:
-    """No one wants to know."""

@@ -51,7 +51,7 @@ def stage(
     *,
     run_id: str | None,
     now: datetime,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Callable[[int, int], None] = lambda *_: None,
     only_changed: bool = True,
 ) -> SourceOutcomes:
     """Build one staged entity; in a transaction of its own, so that a failure leaves the earlier build whole.

@@ -14,6 +14,7 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import execute_values
 
+from fm_pipeline.db.connection import transaction
 from fm_pipeline.db.locks import AdvisoryLock, try_lock
 from fm_pipeline.errors import LockStop
 from fm_pipeline.images.containers.source import UnmarkedRecord
@@ -212,7 +213,7 @@ class ImportLedger:
             return row[0] if row else 0
 
     def _transaction(self) -> AbstractContextManager[Cursor]:
-        return _Transaction(self._connection)
+        return transaction(self._connection)
 
 
 def record_linked(cursor: Cursor, rows: Iterable[tuple[int, str]], now: datetime) -> None:
@@ -227,24 +228,6 @@ def record_linked(cursor: Cursor, rows: Iterable[tuple[int, str]], now: datetime
         " FROM (VALUES %s) v (record_id, image_id, now) WHERE w.record_id = v.record_id",
         [(record_id, image_id, now) for record_id, image_id in rows],
     )
-
-
-class _Transaction:
-    """A cursor in a transaction that is committed at the end."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    def __enter__(self) -> Cursor:
-        self._cursor = self._connection.cursor()
-        return self._cursor
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._cursor.close()
-        if kind is None:
-            self._connection.commit()
-        elif not self._connection.closed:
-            self._connection.rollback()
 
 
 def _image_as_json(image: NewImage) -> str:
