@@ -49,22 +49,20 @@ Values = dict[str, Any]
 class RowByRow:
     """Phases 2 to 7, from the rows that the oracle foretells; none of them has its new id yet."""
 
-    def __init__(self, foretold: State) -> None:
-        self._patient_keys = {
-            row["id"]: row["filemaker_metadata"]["filemaker_id"] for row in _rows(foretold, "patients")
-        }
+    def __init__(self, wanted: State) -> None:
+        self._patient_keys = {row["id"]: row["filemaker_metadata"]["filemaker_id"] for row in _rows(wanted, "patients")}
         self._names = {
-            column: {row["id"]: row[name] for row in _rows(foretold, table)}
+            column: {row["id"]: row[name] for row in _rows(wanted, table)}
             for column, (table, name) in LOOKED_UP.items()
         }
         self._creates = {
-            table: [self._as_filemaker_has_it(row) for row in _rows(foretold, table)]
+            table: [self._as_filemaker_has_it(row) for row in _rows(wanted, table)]
             for table in ("patients", "appointments", "notes", "sms_messages")
         }
         self._relinks = {
             table: [
                 (row["id"], self._patient_keys[row["object_id"]])
-                for row in _rows(foretold, table)
+                for row in _rows(wanted, table)
                 if row["object_id"] in self._patient_keys
             ]
             for table in ("documents_document", "images_batch")
@@ -141,7 +139,7 @@ def _rows(state: State, table: str) -> Iterator[Values]:
 
 
 def _settled(value: Any) -> Any:
-    """A value that is not foretold is the time of the run."""
+    """A value that is not expected is the time of the run."""
     if value is ANY:
         return NOW
     if isinstance(value, Mapping):

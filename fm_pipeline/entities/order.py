@@ -11,7 +11,7 @@ PATIENT = "patient"
 
 
 def parents(registry: Registry, name: str) -> list[str]:
-    """The entities whose staged rows an entity is held against; those that the registry has."""
+    """The entities whose staged rows an entity is compared with; those that the registry has."""
     entity = registry[name]
     names = [PATIENT] if entity.has_patient else []
     return [each for each in dict.fromkeys(names + [p.entity for p in entity.parents]) if each in registry]

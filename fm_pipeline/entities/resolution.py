@@ -1,4 +1,4 @@
-"""Holding a profile against what the server really has: which layout, which fields, what is missing."""
+"""Compares a profile with what the server has: which layout, which fields, what is missing."""
 
 from __future__ import annotations
 

@@ -149,7 +149,7 @@ def _read_changes(path: Path) -> dict[object, Any]:
         )
     if again := repeated_key(root):
         raise SettingsError(
-            f"The rules file {path} is wrong: {again.value} stands there again in line {again.start_mark.line + 1}.",
+            f"The rules file {path} is wrong: {again.value} is there twice, again in line {again.start_mark.line + 1}.",
             meaning="No rule was changed.",
             remedy="Keep one of the two.",
         )

@@ -1,4 +1,4 @@
-"""Is it the whole source? What FileMaker has is held against what it would replace, entity by entity.
+"""Is it the whole source? What FileMaker has is compared with what it would replace, entity by entity.
 
 A file that was opened empty, the file of another year, an account that sees a third of the records: each would empty
 Nexus with every other check green. So a reimport asks again itself, where nobody can go around it.
@@ -115,7 +115,7 @@ _LAST = {
 
 
 def _last_sources(cursor: Cursor) -> list[dict[str, Any]]:
-    """How the source rows ended in the last reimport or sync that was carried out; none when there was none."""
+    """The outcomes of the source rows in the last reimport or sync that was carried out; none when there was none."""
     found = []
     for table, query in _LAST.items():
         if has_table(cursor, f"fm_pipeline.{table}"):

@@ -1,4 +1,4 @@
-"""A profile held against layouts and fields of a server."""
+"""A profile, compared with layouts and fields of a server."""
 
 from __future__ import annotations
 

@@ -174,7 +174,7 @@ def test_a_file_that_is_no_list_of_rules_is_refused(tmp_path: Path, text: str) -
     ],
 )
 def test_what_stands_twice_in_the_file_is_refused_because_the_last_would_win_unseen(tmp_path: Path, text: str) -> None:
-    with pytest.raises(SettingsError, match=r"(title_unknown|action) stands there again in line 3\."):
+    with pytest.raises(SettingsError, match=r"(title_unknown|action) is there twice, again in line 3\."):
         load_rules(write(tmp_path, text))
 
 

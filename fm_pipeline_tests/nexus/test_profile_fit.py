@@ -1,4 +1,4 @@
-"""What a profile adds is held against the tables that Nexus has; what does not fit is named, all of it at once."""
+"""What a profile adds is compared with the tables that Nexus has; what does not fit is named, all of it at once."""
 
 from __future__ import annotations
 

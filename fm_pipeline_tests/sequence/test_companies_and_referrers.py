@@ -28,13 +28,13 @@ def test_companies_referrers_and_whose_they_are_become_what_the_oracle_says(wep:
     report = wep.extract_and_stage().reimport()
     assert wep.differences(expected) == []
     for name in ADDED:
-        change, foretold = report.tables[name], expected.changes[name]
+        change, wanted = report.tables[name], expected.changes[name]
         assert (change.before, change.deleted, change.inserted, change.updated, change.after) == (
-            foretold.before,
+            wanted.before,
             0,
-            foretold.inserted,
-            foretold.updated,
-            foretold.after,
+            wanted.inserted,
+            wanted.updated,
+            wanted.after,
         )
     assert {ends.entity: ends.loaded for ends in report.sources} == {
         entity: ends.loaded for entity, ends in expected.sources.items()

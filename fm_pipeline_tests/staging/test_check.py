@@ -173,7 +173,7 @@ def test_a_build_that_fails_leaves_what_was_staged_before(staging: Staging) -> N
 def test_rows_that_the_extraction_did_not_count_are_never_overlooked(staging: Staging) -> None:
     staging.extract("patient", [a_patient(), a_patient(filemaker_id="p2")])
     staging.execute("DELETE FROM fm_pipeline.source_records WHERE record_id = 2")
-    with pytest.raises(StagingStop, match=r"2 records were extracted, 1 are held.*Extract patient again"):
+    with pytest.raises(StagingStop, match=r"2 records were extracted, 1 are stored.*Extract patient again"):
         staging.build("patient")
 
 

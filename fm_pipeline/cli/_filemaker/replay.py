@@ -1,4 +1,4 @@
-"""`fm-pipeline filemaker replay`: the stand-in held against a recording."""
+"""`fm-pipeline filemaker replay`: compares the stand-in with a recording."""
 
 from __future__ import annotations
 

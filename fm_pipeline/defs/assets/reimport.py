@@ -216,7 +216,7 @@ def refuse_at_once(context: dg.AssetExecutionContext, settings: Settings, *, sta
     A run without the transaction, such as a plan's, passes. A run that may go on gets the tag of its plan.
 
     Args:
-        staged: FileMaker's records are staged by now, so that they are held against the plan too.
+        staged: FileMaker's records are staged by now, so compare them with the plan too.
 
     Raises:
         PlanStop: see `validate_plan_early`.

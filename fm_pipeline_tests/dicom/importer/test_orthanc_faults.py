@@ -60,7 +60,7 @@ def seconds_of_the_day(clock: str) -> int:
 
 @pytest.mark.parametrize("phase", ["import", "compare with Orthanc"])
 @pytest.mark.hard_case(42)
-def test_as_long_as_orthanc_is_waited_for_progress_and_row_say_so_and_no_time_is_foretold(
+def test_as_long_as_orthanc_is_waited_for_progress_and_row_say_so_and_no_time_is_estimated(
     ledger: str, tmp_path: Path, phase: str
 ) -> None:
     with with_own_orthanc(ledger, tmp_path) as (importing, orthanc):

@@ -154,7 +154,7 @@ def test_a_key_that_is_none_is_refused_without_repeating_it(nexus: MigrationBenc
 @pytest.mark.hard_case(19)
 def test_a_backup_whose_rows_come_back_otherwise_does_not_count(nexus: MigrationBench) -> None:
     def damage(step: str, done: int, total: int | None) -> None:
-        if (step, done) == ("verify", 0) and total:  # the files were held against the manifest, and none is loaded yet
+        if (step, done) == ("verify", 0) and total:  # the files were compared with the manifest, and none is loaded yet
             (folder,) = backup_folder(nexus.settings).glob("*.partial")
             (notes,) = folder.glob("*-notes.copy.gz")
             notes.write_bytes(gzip.compress(gzip.decompress(notes.read_bytes()).replace(b"a", b"e", 1)))

@@ -62,7 +62,7 @@ def test_a_state_that_breaks_a_foreign_key_is_not_loaded(nexus: Connection) -> N
 
 
 @pytest.mark.parametrize("setting", ["keep", "reset"])
-def test_a_database_as_foretold_has_no_differences(
+def test_a_database_as_expected_has_no_differences(
     nexus: Connection, clinic: Clinic, setting: NexusOnlyColumns
 ) -> None:
     fill_nexus(nexus, change_one_percent(clinic, 1, setting))  # it begins where the first reimport ends
@@ -70,7 +70,7 @@ def test_a_database_as_foretold_has_no_differences(
 
 
 @pytest.fixture(scope="module")
-def foretold(postgresql: DisposablePostgreSQL, clinic: Clinic) -> Iterator[Connection]:
+def expected_database(postgresql: DisposablePostgreSQL, clinic: Clinic) -> Iterator[Connection]:
     """A database as the first reimport must leave it."""
     with empty_database(postgresql) as url:
         connection = psycopg2.connect(url)
@@ -81,10 +81,10 @@ def foretold(postgresql: DisposablePostgreSQL, clinic: Clinic) -> Iterator[Conne
 
 
 @pytest.fixture
-def reimported(foretold: Connection) -> Iterator[Connection]:
+def reimported(expected_database: Connection) -> Iterator[Connection]:
     """The same, for a test that changes it: what the test did is rolled back."""
-    yield foretold
-    foretold.rollback()
+    yield expected_database
+    expected_database.rollback()
 
 
 @pytest.mark.parametrize(

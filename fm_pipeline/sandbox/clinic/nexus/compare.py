@@ -31,11 +31,11 @@ def differences(connection: Connection, expected: Expected, schema: str = "publi
 
     Args:
         connection: psycopg2 connection; its transaction is left open.
-        expected: what `Clinic.expected` foretold.
+        expected: what `Clinic.expected` returned.
         schema: where Nexus' tables are.
 
     Returns:
-        The rows that differ; none when the database is exactly as foretold. A value that was not foretold may be
+        The rows that differ; none when the database is exactly as expected. A value without an expectation may be
         anything but null.
     """
     return [found for table in expected.tables.values() for found in _in_table(connection, table, schema)]
