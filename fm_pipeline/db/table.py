@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from psycopg2 import sql
+
+INTEGER_TYPES = ("smallint", "integer", "bigint")  # each holds the values of those before it
+_WITH_LENGTH = re.compile(r"character(?: varying)?\((\d+)\)")
 
 
 class Table(NamedTuple):
@@ -38,6 +42,12 @@ class Column:
     def must_be_given(self) -> bool:
         """An insert that leaves the column out fails."""
         return self.not_null and not self.has_default
+
+    @property
+    def most_characters(self) -> int | None:
+        """How many characters a text may have; None if there is no limit."""
+        match = _WITH_LENGTH.fullmatch(self.type)
+        return int(match[1]) if match else None
 
     @property
     def uncut_type(self) -> str:

@@ -63,8 +63,8 @@ def reimport_needs(cursor: Cursor, policy: Policy, updates: Mapping[str, Collect
     tables = touched_tables(cursor, policy, updates)
     for table in tables:
         needs.setdefault(table, set()).update(("SELECT", "UPDATE"))
-    for table in _referred_to(catalogue, tables):  # the backup holds what these rows refer to
-        unread = () if table in tables else unread_columns(table)
+    for table in catalogue.referred_to_by(tables):  # the backup holds what these rows refer to
+        unread = unread_columns(table)
         read = [name for name in catalogue.columns.get(table, ()) if name not in unread]
         needs.setdefault(table, set()).add(select_of(cursor, read) if unread else "SELECT")
     return needs, tables
@@ -205,13 +205,3 @@ def _grant(cursor: Cursor, words: str, tables: Collection[Table], role: str) -> 
     names: Sequence[str] = [quoted_name(cursor, *table) for table in sorted(tables)]
     statement = f"GRANT {words} ON {', '.join(names)} TO {quoted_name(cursor, role)};"
     return textwrap.fill(statement, _WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
-
-
-def _referred_to(catalogue: Catalogue, tables: Collection[Table]) -> set[Table]:
-    found, pending = set(tables), list(tables)
-    while pending:
-        table = pending.pop()
-        new = {key.references for key in catalogue.foreign_keys if key.table == table} - found
-        found |= new
-        pending += new
-    return found

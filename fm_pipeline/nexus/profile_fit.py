@@ -215,8 +215,7 @@ def _wrong_defaults(cursor: Cursor, columns: Mapping[str, Column], entity: Entit
 
 def _is_taken(cursor: Cursor, value: object, column: Column) -> bool:
     """Return whether PostgreSQL accepts a value for a column without truncating it."""
-    limit = re.search(r"char.*\((\d+)\)", column.type)
-    if limit and len(str(value)) > int(limit[1]):
+    if column.most_characters and len(str(value)) > column.most_characters:
         return False
     cursor.execute("SAVEPOINT trying")
     try:

@@ -103,13 +103,7 @@ def require_tables(catalogue: Catalogue, tables: Collection[str] = ()) -> None:
     Raises:
         CatalogueStop: names the missing tables, or the columns.
     """
-    missing = sorted(name for name in {*tables, *SYSTEM_CONFIGURATION} if not catalogue.has(name))
-    if missing:
-        raise CatalogueStop(
-            f"The schema {catalogue.schema} has no table {', '.join(missing)}.",
-            meaning="This is not the database of Nexus, or the role may not see it. Nothing was changed.",
-            remedy="Check NEXUS_DATABASE_URL and NEXUS_SCHEMA, and the grants of the role.",
-        )
+    catalogue.require([*tables, *SYSTEM_CONFIGURATION])
     refuse_other_types(catalogue, _OWN_COLUMNS)
 
 

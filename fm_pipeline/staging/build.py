@@ -29,7 +29,7 @@ from fm_pipeline.nexus.profile_fit import FittedRegistry, fit_registry
 from fm_pipeline.nexus.staged_registry import as_json, remember, without_left_out
 from fm_pipeline.staging.changed_records import EVERYTHING, ChangedRecords, find_changed, note_whole
 from fm_pipeline.staging.inputs import code_digest, digest_of, names_in_nexus, zone_digest
-from fm_pipeline.staging.lookups import maximum_lengths, read_context
+from fm_pipeline.staging.lookups import read_context
 from fm_pipeline.staging.origin import Extraction, built_from, extracted_again, read_extractions, stale_builds
 from fm_pipeline.staging.record import Record
 from fm_pipeline.staging.source import hash_queries, notice_patient, read_patients, read_records
@@ -105,7 +105,7 @@ def build(
             fed |= {CONTACT_DETAIL}
         context = read_context(cursor, catalogue, fed=fed, now=now, time_zone=time_zone, more=entity.looked_up)
         columns = catalogue.columns.get(catalogue.table(entity.table), {})
-        writer = StagingWriter(cursor, entity, rules, maximum_lengths(catalogue, entity.table))
+        writer = StagingWriter(cursor, entity, rules, columns)
         transform = transform_of(entity, columns)
         built_by = as_json(entity), sorted(fed), rules.by_id, time_zone, names_in_nexus(cursor, catalogue, registry)
         changed, fingerprint = EVERYTHING, digest_of((*built_by, code_digest(), zone_digest(time_zone)))

@@ -1,8 +1,7 @@
-"""What a build reads from Nexus before it starts: names, FileMaker ids of clinics, lengths of columns."""
+"""What a build reads from Nexus before it starts: names, and FileMaker ids of clinics."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from datetime import datetime
 
@@ -10,14 +9,11 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.entities.registry import LOOK_UPS, looked_up_in
-from fm_pipeline.errors import CatalogueStop
 from fm_pipeline.nexus.catalogue.schema import Catalogue
 from fm_pipeline.staging.record import Context
 from fm_pipeline.staging.values.dates import read_zone
 from fm_pipeline.staging.values.keys import as_key
 from fm_pipeline.staging.values.names import NameIndex
-
-_VARCHAR = re.compile(r"character(?: varying)?\((\d+)\)")
 
 
 def read_context(
@@ -63,17 +59,5 @@ def table_identifier(catalogue: Catalogue, name: str) -> sql.Identifier:
     Raises:
         CatalogueStop: there is no such table.
     """
-    if not catalogue.has(name):
-        raise CatalogueStop(
-            f"The schema {catalogue.schema} has no table {name}.",
-            meaning="This is not the database of Nexus, or the role may not see it. Nothing was changed.",
-            remedy="Check NEXUS_DATABASE_URL and NEXUS_SCHEMA, and the grants of the role.",
-        )
+    catalogue.require([name])
     return catalogue.table(name).identifier
-
-
-def maximum_lengths(catalogue: Catalogue, table: str) -> dict[str, int]:
-    """How many characters the columns of a table take, for those that have a limit."""
-    columns = catalogue.columns.get(catalogue.table(table), {})
-    found = {name: _VARCHAR.fullmatch(column.type) for name, column in columns.items()}
-    return {name: int(match[1]) for name, match in found.items() if match}

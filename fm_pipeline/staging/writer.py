@@ -9,6 +9,7 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.copy import copy_rows
+from fm_pipeline.db.table import Column
 from fm_pipeline.entities.registry import Entity
 from fm_pipeline.entities.rules import Rules
 from fm_pipeline.staging.record import Record
@@ -26,14 +27,15 @@ class StagingWriter:
     Args:
         cursor: inside the build's transaction.
         entity: whose staged table is written.
-        lengths: of the Nexus columns; a longer value is noticed.
+        columns: of Nexus; a value that is longer than its column is noticed.
     """
 
-    def __init__(self, cursor: Cursor, entity: Entity, rules: Rules, lengths: Mapping[str, int]) -> None:
+    def __init__(self, cursor: Cursor, entity: Entity, rules: Rules, columns: Mapping[str, Column]) -> None:
         self._cursor, self._entity, self._rules = cursor, entity, rules
         self._columns = entity.staged_columns
         self._target = f"fm_pipeline.{entity.staged_table}"
-        self._lengths = [(column, lengths[column]) for column in self._columns if column in lengths]
+        lengths = {name: column.most_characters for name, column in columns.items()}
+        self._lengths = [(name, length) for name in self._columns if (length := lengths.get(name))]
         self._outcomes: list[Sequence[object]] = []
         self._findings: list[Sequence[object]] = []
         self._staged: list[Sequence[object]] = []

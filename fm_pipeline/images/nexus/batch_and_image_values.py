@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from fm_pipeline.db.table import Table
+from fm_pipeline.db.table import INTEGER_TYPES, Table
 from fm_pipeline.errors import CatalogueStop
 from fm_pipeline.nexus.catalogue.own_types import refuse_other_types
 from fm_pipeline.nexus.catalogue.schema import Catalogue
@@ -16,7 +16,6 @@ from fm_pipeline.staging.values.keys import new_nexus_id
 
 IMPORT_SOURCE = "filemaker_import"
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_INTEGERS = ("integer", "bigint", "smallint")
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ def image_values(
     Args:
         columns: of the table, with their types: `filemaker_id` is a uuid in some releases and the record id in others.
     """
-    by_number = columns.get("filemaker_id") in _INTEGERS
+    by_number = columns.get("filemaker_id") in INTEGER_TYPES
     return {
         "id": image.id,
         "batch_id": image.batch_id,
@@ -143,19 +142,15 @@ def check_columns(catalogue: Catalogue) -> None:
     Raises:
         CatalogueStop: a table is missing, has a required column without a rule, or an id of an unknown type.
     """
+    catalogue.require([BATCHES, IMAGES])
     refuse_other_types(catalogue, FILE_COLUMNS)
+    types = {name: column.type for name, column in catalogue.columns[catalogue.table(IMAGES)].items()}
     day, now = date(2000, 1, 1), datetime(2000, 1, 1)  # noqa: DTZ001  # only the names of the columns count
     image = NewImage("", "", day, "", "", 0, "", recid=0, width=0, height=0, thumbnail_size=0)
     for name, values in (
         (BATCHES, batch_values("", 0, "", day, now)),
-        (IMAGES, image_values(image, 0, _types(catalogue, IMAGES), "", now)),
+        (IMAGES, image_values(image, 0, types, "", now)),
     ):
-        if not catalogue.has(name):
-            raise CatalogueStop(
-                f"The schema {catalogue.schema} has no table {name}.",
-                meaning="This is not the database of Nexus, or the role may not see it. Nothing was changed.",
-                remedy="Check NEXUS_DATABASE_URL and NEXUS_SCHEMA, and the grants of the role.",
-            )
         columns = catalogue.columns[catalogue.table(name)].values()
         unknown = sorted(column.name for column in columns if column.must_be_given and values.get(column.name) is None)
         if unknown:
@@ -166,13 +161,7 @@ def check_columns(catalogue: Catalogue) -> None:
             )
 
 
-def _types(catalogue: Catalogue, name: str) -> dict[str, str]:
-    return {column.name: column.type for column in catalogue.columns.get(catalogue.table(name), {}).values()}
-
-
 def text_limit(catalogue: Catalogue, table: Table, column: str) -> int | None:
     """Return the maximum length of a column; None if it is unlimited or does not exist."""
     found = catalogue.columns[table].get(column)
-    if found is None or not found.type.startswith("character varying("):
-        return None
-    return int(found.type.removeprefix("character varying(").removesuffix(")"))
+    return found.most_characters if found else None

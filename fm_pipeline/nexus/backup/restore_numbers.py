@@ -14,14 +14,13 @@ from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.digest import table_digest
 from fm_pipeline.db.queries import count
+from fm_pipeline.db.table import INTEGER_TYPES
 from fm_pipeline.nexus.backup.files import BackupStop
 from fm_pipeline.nexus.backup.manifest import Manifest
 from fm_pipeline.nexus.backup.restore_tables import LoadedTable
 from fm_pipeline.nexus.catalogue.schema import Catalogue
 from fm_pipeline.nexus.catalogue.unique_rules import unique_rules
 from fm_pipeline.pluralize import counted
-
-_NUMBERS = ("smallint", "integer", "bigint")
 
 
 def translate_numbers(
@@ -39,7 +38,7 @@ def translate_numbers(
     notes = []
     for parent in tables:
         types = {column.name: column.type for column in parent.backup.columns}
-        if parent.backup.role != "referenced" or len(parent.key) != 1 or types[parent.key[0]] not in _NUMBERS:
+        if parent.backup.role != "referenced" or len(parent.key) != 1 or types[parent.key[0]] not in INTEGER_TYPES:
             continue
         if not (rows := _find_others(cursor, manifest, parent)):
             continue
@@ -47,13 +46,7 @@ def translate_numbers(
         changed.add(parent.number)
         _translate(cursor, parent, parent, parent.key[0])
         for child in tables:
-            columns = {
-                key.columns[0]
-                for key in catalogue.foreign_keys
-                if key.table == child.target and key.references == parent.target and len(key.columns) == 1
-            }
-            if parent.target == catalogue.content_types:
-                columns |= {key.content_type_column for key in catalogue.generic_keys if key.table == child.target}
+            columns = catalogue.columns_pointing_to(parent.target, child.target)
             for column in sorted(columns & set(child.backup.names)):
                 _translate(cursor, parent, child, column)
                 changed.add(child.number)

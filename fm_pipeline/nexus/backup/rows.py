@@ -63,14 +63,8 @@ def find_scope(cursor: Cursor, settings: Settings) -> BackupScope:
     touched = touched_tables(cursor, policy, {})
     roles: dict[Table, Role] = {table: "replaced" if table in replaced else "kept" for table in touched}
     roles |= dict.fromkeys(OWN_TABLES, "replaced")
-    pending = list(touched)
-    while pending:
-        table = pending.pop()
-        for key in catalogue.foreign_keys:
-            if key.table == table and key.references not in roles:
-                roles[key.references] = "referenced"
-                pending.append(key.references)
-    return BackupScope(roles, catalogue)
+    referred = catalogue.referred_to_by(touched)
+    return BackupScope(roles | {table: "referenced" for table in referred if table not in roles}, catalogue)
 
 
 def prepare_session(cursor: Cursor, settings: Settings) -> None:

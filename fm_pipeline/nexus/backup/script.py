@@ -13,7 +13,7 @@ from graphlib import CycleError, TopologicalSorter
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.db.table import Table
+from fm_pipeline.db.table import INTEGER_TYPES, Table
 from fm_pipeline.nexus.backup.files import ENCRYPTED
 from fm_pipeline.nexus.backup.manifest import BackupTable
 from fm_pipeline.nexus.catalogue.schema import Catalogue
@@ -22,7 +22,6 @@ from fm_pipeline.nexus.catalogue.unique_rules import UniqueRule, unique_rules
 from fm_pipeline.nexus.catalogue.unread_columns import unread_columns
 
 SCRIPT = "load.psql"
-_NUMBERS = ("smallint", "integer", "bigint")
 _BEGIN = """\
 -- Loads this backup into tables that the application has made and that are empty. In this folder:
 {how}
@@ -90,7 +89,7 @@ def _numbered_rule(cursor: Cursor, table: BackupTable) -> UniqueRule | None:
     """Return the unique rule that identifies rows of a referenced table whose key is a number."""
     types = {column.name: column.type for column in table.columns}
     key = key_columns(cursor, table.table)
-    if table.role != "referenced" or len(key) != 1 or types[key[0]] not in _NUMBERS:
+    if table.role != "referenced" or len(key) != 1 or types[key[0]] not in INTEGER_TYPES:
         return None
     return next(iter(unique_rules(cursor, table.table)), None)
 
@@ -115,13 +114,7 @@ def _translate(
     yield sql.SQL("CREATE TEMP TABLE {} ON COMMIT DROP AS {};\n").format(numbers, sql.SQL(" UNION ").join(pairs))
     children = [(number, key)]
     for child_number, child in enumerate(tables, start=1):
-        columns = {
-            k.columns[0]
-            for k in catalogue.foreign_keys
-            if k.table == child.table and k.references == table.table and len(k.columns) == 1
-        }
-        if table.table == catalogue.content_types:
-            columns |= {k.content_type_column for k in catalogue.generic_keys if k.table == child.table}
+        columns = catalogue.columns_pointing_to(table.table, child.table)
         children += [(child_number, sql.Identifier(name)) for name in sorted(columns & set(child.names))]
     for child_number, column in children:
         yield sql.SQL("UPDATE {0} t SET {1} = n.new FROM {2} n WHERE t.{1} = n.old;\n").format(

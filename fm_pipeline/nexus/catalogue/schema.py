@@ -6,13 +6,14 @@ The application adds tables with every release, so dependants of a patient are r
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.table import Column, Table
+from fm_pipeline.errors import CatalogueStop
 from fm_pipeline.nexus.table_names import CONTENT_TYPES
 
 _CAN_HOLD_A_UUID = ("uuid", "text", "character", "citext")
@@ -74,6 +75,20 @@ class Catalogue:
         """Return whether the Nexus schema has a table of that name."""
         return self.table(name) in self.columns
 
+    def require(self, names: Iterable[str]) -> None:
+        """Refuse a schema without these tables.
+
+        Raises:
+            CatalogueStop: names the missing tables.
+        """
+        missing = sorted({name for name in names if not self.has(name)})
+        if missing:
+            raise CatalogueStop(
+                f"The schema {self.schema} has no table {', '.join(missing)}.",
+                meaning="This is not the database of Nexus, or the role may not see it. Nothing was changed.",
+                remedy="Check NEXUS_DATABASE_URL and NEXUS_SCHEMA, and the grants of the role.",
+            )
+
     @property
     def content_types(self) -> Table:
         """The table of Django's content types, to which generic keys refer; it need not exist."""
@@ -99,6 +114,22 @@ class Catalogue:
         """Return the foreign keys that reference a table, in a fixed order."""
         found = [key for key in self.foreign_keys if key.references == table]
         return sorted(found, key=lambda key: (key.table, key.name))
+
+    def columns_pointing_to(self, parent: Table, child: Table) -> set[str]:
+        """Return the columns of `child` that hold ids of rows of `parent`; of generic keys, the content types."""
+        found = {key.columns[0] for key in self.foreign_keys_to(parent) if key.table == child and len(key.columns) == 1}
+        if parent == self.content_types:
+            found |= {key.content_type_column for key in self.generic_keys if key.table == child}
+        return found
+
+    def referred_to_by(self, tables: Iterable[Table]) -> list[Table]:
+        """Return the other tables to which foreign keys of these lead, also over several tables."""
+        found = list(tables)
+        given = len(found)
+        for table in found:  # it grows meanwhile
+            leading = (key.references for key in self.foreign_keys if key.table == table)
+            found += dict.fromkeys(each for each in leading if each not in found)
+        return found[given:]
 
     @cached_property
     def fingerprint(self) -> str:

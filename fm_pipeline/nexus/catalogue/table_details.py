@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.db.table import Table
+from fm_pipeline.db.table import INTEGER_TYPES, Table
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,6 @@ def columns_of(cursor: Cursor, table: Table) -> list[BackupColumn]:
     return [BackupColumn(*row) for row in cursor.fetchall()]
 
 
-_INTEGERS = ("smallint", "integer", "bigint")
-
-
 def is_wider(was: str, now: str) -> bool:
     """Return whether a changed type holds every value of the old one with the same text.
 
@@ -40,8 +37,8 @@ def is_wider(was: str, now: str) -> bool:
 
     Args: types as `format_type` writes them.
     """
-    if was in _INTEGERS and now in _INTEGERS:
-        return _INTEGERS.index(now) > _INTEGERS.index(was)
+    if was in INTEGER_TYPES and now in INTEGER_TYPES:
+        return INTEGER_TYPES.index(now) > INTEGER_TYPES.index(was)
     if match := re.fullmatch(r"character varying\((\d+)\)", was):
         longer = re.fullmatch(r"character varying\((\d+)\)", now)
         return now in ("character varying", "text") or (longer is not None and int(longer[1]) > int(match[1]))

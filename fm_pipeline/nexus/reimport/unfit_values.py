@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -17,7 +16,6 @@ from fm_pipeline.errors import CatalogueStop
 from fm_pipeline.nexus.reimport.difference import Difference
 
 _ANY_LENGTH = 1 << 30  # the longest text that PostgreSQL stores
-_LENGTH = re.compile(r"character(?: varying)?\((\d+)\)")
 
 
 @contextmanager
@@ -53,8 +51,7 @@ def unfit_values_named(
 def _fits(cursor: Cursor, difference: Difference, column: Column, now: datetime) -> bool:
     """Return whether a column can take the staged values."""
     value = sql.SQL("({})::{}").format(difference.inserts[column.name], sql.SQL(column.uncut_type))
-    length = _LENGTH.fullmatch(column.type)
-    too_long = sql.SQL("length({}::text) > {}").format(value, sql.Literal(int(length[1]) if length else _ANY_LENGTH))
+    too_long = sql.SQL("length({}::text) > {}").format(value, sql.Literal(column.most_characters or _ANY_LENGTH))
     cursor.execute("SAVEPOINT fitting")
     try:
         cursor.execute(

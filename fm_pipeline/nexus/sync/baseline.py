@@ -12,7 +12,7 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.nexus.reimport.difference import Difference
-from fm_pipeline.nexus.sync.gone_rows import gone_rows
+from fm_pipeline.nexus.sync.decisions import decided_values, gone_rows, left_out_rows
 from fm_pipeline.nexus.sync.values import as_object, comma, desired, in_nexus, literal, merged_columns
 
 
@@ -89,7 +89,7 @@ def ends_kept_edits(cursor: Cursor, difference: Difference) -> bool:
         ).format(
             staged=difference.staged,
             table=difference.table.identifier,
-            columns=sql.Identifier(f"sync_columns_{difference.entity.name}"),
+            columns=decided_values(difference),
         ),
         {"entity": difference.entity.name},
     )
@@ -115,7 +115,7 @@ def acknowledge(cursor: Cursor, differences: Sequence[Difference], now: datetime
             ).format(
                 states=states,
                 staged=difference.staged,
-                out=sql.Identifier(f"sync_out_{difference.entity.name}"),
+                out=left_out_rows(difference),
                 table=difference.table.identifier,
             ),
             parameters,

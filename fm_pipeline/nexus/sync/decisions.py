@@ -55,6 +55,21 @@ class Decision:
         return asdict(self)
 
 
+def decided_values(difference: Difference) -> sql.Identifier:
+    """Return the temporary table of the values of an entity that differ, each with its decision."""
+    return sql.Identifier(f"sync_columns_{difference.entity.name}")
+
+
+def left_out_rows(difference: Difference) -> sql.Identifier:
+    """Return the temporary table of the staged rows of an entity that a sync leaves out, each with its decision."""
+    return sql.Identifier(f"sync_out_{difference.entity.name}")
+
+
+def gone_rows(difference: Difference) -> sql.Identifier:
+    """Return the temporary table of the rows of an entity that are not staged, each with its decision."""
+    return sql.Identifier(f"sync_rows_{difference.entity.name}")
+
+
 def read_decisions(cursor: Cursor, differences: Sequence[Difference], *, rows: bool = True) -> list[Decision]:
     """Read the decisions of a merge from its temporary tables, in a fixed order.
 
@@ -63,7 +78,6 @@ def read_decisions(cursor: Cursor, differences: Sequence[Difference], *, rows: b
     """
     found = []
     for difference in differences:
-        entity = difference.entity.name
         parts = ["SELECT nexus_id::text, name, decision, kept, filemaker_key FROM {columns} WHERE decision <> 'change'"]
         if rows:
             parts += [
@@ -73,13 +87,11 @@ def read_decisions(cursor: Cursor, differences: Sequence[Difference], *, rows: b
             ]
         cursor.execute(
             sql.SQL(" UNION ALL ".join(parts) + " ORDER BY 1, 2").format(
-                columns=sql.Identifier(f"sync_columns_{entity}"),
-                out=sql.Identifier(f"sync_out_{entity}"),
-                rows=sql.Identifier(f"sync_rows_{entity}"),
+                columns=decided_values(difference), out=left_out_rows(difference), rows=gone_rows(difference)
             )
         )
         found += [
-            Decision(entity, nexus_id, column, decision, kept, key or "")
+            Decision(difference.entity.name, nexus_id, column, decision, kept, key or "")
             for nexus_id, column, decision, kept, key in cursor.fetchall()
         ]
     return found

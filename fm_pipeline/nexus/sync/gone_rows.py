@@ -11,6 +11,7 @@ from psycopg2.extensions import cursor as Cursor
 from fm_pipeline.db.table import Table
 from fm_pipeline.nexus.reimport.difference import Difference
 from fm_pipeline.nexus.reimport.references import as_uuid
+from fm_pipeline.nexus.sync.decisions import gone_rows
 from fm_pipeline.nexus.sync.values import comma, in_nexus, literal, merged_columns
 from fm_pipeline.nexus.table_policy import Policy
 
@@ -31,15 +32,10 @@ WHERE NOT EXISTS (SELECT FROM {staged} s WHERE s.nexus_id = t.id)
 """
 
 
-def gone_rows(difference: Difference) -> sql.Identifier:
-    """Return the temporary table with the rows of an entity that are not staged, each with its decision."""
-    return sql.Identifier(f"sync_rows_{difference.entity.name}")
-
-
 def find_gone_rows(
     cursor: Cursor, policy: Policy, differences: Sequence[Difference], merged: Sequence[Difference]
 ) -> dict[Table, list[str]]:
-    """Fill the tables `sync_rows_<entity>`, and return the ids of the rows that stay, by table.
+    """Fill the tables of `gone_rows`, and return the ids of the rows that stay, by table.
 
     Args:
         differences: between what is staged and Nexus, parents before children.

@@ -23,8 +23,9 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.table import Table
+from fm_pipeline.nexus.catalogue.table_details import columns_of
 from fm_pipeline.nexus.reimport.difference import Difference
-from fm_pipeline.nexus.sync.decisions import Decision, read_decisions
+from fm_pipeline.nexus.sync.decisions import Decision, decided_values, left_out_rows, read_decisions
 from fm_pipeline.nexus.sync.gone_rows import find_gone_rows
 from fm_pipeline.nexus.sync.values import comma, desired, in_nexus, literal, merged_columns
 from fm_pipeline.nexus.table_policy import Policy
@@ -116,8 +117,8 @@ def merge(
             side: [name for name, winner in wins.items() if winner == side] for side in ("filemaker", "newer")
         }
         places = {
-            "columns": _temporary("sync_columns", difference),
-            "out": _temporary("sync_out", difference),
+            "columns": decided_values(difference),
+            "out": left_out_rows(difference),
             "staged": difference.staged,
             "table": difference.table.identifier,
         }
@@ -174,8 +175,8 @@ def keep_edits(cursor: Cursor, differences: Sequence[Difference], *, now: dateti
         ]
         cursor.execute(
             sql.SQL(_KEPT_BEFORE).format(
-                columns=_temporary("sync_columns", difference),
-                out=_temporary("sync_out", difference),
+                columns=decided_values(difference),
+                out=left_out_rows(difference),
                 staged=difference.staged,
                 table=difference.table.identifier,
                 values=comma(compared),
@@ -203,25 +204,20 @@ def _without_parent(
 def _with_view(cursor: Cursor, difference: Difference, names: Sequence[str]) -> Difference:
     """Make the view of the staged rows with the values that Nexus keeps, without the rows that are left out."""
     view = f"merged_{difference.entity.staged_table}"
-    cursor.execute(
-        "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute"
-        " WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
-        (difference.staged.as_string(cursor),),
-    )
     values = [
         sql.SQL(
             "CASE WHEN k.values ? {name} THEN (k.values ->> {name})::{type} ELSE s.{column} END AS {column}"
-        ).format(name=sql.Literal(column), column=sql.Identifier(column), type=sql.SQL(kind))
-        if column in names
-        else sql.SQL("s.{}").format(sql.Identifier(column))
-        for column, kind in cursor.fetchall()
+        ).format(name=sql.Literal(column.name), column=sql.Identifier(column.name), type=sql.SQL(column.type))
+        if column.name in names
+        else sql.SQL("s.{}").format(sql.Identifier(column.name))
+        for column in columns_of(cursor, Table("fm_pipeline", difference.entity.staged_table))
     ]
-    kept = _temporary("sync_kept", difference)
+    kept = sql.Identifier(f"sync_kept_{difference.entity.name}")
     cursor.execute(
         sql.SQL(
             "CREATE TEMP TABLE {kept} ON COMMIT DROP AS SELECT nexus_id, jsonb_object_agg(name, now) AS values"
             " FROM {columns} WHERE kept GROUP BY 1"
-        ).format(kept=kept, columns=_temporary("sync_columns", difference))
+        ).format(kept=kept, columns=decided_values(difference))
     )
     cursor.execute(
         sql.SQL(
@@ -232,11 +228,7 @@ def _with_view(cursor: Cursor, difference: Difference, names: Sequence[str]) -> 
             values=comma(values),
             staged=difference.staged,
             kept=kept,
-            out=_temporary("sync_out", difference),
+            out=left_out_rows(difference),
         )
     )
     return replace(difference, merged=view)
-
-
-def _temporary(prefix: str, difference: Difference) -> sql.Identifier:
-    return sql.Identifier(f"{prefix}_{difference.entity.name}")

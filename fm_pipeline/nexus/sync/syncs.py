@@ -16,8 +16,7 @@ from fm_pipeline.errors import PlanStop
 from fm_pipeline.nexus.reimport.difference import Difference
 from fm_pipeline.nexus.reimport.plan import Permission
 from fm_pipeline.nexus.reimport.plan_inputs import Inputs
-from fm_pipeline.nexus.sync.decisions import CONFLICTS, Decision
-from fm_pipeline.nexus.sync.gone_rows import gone_rows
+from fm_pipeline.nexus.sync.decisions import CONFLICTS, Decision, gone_rows
 
 SyncStatus = Literal["nothing_new", "waits", "committed"]
 Deletions = Mapping[str, Sequence[str]]
