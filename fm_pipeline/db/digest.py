@@ -8,6 +8,7 @@ from typing import NamedTuple
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
+from fm_pipeline.db.names import comma
 from fm_pipeline.db.table import Table
 
 # The expression that is hashed for a value, by type. Converting values to text takes most of the time, so types whose
@@ -83,7 +84,7 @@ def table_digest(
     cursor.execute(
         sql.SQL("SELECT count(*), {} || ':' || coalesce(sum({}), 0)::text FROM {} WHERE {}").format(
             sql.Literal(method),
-            sql.SQL(_ROW_HASHES[method]).format(sql.SQL(", ").join(values)),
+            sql.SQL(_ROW_HASHES[method]).format(comma(values)),
             table.identifier,
             where or sql.SQL("true"),
         )

@@ -16,6 +16,7 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
+from fm_pipeline.db.names import comma
 from fm_pipeline.db.table import Table
 from fm_pipeline.errors import LockStop
 
@@ -46,7 +47,7 @@ class AdvisoryLock:
     def key(self) -> sql.Composable:
         """The arguments of PostgreSQL's functions."""
         names = [f"fm_pipeline.{self.name}"] + ([] if self.part is None else [self.part])
-        return sql.SQL(", ").join(sql.SQL("hashtext({})").format(sql.Literal(name)) for name in names)
+        return comma(sql.SQL("hashtext({})").format(sql.Literal(name)) for name in names)
 
 
 @dataclass(frozen=True)
@@ -141,9 +142,7 @@ def lock_tables(cursor: Cursor, tables: Collection[Table], timeout_seconds: floa
     """
     cursor.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(f"{int(timeout_seconds * 1000)}ms")))
     cursor.execute(
-        sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(
-            sql.SQL(", ").join(table.identifier for table in tables)
-        )
+        sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(comma(table.identifier for table in tables))
     )
 
 

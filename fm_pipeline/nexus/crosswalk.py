@@ -10,6 +10,7 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
+from fm_pipeline.db.names import column_list
 from fm_pipeline.db.table import Table
 from fm_pipeline.entities.registry import ENTITIES, Registry, loaded
 from fm_pipeline.nexus.catalogue.file_ids import file_id_type, same_record
@@ -222,8 +223,8 @@ def adopt_equal_rows(cursor: Cursor, rows: sql.Identifier, entity: str, table: T
         (`filemaker_key`, `id`).
     """
     pairs = [("source_created_at" if name == "created_at" else name, name) for name in fed_columns]
-    staged = sql.SQL(", ").join(sql.SQL("s.{}").format(sql.Identifier(name)) for name, _ in pairs)
-    nexus = sql.SQL(", ").join(sql.SQL("t.{}").format(sql.Identifier(name)) for _, name in pairs)
+    staged = column_list((name for name, _ in pairs), of="s")
+    nexus = column_list((name for _, name in pairs), of="t")
     cursor.execute(
         sql.SQL(
             """

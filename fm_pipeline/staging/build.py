@@ -17,6 +17,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.connection import transaction
 from fm_pipeline.db.locks import AdvisoryLock, wait_for_lock
+from fm_pipeline.db.names import column_list
 from fm_pipeline.db.queries import count
 from fm_pipeline.db.table import Column, Table
 from fm_pipeline.entities.order import parents
@@ -243,7 +244,7 @@ def _with_ids(entity: Entity, record: Record, row: Row) -> Row:
 def _adopt_and_stage(cursor: Cursor, entity: Entity, rows: sql.Identifier, table: Table, fed: frozenset[str]) -> None:
     """Stage rows that were put aside; one that Nexus has already, known by its content alone, keeps its id."""
     adopt_equal_rows(cursor, rows, entity.name, table, entity.telling_columns(fed))
-    names = [sql.Identifier(name) for name in entity.staged_columns if name != "nexus_id"]
+    names = [name for name in entity.staged_columns if name != "nexus_id"]
     cursor.execute(
         sql.SQL(
             "INSERT INTO {staged} (nexus_id, {columns}) SELECT coalesce(a.id, r.nexus_id), {values}"
@@ -251,8 +252,8 @@ def _adopt_and_stage(cursor: Cursor, entity: Entity, rows: sql.Identifier, table
         ).format(
             staged=sql.Identifier("fm_pipeline", entity.staged_table),
             rows=rows,
-            columns=sql.SQL(", ").join(names),
-            values=sql.SQL(", ").join(sql.SQL("r.") + name for name in names),
+            columns=column_list(names),
+            values=column_list(names, of="r"),
         )
     )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
+from fm_pipeline.db.names import comma
 from fm_pipeline.entities.registry import ENTITIES, Entity
 from fm_pipeline.nexus.catalogue.schema import Catalogue
 
@@ -39,7 +40,7 @@ def make_staged_table(cursor: Cursor, catalogue: Catalogue, entity: Entity) -> N
         name = sql.Identifier("fm_pipeline", entity.staged_table)
         changes = [sql.SQL("DROP COLUMN {}").format(sql.Identifier(each)) for each in found]
         changes += [sql.SQL("ADD COLUMN {}").format(_definitions({each: kind})) for each, kind in added.items()]
-        cursor.execute(sql.SQL("ALTER TABLE {} {}").format(name, sql.SQL(", ").join(changes)))
+        cursor.execute(sql.SQL("ALTER TABLE {} {}").format(name, comma(changes)))
 
 
 def _columns(cursor: Cursor, table: str) -> dict[str, str]:
@@ -54,4 +55,4 @@ def _columns(cursor: Cursor, table: str) -> dict[str, str]:
 
 
 def _definitions(columns: dict[str, str]) -> sql.Composable:
-    return sql.SQL(", ").join(sql.SQL("{} {}").format(sql.Identifier(n), sql.SQL(kind)) for n, kind in columns.items())
+    return comma(sql.SQL("{} {}").format(sql.Identifier(n), sql.SQL(kind)) for n, kind in columns.items())

@@ -10,6 +10,7 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.connection import connect
+from fm_pipeline.db.names import comma
 from fm_pipeline.db.queries import database_name, has_table
 from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
 from fm_pipeline.nexus.reimport.patient_counts import Counts, count_patients
@@ -109,7 +110,7 @@ def _count(cursor: Cursor, catalogue: Catalogue, name: str) -> CountedRows:
         # jsonb: an object without FileMaker's id is as good as none.
         missing = "{0} ->> 'filemaker_id' IS NULL" if column == "filemaker_metadata" else "{0} IS NULL"
         counts.append(sql.SQL(f"count(*) FILTER (WHERE {missing})").format(sql.Identifier(column)))
-    cursor.execute(sql.SQL("SELECT {} FROM {}").format(sql.SQL(", ").join(counts), table.identifier))
+    cursor.execute(sql.SQL("SELECT {} FROM {}").format(comma(counts), table.identifier))
     rows, *missing_rows = cursor.fetchone() or (0, *[0] * len(needed))
     defects = [Defect(what, number) for what, number in zip(needed.values(), missing_rows, strict=True)]
     return CountedRows(_LABELS.get(name, name), rows, defects=defects)

@@ -22,6 +22,7 @@ from psycopg2.extras import execute_values
 
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.locks import explain_lock_timeouts, lock_tables, wait_for_reimport_lock
+from fm_pipeline.db.names import column_list
 from fm_pipeline.db.table import Table
 from fm_pipeline.images.nexus.batch_and_image_values import NewImage, batch_values, check_columns, image_values
 from fm_pipeline.images.nexus.image_index import RECID_ENTITY, RECID_REUSED
@@ -210,7 +211,7 @@ class ImageWriter:
         columns = self.catalogue.columns[table]
         names = [name for name in rows[0] if name in columns and not columns[name].generated]
         statement = sql.SQL("INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE VALUES %s").format(
-            table.identifier, sql.SQL(", ").join(map(sql.Identifier, names))
+            table.identifier, column_list(names)
         )
         execute_values(self.cursor, statement, [[row[name] for name in names] for row in rows], page_size=PAGE_SIZE)
         self._written.setdefault(table, []).extend({name: row[name] for name in names} for row in rows)

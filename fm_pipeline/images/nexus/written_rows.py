@@ -12,6 +12,7 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import execute_values
 
+from fm_pipeline.db.names import column_list, comma
 from fm_pipeline.db.queries import count
 from fm_pipeline.db.table import Column, Table
 from fm_pipeline.nexus.reimport.checks import Check
@@ -43,8 +44,8 @@ def check_rows_written(
         for name in compared
     ]
     statement = sql.SQL("SELECT {} FROM (VALUES %s) v ({}) LEFT JOIN {} t ON t.id = v.id::{}").format(
-        sql.SQL(", ").join(counts),
-        sql.SQL(", ").join(map(sql.Identifier, names)),
+        comma(counts),
+        column_list(names),
         table.identifier,
         sql.SQL(columns["id"].type),
     )

@@ -23,6 +23,7 @@ from psycopg2 import sql
 from fm_pipeline.db.audit import audited, operating_system_user
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.digest import Digest
+from fm_pipeline.db.names import comma
 from fm_pipeline.folders import make_private_folder
 from fm_pipeline.nexus.backup.files import ENCRYPTED, BackupStop, file_error, open_for_writing, read_key, sync_folder
 from fm_pipeline.nexus.backup.manifest import Manifest, file_name, write_manifest
@@ -149,7 +150,7 @@ def _write(
                 for table, role in scope.roles.items()
                 if role != "referenced" or not unread_columns(table)
             ]
-            cursor.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(sql.SQL(", ").join(tables)))
+            cursor.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(comma(tables)))
             if read_catalogue(cursor, settings.nexus_schema).fingerprint != scope.catalogue.fingerprint:
                 raise BackupStop(
                     "The tables of Nexus changed while the backup began (a migration of the application?).",

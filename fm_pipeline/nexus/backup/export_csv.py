@@ -13,6 +13,7 @@ from psycopg2 import sql
 
 from fm_pipeline.db.audit import audited, operating_system_user
 from fm_pipeline.db.connection import connect
+from fm_pipeline.db.names import column_list
 from fm_pipeline.db.table import Table
 from fm_pipeline.entities.registry import loaded
 from fm_pipeline.errors import RequestError
@@ -35,8 +36,8 @@ def export_csv(
 ) -> tuple[Path, dict[str, int]]:
     """Write patients, appointments, notes, messages, letters and reminders from one snapshot, each into a CSV file.
 
-    UTF-8, a line of column names, rows by primary key. NULL is nothing between two commas, an empty text is "". With
-    BACKUP_KEY each file is encrypted (age) before it reaches the disk.
+    UTF-8, a line of column names, rows by primary key (without one by the first column). NULL is nothing between two
+    commas, an empty text is "". With BACKUP_KEY each file is encrypted (age) before it reaches the disk.
 
     Returns:
         The new folder, below that of the backups, and how many rows each file has.
@@ -106,11 +107,11 @@ def _write(settings: Settings, folder: Path, key: pyrage.x25519.Identity | None)
                 if not catalogue.has(name):
                     continue
                 table: Table = catalogue.table(name)
-                columns = sql.SQL(", ").join(sql.Identifier(column.name) for column in columns_of(cursor, table))
-                order = sql.SQL(", ").join(map(sql.Identifier, key_columns(cursor, table))) or columns
+                names = [column.name for column in columns_of(cursor, table)]
+                order = column_list(key_columns(cursor, table) or names[:1])
                 copy = sql.SQL(
                     "COPY (SELECT {} FROM {} ORDER BY {}) TO STDOUT WITH (FORMAT csv, HEADER true, ENCODING 'UTF8')"
-                ).format(columns, table.identifier, order)
+                ).format(column_list(names), table.identifier, order)
                 with open_for_writing(folder / f"{name}.csv{ENCRYPTED if key else ''}", key, compress=False) as file:
                     cursor.copy_expert(copy, file.sink)
                 rows[name] = cursor.rowcount

@@ -11,6 +11,7 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.digest import table_digest
+from fm_pipeline.db.names import comma
 from fm_pipeline.db.table import Table
 from fm_pipeline.nexus.backup.manifest import BackupTable, Manifest
 from fm_pipeline.nexus.backup.restore_tables import LoadedTable
@@ -89,6 +90,6 @@ def _widened(cursor: Cursor, backup: BackupTable, scratch: Table) -> BackupTable
         for was, now in zip(backup.columns, columns, strict=True)
         if was != now
     ]
-    cursor.execute(sql.SQL("ALTER TABLE {} {}").format(scratch.identifier, sql.SQL(", ").join(changes)))
+    cursor.execute(sql.SQL("ALTER TABLE {} {}").format(scratch.identifier, comma(changes)))
     digest = table_digest(cursor, scratch, backup.names, like=backup.digest)
     return replace(backup, columns=columns, digest=digest)

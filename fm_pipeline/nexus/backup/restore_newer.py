@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 import psycopg2
 from psycopg2 import sql
 
+from fm_pipeline.db.names import column_list
 from fm_pipeline.db.privileges import missing_privileges
 from fm_pipeline.db.table import Table
 from fm_pipeline.entities.registry import loaded as loaded_entities
@@ -28,7 +29,6 @@ from fm_pipeline.nexus.backup.restore_tables import (
     UPDATE,
     LoadedTable,
     filemaker_keys,
-    qualified_columns,
 )
 from fm_pipeline.nexus.backup.restore_write import conflicting_keys
 from fm_pipeline.nexus.catalogue.schema import GenericKey
@@ -112,10 +112,8 @@ class _NewerRowsResolver:
             if not reference.generated:
                 self._repoint(reference, condition)
             if reference.nullable:
-                self._empty(reference.table, [reference.column], reference.constraint, condition)
-            self._set_aside(
-                reference.table, f"{reference.table}.{reference.column} ({reference.constraint})", condition
-            )
+                self._empty(reference, condition)
+            self._set_aside(reference.table, _words_of(reference), condition)
 
     def set_aside_conflicting_rows(self) -> None:
         """Set aside rows that hold a unique value of a row of the backup."""
@@ -126,7 +124,7 @@ class _NewerRowsResolver:
                 newer = sql.SQL("NOT {}").format(loaded.in_backup())
                 written = loaded.marked(INSERT, UPDATE, REPLACE)
                 for query in conflicting_keys(loaded, rule, of=newer, into=written):
-                    condition = sql.SQL("({}) IN ({})").format(qualified_columns("t", loaded.key), query)
+                    condition = sql.SQL("({}) IN ({})").format(column_list(loaded.key, of="t"), query)
                     self._set_aside(loaded.target, f"{loaded.target} ({rule.name})", condition)
 
     def _references(self, losing: list[Table]) -> Iterator[Reference]:
@@ -172,7 +170,7 @@ class _NewerRowsResolver:
         column = sql.Identifier(reference.column)
         self._attempt(
             reference.table,
-            f"{reference.table}.{reference.column} ({reference.constraint})",
+            _words_of(reference),
             "re-pointed to the row of the backup",
             sql.SQL("UPDATE {} t SET {} = c.new::{} FROM {} c WHERE c.old = t.{}::text AND {}").format(
                 reference.table.identifier,
@@ -229,14 +227,14 @@ class _NewerRowsResolver:
         row = self.cursor.fetchone()
         return str(row[0]) if row else ""
 
-    def _empty(self, table: Table, columns: list[str], constraint: str, condition: sql.Composable) -> None:
-        names = [sql.Identifier(name) for name in columns]
+    def _empty(self, reference: Reference, condition: sql.Composable) -> None:
+        """Set a reference to NULL."""
         self._attempt(
-            table,
-            f"{table}.{', '.join(columns)} ({constraint})",
+            reference.table,
+            _words_of(reference),
             "set to NULL",
-            sql.SQL("UPDATE {} t SET {} WHERE {}").format(
-                table.identifier, sql.SQL(", ").join(sql.SQL("{} = NULL").format(name) for name in names), condition
+            sql.SQL("UPDATE {} t SET {} = NULL WHERE {}").format(
+                reference.table.identifier, sql.Identifier(reference.column), condition
             ),
         )
 
@@ -257,7 +255,7 @@ class _NewerRowsResolver:
         for seen in self.aside.get(table, ()):
             key = self._key(table)
             condition += sql.SQL(" AND ({}) NOT IN (SELECT {} FROM {})").format(
-                qualified_columns("t", key), sql.SQL(", ").join(map(sql.Identifier, key)), seen
+                column_list(key, of="t"), column_list(key), seen
             )
         if not (ids := self._ids(table, condition)):
             return
@@ -276,9 +274,8 @@ class _NewerRowsResolver:
             if own is not None:
                 hanging += sql.SQL(" AND NOT {}").format(own.in_backup())
             if reference.nullable:
-                self._empty(reference.table, [reference.column], reference.constraint, hanging)
-            words = f"{reference.table}.{reference.column} ({reference.constraint})"
-            self._set_aside(reference.table, words, hanging)
+                self._empty(reference, hanging)
+            self._set_aside(reference.table, _words_of(reference), hanging)
         self._note(table, why, "set aside", ids)
         if self.state.newer == "set-aside":
             self._move(table, rows)
@@ -314,7 +311,7 @@ class _NewerRowsResolver:
         key = self._key(table)
         self.cursor.execute(
             sql.SQL("DELETE FROM {} t USING {} a WHERE ({}) = ({})").format(
-                table.identifier, rows, qualified_columns("t", key), qualified_columns("a", key)
+                table.identifier, rows, column_list(key, of="t"), column_list(key, of="a")
             )
         )
 
@@ -356,10 +353,14 @@ class _NewerRowsResolver:
         key = self._key(table)
         if len(key) == len(self.catalogue.columns[table]) > 1:
             return sql.SQL("'a row without a key'::text")  # its key would be its data
-        return sql.SQL("concat_ws('/', {})").format(qualified_columns("t", key))
+        return sql.SQL("concat_ws('/', {})").format(column_list(key, of="t"))
 
     def _ids(self, table: Table, condition: sql.Composable) -> list[str]:
         self.cursor.execute(
             sql.SQL("SELECT {} FROM {} t WHERE {} ORDER BY 1").format(self._id_of(table), table.identifier, condition)
         )
         return [row[0] for row in self.cursor.fetchall()]
+
+
+def _words_of(reference: Reference) -> str:
+    return f"{reference.table}.{reference.column} ({reference.constraint})"

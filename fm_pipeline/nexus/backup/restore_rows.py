@@ -14,12 +14,13 @@ import psycopg2
 from psycopg2 import sql
 
 from fm_pipeline.db.digest import table_digest
+from fm_pipeline.db.names import column_list
 from fm_pipeline.db.privileges import missing_privileges
 from fm_pipeline.db.table import Table
 from fm_pipeline.nexus.backup.files import BackupStop
 from fm_pipeline.nexus.backup.restore_newer import resolve_newer_rows
 from fm_pipeline.nexus.backup.restore_state import RestoreState
-from fm_pipeline.nexus.backup.restore_tables import LoadedTable, RestoredTable, qualified_columns
+from fm_pipeline.nexus.backup.restore_tables import LoadedTable, RestoredTable
 from fm_pipeline.nexus.backup.restore_write import mark, write
 from fm_pipeline.nexus.catalogue.not_valid_constraints import (
     NotValidConstraint,
@@ -125,8 +126,8 @@ class Restoration(RestoreState):
                     ).format(
                         parent=parent.scratch.identifier,
                         child=child.scratch.identifier,
-                        ours=qualified_columns("c", key.columns),
-                        theirs=qualified_columns("b", key.referenced_columns),
+                        ours=column_list(key.columns, of="c"),
+                        theirs=column_list(key.referenced_columns, of="b"),
                         chain=chain,
                     )
                 )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from psycopg2 import sql
 
+from fm_pipeline.db.names import column_list
 from fm_pipeline.db.table import Table
 from fm_pipeline.nexus.backup.manifest import BackupTable
 from fm_pipeline.nexus.crosswalk import PATIENT_KEYS
@@ -75,13 +76,13 @@ class LoadedTable:
 
     def row(self, alias: str) -> sql.Composable:
         """Return a row as text, which compares rows also of types without an equality operator (json)."""
-        return sql.SQL("ROW({})::text").format(qualified_columns(alias, self.backup.names))
+        return sql.SQL("ROW({})::text").format(column_list(self.backup.names, of=alias))
 
     def same(self, one: str, other: str) -> sql.Composable:
         """Condition: two rows have the same key."""
         if not self.key:
             return sql.SQL("{} = {}").format(self.row(one), self.row(other))
-        return sql.SQL("({}) = ({})").format(qualified_columns(one, self.key), qualified_columns(other, self.key))
+        return sql.SQL("({}) = ({})").format(column_list(self.key, of=one), column_list(self.key, of=other))
 
     def in_backup(self, alias: str = "t", other: str = "b") -> sql.Composable:
         """Condition: the backup has the row. `other` is an alias that is used nowhere outside the condition."""
@@ -92,11 +93,6 @@ class LoadedTable:
     def marked(self, *actions: str) -> sql.Composable:
         """Condition: row `b` of the backup is marked with one of these actions."""
         return sql.SQL("b.{} = ANY({})").format(sql.Identifier(ACTION), sql.Literal(list(actions)))
-
-
-def qualified_columns(alias: str, names: list[str] | tuple[str, ...]) -> sql.Composed:
-    """Return columns of a row, each qualified by the alias."""
-    return sql.SQL(", ").join(sql.SQL("{}.{}").format(sql.Identifier(alias), sql.Identifier(name)) for name in names)
 
 
 def filemaker_keys(entity: str, loaded: LoadedTable, rows: sql.Identifier) -> sql.Composable:

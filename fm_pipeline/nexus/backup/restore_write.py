@@ -18,6 +18,7 @@ import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
+from fm_pipeline.db.names import column_list, comma
 from fm_pipeline.db.privileges import missing_privileges
 from fm_pipeline.db.table import Table
 from fm_pipeline.nexus.backup.files import BackupStop
@@ -28,7 +29,6 @@ from fm_pipeline.nexus.backup.restore_tables import (
     REPLACE,
     UPDATE,
     LoadedTable,
-    qualified_columns,
 )
 from fm_pipeline.nexus.catalogue.schema import Catalogue, ForeignKey
 from fm_pipeline.nexus.catalogue.table_details import has_delete_triggers, has_rules
@@ -68,7 +68,7 @@ def mark(cursor: Cursor, loaded: LoadedTable) -> tuple[int, int]:
     moved: sql.Composable = sql.SQL("false")
     if fixed:  # numbers that nobody may update (GENERATED ALWAYS AS IDENTITY)
         moved = sql.SQL("ROW({}) IS DISTINCT FROM ROW({})").format(
-            qualified_columns("t", fixed), qualified_columns("b", fixed)
+            column_list(fixed, of="t"), column_list(fixed, of="b")
         )
     cursor.execute(
         sql.SQL(
@@ -96,14 +96,14 @@ def conflicting_keys(
         of: condition on the target's rows, which are called `t`.
         into: condition on the backup's rows, which are called `b`.
     """
-    key = sql.SQL(", ").join(map(sql.Identifier, loaded.key))
+    key = column_list(loaded.key)
     target = sql.SQL("{} t").format(loaded.live)
     scratch = sql.SQL("{} b").format(loaded.scratch.identifier)
     for collision in rule.collisions("x", "y"):
         yield sql.SQL(
             "SELECT DISTINCT {keys} FROM ({held}) x JOIN ({wanted}) y ON {collision} AND NOT ({same})"
         ).format(
-            keys=qualified_columns("x", loaded.key),
+            keys=column_list(loaded.key, of="x"),
             held=rule.rows(target, key, of),
             wanted=rule.rows(scratch, key, into),
             collision=collision,
@@ -166,7 +166,7 @@ def _as_one(steps: Iterable[Sequence[_Statement]]) -> sql.Composed:
             name = sql.Identifier(f"statement_{len(parts)}")
             parts.append(sql.SQL("{} AS ({} RETURNING 1)").format(name, statement(after)))
             counts.append(sql.SQL("(SELECT count(*) FROM {})").format(name))
-    return sql.SQL("WITH {} SELECT {}").format(sql.SQL(", ").join(parts), sql.SQL(" + ").join(counts))
+    return sql.SQL("WITH {} SELECT {}").format(comma(parts), sql.SQL(" + ").join(counts))
 
 
 def _marks(cursor: Cursor, loaded: LoadedTable) -> set[str]:
@@ -189,7 +189,7 @@ def _delete_replaced(loaded: LoadedTable) -> _Statement:
 
 def _update(loaded: LoadedTable) -> _Statement:
     names = map(sql.Identifier, loaded.updatable)
-    values = sql.SQL(", ").join(sql.SQL("{0} = b.{0}").format(name) for name in names)
+    values = comma(sql.SQL("{0} = b.{0}").format(name) for name in names)
     return lambda after: sql.SQL("UPDATE {} t SET {} FROM {} b WHERE {} AND {} AND {}").format(
         loaded.live, values, loaded.scratch.identifier, loaded.same("t", "b"), loaded.marked(UPDATE), after
     )
@@ -200,8 +200,8 @@ def _insert(loaded: LoadedTable) -> _Statement:
         "INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {} b WHERE {} AND {}"
     ).format(
         loaded.live,
-        sql.SQL(", ").join(map(sql.Identifier, loaded.writable)),
-        qualified_columns("b", loaded.writable),
+        column_list(loaded.writable),
+        column_list(loaded.writable, of="b"),
         loaded.scratch.identifier,
         loaded.marked(INSERT, REPLACE),
         after,
@@ -233,7 +233,9 @@ def _mark_replacements(
     rules = [rule for rule in unique_rules(cursor, loaded.target) if not rule.at_the_end]
     for rule in rules:
         for query in conflicting_keys(loaded, rule, of=sql.SQL("true"), into=loaded.marked(INSERT, UPDATE, REPLACE)):
-            _remark(cursor, loaded, UPDATE, REPLACE, sql.SQL("({}) IN ({})").format(_key("b", loaded), query))
+            _remark(
+                cursor, loaded, UPDATE, REPLACE, sql.SQL("({}) IN ({})").format(column_list(loaded.key, of="b"), query)
+            )
     for key in catalogue.foreign_keys_to(loaded.target):
         # A delete would cascade to other rows, or be refused.
         if key.on_delete != _NO_ACTION:
@@ -245,8 +247,8 @@ def _mark_replacements(
             referred_to = sql.SQL("EXISTS (SELECT 1 FROM {} t JOIN {} c ON ({}) = ({}) WHERE {})").format(
                 loaded.live,
                 key.table.identifier,
-                qualified_columns("c", key.columns),
-                qualified_columns("t", key.referenced_columns),
+                column_list(key.columns, of="c"),
+                column_list(key.referenced_columns, of="t"),
                 sql.SQL(" AND ").join(conditions),
             )
             _remark(cursor, loaded, REPLACE, PARK, referred_to)
@@ -260,10 +262,6 @@ def _mark_replacements(
     if REPLACE in _marks(cursor, loaded) and not fixed and has_delete_triggers(cursor, loaded.target):
         _remark(cursor, loaded, REPLACE, PARK, sql.SQL("true"))
         _remark(cursor, loaded, PARK, UPDATE if _park(cursor, catalogue, loaded, rules) else REPLACE, sql.SQL("true"))
-
-
-def _key(alias: str, loaded: LoadedTable) -> sql.Composable:
-    return qualified_columns(alias, loaded.key)
 
 
 def _remark(cursor: Cursor, loaded: LoadedTable, old: str, new: str, condition: sql.Composable) -> None:
@@ -309,12 +307,12 @@ def _park(cursor: Cursor, catalogue: Catalogue, loaded: LoadedTable, rules: Sequ
                     " WHERE {same}"
                 ).format(
                     live=loaded.live,
-                    settings=sql.SQL(", ").join(
+                    settings=comma(
                         sql.SQL("{} = v.{}").format(sql.Identifier(name), sql.Identifier(f"fm_{n}"))
                         for n, name in enumerate(way)
                     ),
-                    key=_key("b", loaded),
-                    values=sql.SQL(", ").join(
+                    key=column_list(loaded.key, of="b"),
+                    values=comma(
                         sql.SQL("({})::{} AS {}").format(
                             sql.SQL(value), sql.SQL(columns[name].type), sql.Identifier(f"fm_{n}")
                         )

@@ -12,6 +12,7 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.digest import table_digest
+from fm_pipeline.db.names import column_list, comma
 from fm_pipeline.db.table import Table
 from fm_pipeline.nexus.backup.files import BackupStop, open_for_reading, open_for_writing
 from fm_pipeline.nexus.backup.manifest import BackupTable, Role
@@ -84,7 +85,7 @@ def write_table_file(
     names = [column.name for column in columns]
     # A query and not the table: COPY refuses partitioned tables and leaves out generated columns.
     copy = sql.SQL("COPY (SELECT {} FROM {}) TO STDOUT WITH (FORMAT text, ENCODING 'UTF8')").format(
-        _identifiers(names), table.identifier
+        column_list(names), table.identifier
     )
     with open_for_writing(path, key) as file:
         cursor.copy_expert(copy, file.sink)
@@ -106,7 +107,7 @@ def load_scratch_table(
     scratch = Table("pg_temp", name)
     create_scratch_table(cursor, name, table.columns)
     copy = sql.SQL("COPY {} ({}) FROM STDIN WITH (FORMAT text, ENCODING 'UTF8')").format(
-        scratch.identifier, _identifiers(table.names)
+        scratch.identifier, column_list(table.names)
     )
     broken = BackupStop(
         f"The backup of {table.table} does not give back the rows that were backed up.",
@@ -143,11 +144,5 @@ def create_scratch_table(
         sql.SQL("{} {}").format(sql.Identifier(column.name), sql.SQL(column.type)) for column in columns
     ]
     if key:
-        parts.append(sql.SQL("PRIMARY KEY ({})").format(_identifiers(key)))
-    cursor.execute(
-        sql.SQL("CREATE TEMP TABLE {} ({}) ON COMMIT DROP").format(sql.Identifier(name), sql.SQL(", ").join(parts))
-    )
-
-
-def _identifiers(names: Collection[str]) -> sql.Composed:
-    return sql.SQL(", ").join(map(sql.Identifier, names))
+        parts.append(sql.SQL("PRIMARY KEY ({})").format(column_list(key)))
+    cursor.execute(sql.SQL("CREATE TEMP TABLE {} ({}) ON COMMIT DROP").format(sql.Identifier(name), comma(parts)))

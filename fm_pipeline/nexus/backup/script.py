@@ -13,6 +13,7 @@ from graphlib import CycleError, TopologicalSorter
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
+from fm_pipeline.db.names import column_list, comma
 from fm_pipeline.db.table import INTEGER_TYPES, Table
 from fm_pipeline.nexus.backup.files import ENCRYPTED
 from fm_pipeline.nexus.backup.manifest import BackupTable
@@ -72,7 +73,7 @@ def _scratch(number: int) -> sql.Identifier:
 def _into_scratch(number: int, table: BackupTable) -> Iterator[sql.Composable]:
     """Load a file into a temporary table, and check the number of its rows."""
     columns = [sql.SQL("{} {}").format(sql.Identifier(c.name), sql.SQL(c.type)) for c in table.columns]
-    yield sql.SQL("CREATE TEMP TABLE {} ({}) ON COMMIT DROP;\n").format(_scratch(number), sql.SQL(", ").join(columns))
+    yield sql.SQL("CREATE TEMP TABLE {} ({}) ON COMMIT DROP;\n").format(_scratch(number), comma(columns))
     if table.file.endswith(ENCRYPTED):
         program = f'age -d -i "$BACKUP_KEY_FILE" {table.file} | gunzip'
     else:
@@ -127,8 +128,8 @@ def _translate(
         here=table.table.identifier,
         there=_scratch(number),
         key=key,
-        t=sql.SQL(", ").join(sql.SQL("t.{}").format(sql.Identifier(name)) for name in rule.columns),
-        b=sql.SQL(", ").join(sql.SQL("b.{}").format(sql.Identifier(name)) for name in rule.columns),
+        t=column_list(rule.columns, of="t"),
+        b=column_list(rule.columns, of="b"),
         name=sql.SQL(str(table.table).replace("'", "")),
     )
 
@@ -149,8 +150,8 @@ def _insert(cursor: Cursor, catalogue: Catalogue, number: int, table: BackupTabl
             values[column] = sql.Literal(value)
     yield sql.SQL("INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {}{};\n").format(
         name,
-        sql.SQL(", ").join(map(sql.Identifier, values)),
-        sql.SQL(", ").join(values.values()),
+        column_list(values),
+        comma(values.values()),
         _scratch(number),
         sql.SQL(" ON CONFLICT DO NOTHING" if table.role == "referenced" else ""),
     )

@@ -16,6 +16,7 @@ import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
+from fm_pipeline.db.names import column_list
 from fm_pipeline.db.queries import count
 from fm_pipeline.db.table import Table
 
@@ -58,8 +59,8 @@ class NotValidConstraint:
         missing = [
             sql.SQL("NOT EXISTS (SELECT 1 FROM {} p WHERE ({}) = ({}))").format(
                 parent,
-                sql.SQL(", ").join(sql.Identifier("p", name) for name in self.referenced_columns),
-                sql.SQL(", ").join(sql.Identifier(rows, name) for name in self.columns),
+                column_list(self.referenced_columns, of="p"),
+                column_list(self.columns, of=rows),
             )
             for parent in parents
         ]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
+from fm_pipeline.db.names import comma
 from fm_pipeline.db.table import Table
 
 
@@ -37,7 +38,7 @@ class UniqueRule:
         """Return a query for the keys of the rows that the rule applies to, and for its elements as e1, e2, …"""
         elements = [sql.SQL(f"({element}) AS e{n}") for n, element in enumerate(self.elements, start=1)]
         return sql.SQL("SELECT {}, {} FROM {} WHERE {} AND ({})").format(
-            key, sql.SQL(", ").join(elements), table, condition, sql.SQL(self.condition or "true")
+            key, comma(elements), table, condition, sql.SQL(self.condition or "true")
         )
 
     def collisions(self, one: str, other: str) -> Iterator[sql.Composable]:

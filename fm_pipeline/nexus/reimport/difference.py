@@ -14,6 +14,7 @@ from typing import Literal
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
+from fm_pipeline.db.names import column_list, comma
 from fm_pipeline.db.queries import count
 from fm_pipeline.db.table import Column, Table
 from fm_pipeline.entities.registry import Entity
@@ -71,7 +72,7 @@ class Difference:
             sql.SQL("UPDATE {table} t SET {settings} FROM {staged} s WHERE s.nexus_id = t.id AND {differs}").format(
                 table=self.table.identifier,
                 staged=self.staged,
-                settings=_comma(
+                settings=comma(
                     [_set(name, self.updates[name]) for name in names]
                     + ([sql.SQL("updated_at = %(now)s")] if has_updated_at else [])
                 ),
@@ -108,7 +109,7 @@ class Difference:
                 " JOIN {staged} s ON s.nexus_id = t.id WHERE {differs}"
             ).format(
                 into=into,
-                values=_comma(values),
+                values=comma(values),
                 table=self.table.identifier,
                 staged=self.staged,
                 differs=self.differs(),
@@ -127,8 +128,8 @@ class Difference:
             ).format(
                 table=self.table.identifier,
                 staged=self.staged,
-                columns=_comma([sql.Identifier(name) for name in self.inserts]),
-                values=_comma(list(self.inserts.values())),
+                columns=column_list(self.inserts),
+                values=comma(list(self.inserts.values())),
             ),
             {"now": now},
         )
@@ -192,8 +193,8 @@ class Difference:
         """Condition: the row in Nexus differs from the staged one, in these columns or in any that is updated."""
         names = names or list(self.updates)
         return sql.SQL("({old}) IS DISTINCT FROM ({new})").format(
-            old=_comma([self._by_bytes(name, sql.SQL("t.") + column_of(name)) for name in names]),
-            new=_comma([self._by_bytes(name, self.updates[name]) for name in names]),
+            old=comma([self._by_bytes(name, sql.SQL("t.") + column_of(name)) for name in names]),
+            new=comma([self._by_bytes(name, self.updates[name]) for name in names]),
         )
 
     def _by_bytes(self, name: str, value: sql.Composable) -> sql.Composable:
@@ -295,10 +296,6 @@ def unlinked_rows(cursor: Cursor, catalogue: Catalogue, entity: Entity) -> list[
 def gone(table: Table) -> sql.Identifier:
     """Return the name of the temporary table with the ids of a table's rows to be deleted."""
     return sql.Identifier(f"gone_{table.name}")
-
-
-def _comma(parts: Sequence[sql.Composable]) -> sql.Composable:
-    return sql.SQL(", ").join(parts)
 
 
 def _set(name: str, value: sql.Composable) -> sql.Composable:

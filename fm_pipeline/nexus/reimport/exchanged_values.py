@@ -26,6 +26,7 @@ import psycopg2.errors
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
+from fm_pipeline.db.names import column_list, comma
 from fm_pipeline.db.table import Column
 from fm_pipeline.errors import CatalogueStop
 from fm_pipeline.nexus.reimport.difference import Difference
@@ -140,8 +141,8 @@ class _Exchange:
         self._execute(
             "CREATE TEMP TABLE {moving} ON COMMIT DROP AS SELECT t.id FROM {table} t JOIN {changed} c ON c.id = t.id"
             " WHERE ({old}) IS DISTINCT FROM ({new})",
-            old=_comma([_as_bytes("t", name) for name in checked]),
-            new=_comma([_as_bytes("c", name) for name in checked]),
+            old=comma([_as_bytes("t", name) for name in checked]),
+            new=comma([_as_bytes("c", name) for name in checked]),
         )
         moving = [name for name in checked if name in self._difference.updates]
         for way in self._ways(moving):
@@ -187,7 +188,7 @@ class _Exchange:
             return False
         self._execute(
             "UPDATE {table} t SET {settings} FROM {changed} c JOIN {moving} m USING (id) WHERE c.id = t.id",
-            settings=_comma(given),
+            settings=comma(given),
         )
         self._update(sql.SQL("true"))
         return True
@@ -203,8 +204,8 @@ class _Exchange:
             " INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {values} FROM {changed} c"
             # The count comes first, and needs every row to be deleted.
             " WHERE (SELECT count(*) FROM deleted) > 0 AND c.id IN (SELECT id FROM {moving})",
-            columns=_comma([sql.Identifier(name) for name in names]),
-            values=_comma([sql.SQL("c.{}").format(sql.Identifier(name)) for name in names]),
+            columns=column_list(names),
+            values=column_list(names, of="c"),
         )
         self._update(sql.SQL("c.id NOT IN (SELECT id FROM {moving})").format(**self._names))
         return True
@@ -214,12 +215,12 @@ class _Exchange:
         self._execute(
             "UPDATE {table} t SET {settings} FROM {changed} c WHERE c.id = t.id AND {condition}",
             condition=condition,
-            settings=_comma([sql.SQL("{0} = c.{0}").format(sql.Identifier(name)) for name in names]),
+            settings=comma([sql.SQL("{0} = c.{0}").format(sql.Identifier(name)) for name in names]),
         )
 
     def _refuse_unless_real(self, writable: Sequence[str], clash: psycopg2.Error) -> None:
         """Stop and name the records, if the new rows satisfy the constraints by themselves."""
-        columns = _comma([sql.Identifier(name) for name in writable])
+        columns = column_list(writable)
         try:
             with _savepoint(self._cursor):
                 self._execute(
@@ -260,7 +261,3 @@ def _unused(kind: str) -> str:
 
 def _as_bytes(row: str, name: str) -> sql.Composable:
     return sql.SQL('{}.{}::text COLLATE "C"').format(sql.SQL(row), sql.Identifier(name))
-
-
-def _comma(parts: Sequence[sql.Composable]) -> sql.Composable:
-    return sql.SQL(", ").join(parts)

@@ -16,6 +16,7 @@ import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
+from fm_pipeline.db.names import comma
 from fm_pipeline.db.queries import has_table
 from fm_pipeline.db.table import Table
 from fm_pipeline.errors import CatalogueStop, StagingStop
@@ -248,7 +249,7 @@ def _settle(
             ).format(
                 table=table.identifier,
                 gone=gone(catalogue.table("patients")),
-                changes=sql.SQL(", ").join(changes),
+                changes=comma(changes),
                 noted=relinked_table(table),
             ),
             (patient_type,),

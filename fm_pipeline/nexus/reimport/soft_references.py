@@ -22,6 +22,7 @@ import psycopg2.errors
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
+from fm_pipeline.db.names import comma
 from fm_pipeline.db.queries import count
 from fm_pipeline.db.table import Column, Table
 from fm_pipeline.errors import CatalogueStop
@@ -269,7 +270,7 @@ def _search(
             else sql.SQL("bool_or(octet_length({}::text) IN (32, 36))").format(_column(column))
             for column in columns
         ]
-        cursor.execute(sql.SQL("SELECT {} FROM {}").format(sql.SQL(", ").join(lengths), rows))
+        cursor.execute(sql.SQL("SELECT {} FROM {}").format(comma(lengths), rows))
         fits = cursor.fetchone() or ()
         for column in [column for column, fit in zip(columns, fits, strict=True) if fit]:
             cursor.execute(

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
+from fm_pipeline.db.names import comma
 from fm_pipeline.db.table import Table
 from fm_pipeline.nexus.reimport.difference import Difference
 from fm_pipeline.nexus.reimport.references import as_uuid
 from fm_pipeline.nexus.sync.decisions import gone_rows
-from fm_pipeline.nexus.sync.values import comma, in_nexus, literal, merged_columns
+from fm_pipeline.nexus.sync.values import in_nexus, literal, merged_columns
 from fm_pipeline.nexus.table_policy import Policy
 
 _ROWS = """

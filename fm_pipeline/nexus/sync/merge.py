@@ -22,12 +22,13 @@ from datetime import datetime
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
+from fm_pipeline.db.names import comma
 from fm_pipeline.db.table import Table
 from fm_pipeline.nexus.catalogue.table_details import columns_of
 from fm_pipeline.nexus.reimport.difference import Difference
 from fm_pipeline.nexus.sync.decisions import Decision, decided_values, left_out_rows, read_decisions
 from fm_pipeline.nexus.sync.gone_rows import find_gone_rows
-from fm_pipeline.nexus.sync.values import comma, desired, in_nexus, literal, merged_columns
+from fm_pipeline.nexus.sync.values import desired, in_nexus, literal, merged_columns
 from fm_pipeline.nexus.table_policy import Policy
 
 ColumnPolicies = Mapping[str, Mapping[str, str]]

@@ -8,6 +8,7 @@ from datetime import datetime
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
+from fm_pipeline.db.names import comma
 from fm_pipeline.db.table import Table
 from fm_pipeline.errors import RequestError, ValidationStop
 from fm_pipeline.nexus.catalogue.schema import Catalogue
@@ -136,10 +137,10 @@ def undo(cursor: Cursor, sync_id: str, tables: Sequence[Table], policy: Policy, 
         fixed = identity_always_columns(cursor, table)  # a sync changes none of them
         updatable = [name for name in names if name not in fixed]
         parts = {
-            "columns": _comma("{}", names),
-            "values": _comma("r.{}", names),
-            "updatable": _comma("{}", updatable),
-            "old_values": _comma("r.{}", updatable),
+            "columns": _each("{}", names),
+            "values": _each("r.{}", names),
+            "updatable": _each("{}", updatable),
+            "old_values": _each("r.{}", updatable),
         }
         own = parameters | {"schema": table.schema, "table": table.name}
         rows[table.name] = 0
@@ -157,8 +158,8 @@ def undo(cursor: Cursor, sync_id: str, tables: Sequence[Table], policy: Policy, 
     return rows
 
 
-def _comma(form: str, names: Sequence[str]) -> sql.Composable:
-    return sql.SQL(", ").join(sql.SQL(form).format(column_of(name)) for name in names)
+def _each(form: str, names: Sequence[str]) -> sql.Composable:
+    return comma(sql.SQL(form).format(column_of(name)) for name in names)
 
 
 def _unlike(cursor: Cursor, table: Table, state: str, parameters: Mapping[str, str]) -> list[str]:

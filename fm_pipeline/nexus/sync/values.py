@@ -5,10 +5,11 @@ A session of ours has fixed formats of dates, times and numbers (`db/connection.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from psycopg2 import sql
 
+from fm_pipeline.db.names import comma
 from fm_pipeline.nexus.reimport.difference import Difference, column_of
 
 # FileMaker decides these in every case. The metadata of a patient are merged with those of Nexus by the load itself.
@@ -47,8 +48,3 @@ def as_object(values: Mapping[str, sql.Composable]) -> sql.Composable:
         for start in range(0, len(names), _MOST_ARGUMENTS)
     ]
     return sql.SQL(" || ").join(parts) if parts else sql.SQL("'{}'::jsonb")
-
-
-def comma(parts: Iterable[sql.Composable]) -> sql.Composable:
-    """Return the parts with commas between them."""
-    return sql.SQL(", ").join(list(parts))

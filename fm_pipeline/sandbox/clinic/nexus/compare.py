@@ -10,6 +10,7 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extras import register_uuid
 
+from fm_pipeline.db.names import column_list
 from fm_pipeline.sandbox.clinic.nexus.oracle import Expected
 from fm_pipeline.sandbox.clinic.nexus.state import ANY, TableContent
 
@@ -42,9 +43,7 @@ def differences(connection: Connection, expected: Expected, schema: str = "publi
 
 
 def _in_table(connection: Connection, table: TableContent, schema: str) -> Iterator[Mismatch]:
-    statement = sql.SQL("SELECT {} FROM {}").format(
-        sql.SQL(", ").join(map(sql.Identifier, table.columns)), sql.Identifier(schema, table.name)
-    )
+    statement = sql.SQL("SELECT {} FROM {}").format(column_list(table.columns), sql.Identifier(schema, table.name))
     missing = set(table.rows)
     at = table.columns.index("id")
     with connection.cursor(name="clinic_compare") as cursor:
