@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 Value = str | int | float
 """The value of a field in the Data API. An empty field of any type is `""`; a container is a URL."""
 
+GROUP_SEPARATOR = "\x1d"  # between the repetitions of a field in an export: Claris help, "Tab-separated text"
 LARGEST_FILE = 200 * 1024 * 1024  # bytes, in a container; a photograph has 3 MB, a scanned TIFF 100
 MOST_REPETITIONS = 32_000  # of a field: FileMaker Pro, "Setting up repeating fields"
 

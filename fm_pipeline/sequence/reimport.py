@@ -35,13 +35,8 @@ from fm_pipeline.nexus.table_policy import Policy
 from fm_pipeline.sequence.locked_transaction import LockedTransaction, Merge, locked
 from fm_pipeline.settings import Settings
 
-ALL_PHASES = tuple(Phase)
 MOMENT_SECONDS = 3  # an import of images writes a batch in less
 _NOBODY = Permission("", "", "unknown")
-
-
-def _quiet(_: object) -> None:
-    """Do nothing; the default for callers that show no progress."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +54,8 @@ def make_plan(
     now: datetime,
     actor: str,
     run_id: str | None = None,
-    phases: Collection[Phase] = ALL_PHASES,
-    on_phase: OnPhase = _quiet,
+    phases: Collection[Phase] = tuple(Phase),
+    on_phase: OnPhase = lambda _: None,
 ) -> ReimportPlan:
     """Do everything that the reimport would do, roll it back, and store the report.
 
@@ -82,8 +77,8 @@ def reimport(
     now: datetime,
     permission: Permission | None,
     run_id: str | None = None,
-    phases: Collection[Phase] = ALL_PHASES,
-    on_phase: OnPhase = _quiet,
+    phases: Collection[Phase] = tuple(Phase),
+    on_phase: OnPhase = lambda _: None,
 ) -> ReimportReport:
     """Load the staged rows into Nexus, in one transaction, as a plan has shown it.
 
@@ -109,8 +104,7 @@ def reimport(
     """
     url = settings.nexus_database_url.get_secret_value()
     asked = permission or _NOBODY
-    plan_id = _uuid_or_none(asked.plan_id)
-    with ExitStack() as end, audited(url, actor=asked.actor, action="reimport", plan_id=plan_id, run_id=run_id):
+    with ExitStack() as end, audited(url, actor=asked.actor, action="reimport", plan_id=asked.plan_uuid, run_id=run_id):
         if not asked.plan_id.strip():
             raise no_plan()
         report = ReimportReport(str(uuid.uuid4()), run_id, now)
@@ -131,7 +125,7 @@ def validate_plan_early(
     permission: Permission | None,
     *,
     run_id: str | None = None,
-    phases: Collection[Phase] = ALL_PHASES,
+    phases: Collection[Phase] = tuple(Phase),
     staged: bool = False,
 ) -> None:
     """Check without locks whether a plan can be carried out, before anything is read or backed up.
@@ -162,7 +156,7 @@ def validate_plan_early(
             refuse_stale(planned, reread_inputs(cursor, planned, catalogue, settings, staged=staged))
     except (PlanStop, LockStop):
         migrate(url)  # so that the refusal can be recorded in a database that is new to the pipeline
-        with audited(url, actor=asked.actor, action="reimport", plan_id=_uuid_or_none(asked.plan_id), run_id=run_id):
+        with audited(url, actor=asked.actor, action="reimport", plan_id=asked.plan_uuid, run_id=run_id):
             raise
 
 
@@ -204,11 +198,3 @@ def _record(
             permission.actor,
         ),
     )
-
-
-def _uuid_or_none(text: str) -> str | None:
-    """Return a plan's id for the audit trail, or None if the typed text is no uuid."""
-    try:
-        return str(uuid.UUID(text.strip()))
-    except ValueError:
-        return None

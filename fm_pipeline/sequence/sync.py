@@ -41,7 +41,6 @@ from fm_pipeline.sequence.locked_transaction import LockedTransaction, locked
 from fm_pipeline.sequence.quiet_night import find_quiet
 from fm_pipeline.settings import Settings
 
-ALL_PHASES = tuple(Phase)
 # What a reimport deletes or empties, a sync keeps.
 _KEEPING = {
     "nexus_only_columns": "keep",
@@ -50,10 +49,6 @@ _KEEPING = {
     "nexus_soft_references": "keep",
     "nexus_files_of_gone_patients": "stop",
 }
-
-
-def _quiet(_: object) -> None:
-    """Do nothing; the default for callers that show no progress."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +84,7 @@ def sync_staged(
     permission: Permission | None = None,
     policies: ColumnPolicies | None = None,
     staged_again: bool = True,
-    on_phase: OnPhase = _quiet,
+    on_phase: OnPhase = lambda _: None,
 ) -> SyncResult:
     """Merge the staged rows into Nexus, in one transaction; without a permission only as far as the settings allow.
 
@@ -114,7 +109,7 @@ def sync_staged(
     url = settings.nexus_database_url.get_secret_value()
     kept = settings.model_copy(update=_KEEPING)
     sync_id, plan_id = str(uuid.uuid4()), permission.plan_id.strip().lower() if permission else None
-    audit_id = plan_id if plan_id and _is_uuid(plan_id) else None
+    audit_id = permission.plan_uuid if permission else None
 
     def merge_all(cursor: Cursor, policy: Policy, differences: Sequence[Difference]) -> Merged:
         return merge(cursor, policy, differences, now=now, policies=policies or {}, time_zone=kept.clinic_time_zone)
@@ -143,7 +138,7 @@ def sync_staged(
             if waiting:
                 refuse_stale(waiting.inputs, held.inputs.with_target_of(waiting.inputs))
                 refuse_more_than_shown(waiting, deletions, decisions)
-            transaction = held.run(report, ALL_PHASES, on_phase, planned=permission is None)
+            transaction = held.run(report, tuple(Phase), on_phase, planned=permission is None)
             _refuse_mended(transaction)
             why = [] if waiting else _why_it_waits(settings, report, deletions, decisions)
             status: SyncStatus = "waits" if why else "committed" if waiting or report.changed_rows else "nothing_new"
@@ -210,11 +205,3 @@ def _refuse_mended(transaction: Transaction) -> None:
             meaning="A row that something refers to must stay. The transaction was rolled back; Nexus is unchanged.",
             remedy="Make a plan and a full reimport, which says what happens to these references.",
         )
-
-
-def _is_uuid(text: str) -> bool:
-    try:
-        uuid.UUID(text)
-    except ValueError:
-        return False
-    return True

@@ -21,7 +21,7 @@ from fm_pipeline.entities.resolution import Resolution, resolve
 from fm_pipeline.errors import LockStop
 from fm_pipeline.filemaker.door import Door, Progress, Reading
 from fm_pipeline.filemaker.errors import ChangedWhileReading, FieldMissing
-from fm_pipeline.filemaker.model import Field, FileMakerRecord, Value
+from fm_pipeline.filemaker.model import GROUP_SEPARATOR, Field, FileMakerRecord, Value
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 COLUMNS = ("entity", "record_id", "mod_id", "filemaker_key", "patient_key", "modified", "fields")
 PARENT_KEYS = "parent_keys"  # a further column, for an entity that names other records than its patient
-REPETITION_SEPARATOR = "\x1d"  # what FileMaker's exports put between the repetitions of a field
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,4 +240,4 @@ def _value(resolution: Resolution, row: Mapping[str, Value], source: Field) -> V
     filled = [row[name] for name in names if row.get(name, "") != ""]
     if len(filled) <= 1:
         return filled[0] if filled else ""
-    return REPETITION_SEPARATOR.join(str(value) for value in filled)
+    return GROUP_SEPARATOR.join(str(value) for value in filled)

@@ -10,7 +10,6 @@ from fm_pipeline.filemaker.exports.errors import ExportStop
 from fm_pipeline.pluralize import counted
 
 _SHOWN = 10  # lines that an error names
-GROUP_SEPARATOR = "\x1d"  # between repetitions of a field; Claris help, "Tab-separated text"
 LONGEST = 1 << 25  # characters of a record; more is a file of another form
 
 

@@ -18,7 +18,8 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from fm_pipeline.filemaker.exports.errors import ExportStop
-from fm_pipeline.filemaker.exports.rows import GROUP_SEPARATOR, LONGEST, RowBatch, RowFaults, cut, one_column, too_long
+from fm_pipeline.filemaker.exports.rows import LONGEST, RowBatch, RowFaults, cut, one_column, too_long
+from fm_pipeline.filemaker.model import GROUP_SEPARATOR
 
 _ANY_END = re.compile(r"\r\n|\r|\n")
 _ENDS = {"\r": re.compile(r"\r\n|\r"), "\n": re.compile(r"\r\n|\n"), "\r\n": re.compile(r"\r\n")}

@@ -18,11 +18,11 @@ from fm_pipeline.filemaker.exports.kinds import HEAD, Format, format_of, text_fo
 from fm_pipeline.filemaker.exports.options import ExportOptions
 from fm_pipeline.filemaker.exports.quoted import quoted_batches
 from fm_pipeline.filemaker.exports.record_ids import RecordIds
-from fm_pipeline.filemaker.exports.rows import GROUP_SEPARATOR, RowBatch, RowFaults
+from fm_pipeline.filemaker.exports.rows import RowBatch, RowFaults
 from fm_pipeline.filemaker.exports.source_file import SourceFile
 from fm_pipeline.filemaker.exports.tab import tab_batches
 from fm_pipeline.filemaker.exports.xml import XmlReader, XmlRow
-from fm_pipeline.filemaker.model import Field, FileMakerRecord, Value
+from fm_pipeline.filemaker.model import GROUP_SEPARATOR, Field, FileMakerRecord, Value
 from fm_pipeline.filemaker.values import parse_number
 
 _RESULTS = {"NUMBER": "number", "DATE": "date", "TIME": "time", "TIMESTAMP": "timeStamp", "CONTAINER": "container"}

@@ -16,8 +16,8 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from fm_pipeline.errors import ImageStop
+from fm_pipeline.filemaker.model import GROUP_SEPARATOR
 from fm_pipeline.images.exports.text import RecordColumns, in_field
-from fm_pipeline.staging.values.text import GROUP_SEPARATOR
 
 # The texts as Python has them. A string type of pandas costs a look at each of them.
 TEXT = np.dtype("O")

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 
 from fm_pipeline.filemaker.exports.xml import XmlReader
+from fm_pipeline.filemaker.model import GROUP_SEPARATOR
 from fm_pipeline.images.exports.columns import meaning_of
-from fm_pipeline.staging.values.text import GROUP_SEPARATOR
 
 _DATES = {"DATE", "TIMESTAMP"}
 

@@ -25,7 +25,6 @@ HOW_TO = (
     "Make a plan (job plan_reimport, or fm-pipeline plan), read it, then launch full_reimport with plan_id and"
     " confirm (or fm-pipeline reimport --plan ID --confirm ...)."
 )
-_UNCHANGED = "Nothing was changed."
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,14 @@ class Permission:
     plan_id: str
     confirm: str
     actor: str
+
+    @property
+    def plan_uuid(self) -> str | None:
+        """The plan's id for the audit trail; None if the typed text is no uuid."""
+        try:
+            return str(uuid.UUID(self.plan_id.strip()))
+        except ValueError:
+            return None
 
 
 def store_plan(
@@ -108,14 +115,15 @@ def permitted_plan(cursor: Cursor, permission: Permission, phases: Collection[Ph
     if sorted(planned_phases) != sorted(_names(phases)):
         raise PlanStop(
             f"The plan is for the phases {', '.join(planned_phases)}, not for {', '.join(_names(phases))}.",
-            meaning=_UNCHANGED,
+            meaning="Nothing was changed.",
             remedy="Select the same assets as the plan, or make a plan for these.",
         )
     planned = Inputs.from_dict(content)
     if permission.confirm.split() != planned.confirmation.split():
         raise PlanStop(
             "The confirmation does not name this database and its number of patients.",
-            meaning=f"The words must be the database's name and the number of patients that Nexus has. {_UNCHANGED}",
+            meaning="The words must be the database's name and the number of patients that Nexus has."
+            " Nothing was changed.",
             remedy="Check that this is the database that you mean; the plan shows the words to type.",
         )
     return planned
@@ -130,7 +138,7 @@ def refuse_stale(planned: Inputs, now: Inputs) -> None:
     if changes := now.changes_since(planned):
         raise PlanStop(
             f"The plan is stale: {'; '.join(changes)}.",
-            meaning=f"What would happen is not what the plan showed. {_UNCHANGED}",
+            meaning="What would happen is not what the plan showed. Nothing was changed.",
             remedy="Make a new plan, read it, and confirm that one.",
         )
 

@@ -24,7 +24,7 @@ from fm_pipeline.db.table import Table
 from fm_pipeline.errors import CatalogueStop
 from fm_pipeline.nexus.catalogue.file_ids import file_id_type, same_record
 from fm_pipeline.nexus.catalogue.schema import Catalogue
-from fm_pipeline.nexus.table_names import BATCHES, DOCUMENTS, IMAGES
+from fm_pipeline.nexus.table_names import DOCUMENTS, IMAGES
 
 REASONS = {
     "no_evidence": "there is no evidence which patient it belongs to",
@@ -95,7 +95,7 @@ d.id, d.object_id, lower(btrim(d.filemaker_metadata ->> 'filemaker_patient_id'))
 _BATCH_COLUMNS = "d.id, d.object_id"
 
 # One row for each piece of evidence: document or batch, kind of evidence, patient.
-_DOCUMENT_EVIDENCE = """
+_EVIDENCE_OF_IDS = """
 SELECT d.id, d.object_id, CASE WHEN r.origin = 'duplicate' THEN 'crosswalk' ELSE 'earlier_id' END AS evidence,
        CASE WHEN r.origin = 'duplicate' THEN 1 ELSE 4 END AS rank, r.filemaker_key AS key
 FROM {rows} d JOIN fm_pipeline.retired_patient_ids r ON r.nexus_id = d.object_id
@@ -103,6 +103,8 @@ UNION ALL
 SELECT d.id, d.object_id, 'crosswalk', 1, c.filemaker_key
 FROM {rows} d JOIN fm_pipeline.crosswalk c ON c.entity = 'patient' AND c.nexus_id = d.object_id
 UNION ALL
+"""
+_DOCUMENT_EVIDENCE = """
 SELECT d.id, d.object_id, 'metadata', 2, d.patient_key FROM {rows} d WHERE d.patient_key <> ''
 UNION ALL
 SELECT d.id, d.object_id, 'filemaker_record', 3, l.patient_key
@@ -110,13 +112,6 @@ FROM {rows} d JOIN fm_pipeline.staged_file_links l
      ON l.entity = 'document' AND {same_record}
 """
 _BATCH_EVIDENCE = """
-SELECT d.id, d.object_id, CASE WHEN r.origin = 'duplicate' THEN 'crosswalk' ELSE 'earlier_id' END AS evidence,
-       CASE WHEN r.origin = 'duplicate' THEN 1 ELSE 4 END AS rank, r.filemaker_key AS key
-FROM {rows} d JOIN fm_pipeline.retired_patient_ids r ON r.nexus_id = d.object_id
-UNION ALL
-SELECT d.id, d.object_id, 'crosswalk', 1, c.filemaker_key
-FROM {rows} d JOIN fm_pipeline.crosswalk c ON c.entity = 'patient' AND c.nexus_id = d.object_id
-UNION ALL
 SELECT DISTINCT d.id, d.object_id, 'filemaker_record', 3, l.patient_key
 FROM {rows} d JOIN {images} i ON i.batch_id = d.id
      JOIN fm_pipeline.staged_file_links l ON l.entity = 'image' AND {same_record}
@@ -135,33 +130,23 @@ def evidence_of(catalogue: Catalogue, table: str) -> tuple[sql.Composable, sql.C
     """
     if table == DOCUMENTS:
         own_id = "" if file_id_type(catalogue, DOCUMENTS) == "other" else ", d.filemaker_id"
-        return sql.SQL(_DOCUMENT_COLUMNS + own_id), sql.SQL(_DOCUMENT_EVIDENCE).format(
+        return sql.SQL(_DOCUMENT_COLUMNS + own_id), sql.SQL(_EVIDENCE_OF_IDS + _DOCUMENT_EVIDENCE).format(
             rows=sql.SQL("{rows}"), same_record=same_record(catalogue, DOCUMENTS, "d")
         )
-    return sql.SQL(_BATCH_COLUMNS), sql.SQL(_BATCH_EVIDENCE).format(
+    return sql.SQL(_BATCH_COLUMNS), sql.SQL(_EVIDENCE_OF_IDS + _BATCH_EVIDENCE).format(
         rows=sql.SQL("{rows}"),
         images=catalogue.table(IMAGES).identifier,
         same_record=same_record(catalogue, IMAGES, "i"),
     )
 
 
-def relink_documents(cursor: Cursor, catalogue: Catalogue, patient_type: int, now: datetime) -> RelinkResult:
-    """Run phase 6; inside the transaction, after the patients are loaded."""
-    return _relink(cursor, catalogue, catalogue.table(DOCUMENTS), patient_type, now)
+def relink(cursor: Cursor, catalogue: Catalogue, table: Table, patient_type: int, now: datetime) -> RelinkResult:
+    """Run phase 6 (documents) or 7 (batches, to whose patient their images belong); after the patients are loaded.
 
-
-def relink_batches(cursor: Cursor, catalogue: Catalogue, patient_type: int, now: datetime) -> RelinkResult:
-    """Run phase 7; images belong to their batch's patient."""
-    return _relink(cursor, catalogue, catalogue.table(BATCHES), patient_type, now)
-
-
-def _relink(
-    cursor: Cursor,
-    catalogue: Catalogue,
-    table: Table,
-    patient_type: int,
-    now: datetime,
-) -> RelinkResult:
+    Args:
+        cursor: inside the transaction.
+        patient_type: as `patient_content_type` gives it.
+    """
     patients = catalogue.table("patients").identifier
     total, evidence = _collect_evidence(cursor, catalogue, table, patient_type)
     stamp = sql.SQL(", updated_at = %(now)s" if "updated_at" in catalogue.columns[table] else "")

@@ -32,7 +32,7 @@ from fm_pipeline.nexus.reimport.other_writes import (
 )
 from fm_pipeline.nexus.reimport.patient_counts import Counts, compare_counts, count_patients
 from fm_pipeline.nexus.reimport.references import repoint_references
-from fm_pipeline.nexus.reimport.relink import RelinkResult, patient_content_type, relink_batches, relink_documents
+from fm_pipeline.nexus.reimport.relink import RelinkResult, patient_content_type, relink
 from fm_pipeline.nexus.reimport.report import PhaseRecord, ReimportReport, TableChange
 from fm_pipeline.nexus.reimport.soft_references import repoint_soft_references
 from fm_pipeline.nexus.reimport.unfit_values import unfit_values_named
@@ -193,27 +193,19 @@ class Transaction:
         return f"{imported} {', '.join(parts) or 'nothing: no source is staged'}", records
 
     def _documents(self) -> tuple[str, int]:
-        relinked = self._settle(DOCUMENTS, relink_documents(self.cursor, self.catalogue, self.patient_type, self.now))
-        self.report.documents = relinked
-        return self._linked("documents", relinked)
+        self.report.documents = self._relink(DOCUMENTS)
+        return self._linked("documents", self.report.documents)
 
     def _images(self) -> tuple[str, int]:
-        relinked = self._settle(BATCHES, relink_batches(self.cursor, self.catalogue, self.patient_type, self.now))
-        self.report.batches = relinked
-        return self._linked("image batches", relinked)
+        self.report.batches = self._relink(BATCHES)
+        return self._linked("image batches", self.report.batches)
 
-    def _settle(self, table: str, relinked: RelinkResult) -> RelinkResult:
+    def _relink(self, name: str) -> RelinkResult:
+        table = self.catalogue.table(name)
+        relinked = relink(self.cursor, self.catalogue, table, self.patient_type, self.now)
         if Phase.DELETE not in self.phases:
             return relinked
-        return apply_decision(
-            self.cursor,
-            self.catalogue,
-            self.catalogue.table(table),
-            self.patient_type,
-            self.files,
-            relinked,
-            self.now,
-        )
+        return apply_decision(self.cursor, self.catalogue, table, self.patient_type, self.files, relinked, self.now)
 
     def _linked(self, files: str, relinked: RelinkResult) -> tuple[str, int]:
         linked = relinked.already + relinked.relinked + len(relinked.archived)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import re
 
+from fm_pipeline.filemaker.model import GROUP_SEPARATOR
+
 NO_ACCESS = "<No Access>"  # what FileMaker shows where the account lacks the privilege
-GROUP_SEPARATOR = "\x1d"  # between repetitions of a field; Claris help, "Tab-separated text"
 
 _BLANKS_AND_BREAKS = " \t\r\n\v"  # VT is FileMaker's line break inside a field when it exports
 _SURROGATE = re.compile("[\ud800-\udfff]")
