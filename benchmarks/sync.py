@@ -38,9 +38,9 @@ from fm_pipeline.sandbox.filemaker.data.store import Store
 from fm_pipeline.sandbox.nexus.create import create_nexus
 from fm_pipeline.sandbox.stack.postgresql import PostgreSQLService
 from fm_pipeline.sandbox.stack.stack import temporary_stack
-from fm_pipeline.sequence.night import run_sync
 from fm_pipeline.sequence.read_and_stage import read_and_stage
 from fm_pipeline.sequence.reimport import ReimportPlan, make_plan, reimport
+from fm_pipeline.sequence.sync_with_emails import run_sync
 from fm_pipeline.settings import Settings, load_settings
 
 DATABASE, USER, PASSWORD, ACTOR = "clinic", "pipeline", "of the benchmark", "benchmark"

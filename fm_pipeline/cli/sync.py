@@ -44,9 +44,9 @@ def command(
 
     from fm_pipeline.db.audit import operating_system_user
     from fm_pipeline.nexus.reimport.plan import Permission
-    from fm_pipeline.sequence.night import run_sync, run_undo
     from fm_pipeline.sequence.progress import run_progress
     from fm_pipeline.sequence.report_terminal import report_lines
+    from fm_pipeline.sequence.sync_with_emails import run_sync, run_undo
     from fm_pipeline.status.syncs import read_sync
 
     console = Console()

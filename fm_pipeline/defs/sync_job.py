@@ -9,8 +9,8 @@ from fm_pipeline.defs.requester import REMARK, requester
 from fm_pipeline.defs.resources import NexusTarget
 from fm_pipeline.nexus.reimport.plan import Permission
 from fm_pipeline.pluralize import counted
-from fm_pipeline.sequence.night import run_sync, run_undo
 from fm_pipeline.sequence.progress import run_progress
+from fm_pipeline.sequence.sync_with_emails import run_sync, run_undo
 
 
 class SyncConfig(dg.Config):

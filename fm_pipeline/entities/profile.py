@@ -17,8 +17,8 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictStr, ValidationError
 
-from fm_pipeline.entities import further
-from fm_pipeline.entities.further import NexusMapping, registry_of
+from fm_pipeline.entities import profile_additions
+from fm_pipeline.entities.profile_additions import NexusMapping, registry_of
 from fm_pipeline.entities.registry import CONTACT_DETAIL, ENTITIES, Entity, Registry
 from fm_pipeline.entities.yaml_keys import repeated_key
 from fm_pipeline.errors import MappingError
@@ -179,7 +179,7 @@ def _faults(profile: Profile) -> Iterator[tuple[str, list[str]]]:
         if name not in ENTITIES and mapping.nexus is None:
             known = f"there are {', '.join(ENTITIES)}"
             yield f"there is no entity {name}; {known}; a table of your own needs the part nexus", [name]
-    yield from further.faults(profile.entities)
+    yield from profile_additions.faults(profile.entities)
     for name, entity in profile.registry.items():
         if name in profile.entities:
             yield from _wrong_fields(name, entity, profile.entities[name])

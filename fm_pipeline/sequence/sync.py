@@ -38,7 +38,7 @@ from fm_pipeline.nexus.sync.syncs import (
 from fm_pipeline.nexus.table_names import BATCHES, DOCUMENTS
 from fm_pipeline.nexus.table_policy import Policy
 from fm_pipeline.sequence.locked_transaction import LockedTransaction, locked
-from fm_pipeline.sequence.quiet_night import find_quiet
+from fm_pipeline.sequence.nothing_new import find_nothing_new
 from fm_pipeline.settings import Settings
 
 # What a reimport deletes or empties, a sync keeps.
@@ -116,7 +116,7 @@ def sync_staged(
 
     with ExitStack() as end, audited(url, actor=actor, action="sync", plan_id=audit_id, run_id=run_id):
         report = ReimportReport(sync_id, run_id, now)
-        if not staged_again and not permission and (quiet := find_quiet(kept, merge_all)):
+        if not staged_again and not permission and (nothing := find_nothing_new(kept, merge_all)):
             with connect(url) as connection, connection.cursor() as cursor:
                 store_sync(
                     cursor,
@@ -125,13 +125,13 @@ def sync_staged(
                     run_id=run_id,
                     requested_by=actor,
                     now=now,
-                    inputs=quiet.inputs,
+                    inputs=nothing.inputs,
                     report=report.as_dict(),
                     deletions={},
                 )
-                store_decisions(cursor, sync_id, quiet.decisions)
+                store_decisions(cursor, sync_id, nothing.decisions)
                 connection.commit()
-            return SyncResult(sync_id, "nothing_new", quiet.inputs.confirmation, report, {}, quiet.decisions)
+            return SyncResult(sync_id, "nothing_new", nothing.inputs.confirmation, report, {}, nothing.decisions)
         with locked(kept, merge=merge_all, files_may_stop=False) as held:
             deletions, decisions = read_deletions(held.cursor, held.staged), held.merged.decisions
             waiting = waiting_sync(held.cursor, permission) if permission else None

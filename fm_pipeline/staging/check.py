@@ -230,9 +230,9 @@ def staged_columns(cursor: Cursor) -> dict[str, list[str]]:
 
 def source_outcomes(connection: Connection) -> list[SourceOutcomes]:
     """The summaries as the report of a reimport has them: what was ready is loaded then."""
-    return [as_source_ends(each) for each in summary(connection)]
+    return [outcomes_of(each) for each in summary(connection)]
 
 
-def as_source_ends(each: EntitySummary) -> SourceOutcomes:
+def outcomes_of(each: EntitySummary) -> SourceOutcomes:
     """A summary as the report has it."""
     return SourceOutcomes(each.entity, each.source_rows, each.ready, each.quarantined, each.skipped, each.by_rule)

@@ -23,7 +23,7 @@ from fm_pipeline.nexus.reimport.report import SourceOutcomes
 from fm_pipeline.nexus.staged_registry import drop_staged, read_registry, without_left_out
 from fm_pipeline.settings import Settings
 from fm_pipeline.staging.build import build
-from fm_pipeline.staging.check import Broken, as_source_ends, check_staging
+from fm_pipeline.staging.check import Broken, check_staging, outcomes_of
 from fm_pipeline.staging.origin import read_extractions
 
 
@@ -80,7 +80,7 @@ def stage(
             on_progress=on_progress,
             only_changed=only_changed,
         )
-    return next(as_source_ends(each) for each in built.summaries if each.entity == entity)
+    return next(outcomes_of(each) for each in built.summaries if each.entity == entity)
 
 
 def check_staged(

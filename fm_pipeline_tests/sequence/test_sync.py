@@ -15,9 +15,9 @@ from fm_pipeline.entities.registry import Phase
 from fm_pipeline.errors import PlanStop, RequestError, StagingStop
 from fm_pipeline.nexus.reimport.plan import Permission
 from fm_pipeline.nexus.reimport.report import PhaseRecord
-from fm_pipeline.sequence.night import run_sync, run_undo
 from fm_pipeline.sequence.planned_rows import read_planned_rows
 from fm_pipeline.sequence.sync import SyncResult, sync_staged
+from fm_pipeline.sequence.sync_with_emails import run_sync, run_undo
 from fm_pipeline.sequence.undo_sync import undo_sync
 from fm_pipeline_tests.nexus.backup.restoring import backup, give_back
 from fm_pipeline_tests.sequence.killing import kill_after_commit

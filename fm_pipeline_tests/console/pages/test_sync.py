@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import requests
 
-from fm_pipeline.sequence.night import run_sync
+from fm_pipeline.sequence.sync_with_emails import run_sync
 from fm_pipeline_tests.console.conftest import Console
 from fm_pipeline_tests.console.pages.forms import fetch, run_of, send
 from fm_pipeline_tests.support.clinics import DATABASE

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fm_pipeline.entities.further import CHOICES as CHOICES_OF_PROFILES
-from fm_pipeline.entities.further import PLAIN_READERS, faults
 from fm_pipeline.entities.order import generations, parents
 from fm_pipeline.entities.profile import Profile, load_profile
+from fm_pipeline.entities.profile_additions import CHOICES as CHOICES_OF_PROFILES
+from fm_pipeline.entities.profile_additions import PLAIN_READERS, faults
 from fm_pipeline.entities.registry import CONTACT_DETAIL, ENTITIES, Phase, loaded
 from fm_pipeline.errors import MappingError
 from fm_pipeline.staging.values.choices import CHOICES

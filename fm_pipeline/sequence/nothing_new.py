@@ -18,14 +18,14 @@ from fm_pipeline.settings import Settings
 
 
 @dataclass(frozen=True)
-class QuietNight:
+class NothingNew:
     """What a sync found that has nothing to do: what Nexus keeps, by id and column."""
 
     inputs: Inputs
     decisions: Sequence[Decision]
 
 
-def find_quiet(settings: Settings, merge: Merge) -> QuietNight | None:
+def find_nothing_new(settings: Settings, merge: Merge) -> NothingNew | None:
     """Return what Nexus keeps if a sync would change nothing and nothing waits; else None.
 
     Args:
@@ -63,4 +63,4 @@ def find_quiet(settings: Settings, merge: Merge) -> QuietNight | None:
                 *(database_name(cursor), patients, catalogue.fingerprint, {}, {}), deciding_settings(settings)
             )
         connection.rollback()
-    return QuietNight(inputs, merged.decisions)
+    return NothingNew(inputs, merged.decisions)
