@@ -43,10 +43,10 @@ def note(
 
 
 @contextmanager
-def noted(request: HttpRequest, action: AuditAction, about: str, *, run_id: str) -> Iterator[None]:
-    """Add a row before a change, and one for how it ended; see `audited`."""
+def noted_cancel(request: HttpRequest, about: str, *, run_id: str) -> Iterator[None]:
+    """Add a row before a run is cancelled, and one for how that ended; see `audited`."""
     url, actor = console_url(PIPELINE), actor_of(request)
-    with asked_from(django_address(request)), audited(url, actor=actor, action=action, run_id=run_id, about=about):
+    with asked_from(django_address(request)), audited(url, actor=actor, action="cancel", run_id=run_id, about=about):
         yield
 
 

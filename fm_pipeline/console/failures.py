@@ -61,7 +61,7 @@ def failure_status(error: PipelineError) -> int:
     return error.code if isinstance(error, RequestError) else 409 if isinstance(error, Stop) else 500
 
 
-def failure_page(request: HttpRequest, status: int, what: str, meaning: str = "", remedy: str = "") -> HttpResponse:
+def failure_page(request: HttpRequest, status: int, what: str, meaning: str, remedy: str) -> HttpResponse:
     """Return a page with the three sentences; for a part of a page, only the part."""
     whole = not request.headers.get("HX-Request")
     template = "console/failure.html" if whole else "console/failure_part.html"

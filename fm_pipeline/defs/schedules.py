@@ -18,7 +18,7 @@ from fm_pipeline.defs.sensors.hospital_dicom import unfinished_imports
 from fm_pipeline.defs.sync_job import filemaker_sync
 from fm_pipeline.dicom.sensor.tick import sync_due
 from fm_pipeline.errors import redacted
-from fm_pipeline.settings import TIME_ZONE, Settings, load_settings
+from fm_pipeline.settings import TIME_ZONE, Settings
 
 
 def all_schedules(read_settings: Callable[[], Settings], time_zone: str) -> list[dg.ScheduleDefinition]:
@@ -69,9 +69,7 @@ def all_schedules(read_settings: Callable[[], Settings], time_zone: str) -> list
     return [nightly_plan, nightly_sync, daily_image_import, weekly_restore_drill, dicom]
 
 
-def nightly_dicom_import(
-    read_settings: Callable[[], Settings] = load_settings, time_zone: str = TIME_ZONE
-) -> dg.ScheduleDefinition:
+def nightly_dicom_import(read_settings: Callable[[], Settings], time_zone: str = TIME_ZONE) -> dg.ScheduleDefinition:
     """The schedule that imports everything new, as the seed's sync."""
 
     @dg.schedule(

@@ -306,9 +306,9 @@ def basic(username: str, password: str) -> dict[str, str]:
     return {"Authorization": "Basic " + b64encode(f"{username}:{password}".encode()).decode()}
 
 
-def bearer(token: str | None) -> dict[str, str]:
-    """Return the header of a session; none without a token."""
-    return {"Authorization": f"Bearer {token}"} if token else {}
+def bearer(token: str) -> dict[str, str]:
+    """Return the header of a session."""
+    return {"Authorization": f"Bearer {token}"}
 
 
 def looks_complete(body: bytes) -> bool:

@@ -63,7 +63,7 @@ def fill_patients(connection: Connection, catalogue: Catalogue) -> dict[str, int
     return new
 
 
-def fill_others(connection: Connection, catalogue: Catalogue, registry: Registry = ENTITIES) -> dict[str, int]:
+def fill_others(connection: Connection, catalogue: Catalogue, registry: Registry) -> dict[str, int]:
     """The same for appointments, documents and images, and tables of a profile: what Nexus knows by an id column.
 
     Args:

@@ -68,16 +68,14 @@ def erase_patient(
     settings: Settings,
     reference: str,
     *,
-    confirm: str = "",
-    actor: str | None = None,
-    elsewhere: Callable[[Cursor], Mapping[str, int]] = lambda _: {},
+    confirm: str,
+    elsewhere: Callable[[Cursor], Mapping[str, int]],
 ) -> Erasure:
     """Remove a patient from the pipeline's own tables, in one transaction.
 
     Args:
         reference: the FileMaker id in any letter case, or the id in Nexus.
         confirm: the words of `Erasure.confirmation`, typed by a person; empty: everything is rolled back.
-        actor: who requested it, for the audit trail.
         elsewhere: erases what other parts of the pipeline know, in the same transaction; gives the rows by table.
 
     Raises:
@@ -91,7 +89,7 @@ def erase_patient(
     with (
         audited(
             url,
-            actor=actor or operating_system_user(),
+            actor=operating_system_user(),
             action="prune",
             about=f"{about}." if confirm else f"{about}: a dry run, rolled back.",
         ),

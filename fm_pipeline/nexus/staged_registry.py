@@ -47,7 +47,7 @@ def without_left_out(cursor: Cursor, registry: Registry) -> Registry:
     return {name: entity for name, entity in registry.items() if name not in absent}
 
 
-def remember(cursor: Cursor, entity: Entity, left_out: Sequence[str] = ()) -> None:
+def remember(cursor: Cursor, entity: Entity, left_out: Sequence[str]) -> None:
     """Store the definition of an entity, unless it is the shipped one; in the transaction that stages it."""
     if entity == ENTITIES.get(entity.name) and not entity.made and not left_out:
         cursor.execute("DELETE FROM fm_pipeline.staged_entities WHERE entity = %s", (entity.name,))

@@ -40,7 +40,7 @@ def check_nexus(
     *,
     profile: Profile,
     fed: Mapping[str, frozenset[str]],
-    absent: Collection[str] = (),
+    absent: Collection[str],
 ) -> Iterator[Finding]:
     """Look at the database.
 

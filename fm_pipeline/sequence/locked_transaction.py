@@ -44,10 +44,6 @@ from fm_pipeline.staging.source_size import SOURCE_RULES
 Merge = Callable[[Cursor, Policy, Sequence[Difference]], Merged]
 
 
-def _nothing_to_keep(_cursor: Cursor, _policy: Policy, differences: Sequence[Difference]) -> Merged:
-    return Merged(list(differences), [])
-
-
 @dataclass(frozen=True)
 class LockedTransaction:
     """The open transaction with its locks.
@@ -99,9 +95,7 @@ class LockedTransaction:
 
 
 @contextmanager
-def locked(
-    settings: Settings, *, merge: Merge = _nothing_to_keep, files_may_stop: bool = True
-) -> Iterator[LockedTransaction]:
+def locked(settings: Settings, *, merge: Merge, files_may_stop: bool = True) -> Iterator[LockedTransaction]:
     """Prepare, lock, and read the state that the transaction starts from; roll back at the end unless it committed.
 
     What can be read before the locks is read in one snapshot before them. Under the locks it is only confirmed.

@@ -343,7 +343,7 @@ def run_progress(
     return Progress(sinks)
 
 
-def terminal_sink(console: Console, zone: tzinfo = UTC) -> Sink:
+def terminal_sink(console: Console, zone: tzinfo) -> Sink:
     """Return a sink for bars on a terminal; for lines, with times of the zone, if the output goes to a file."""
     if console.is_terminal:
         return TerminalSink(console)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from fm_pipeline.db.audit import audited
 from fm_pipeline.errors import PipelineError, SettingsError
-from fm_pipeline.nexus.backup.backup import ignore_progress
 from fm_pipeline.nexus.backup.drill import DrillReport, drill
 from fm_pipeline.nexus.backup.rows import OnProgress
 from fm_pipeline.notifications.alerts import enqueue_alert
@@ -30,7 +29,7 @@ def run_restore_drill(
     run_id: str | None = None,
     now: datetime,
     warn: Callable[[str], None],
-    on_progress: OnProgress = ignore_progress,
+    on_progress: OnProgress,
 ) -> DrillReport:
     """Try a restore on another server, and email the result to SMTP_TO. Nothing of it stays there.
 

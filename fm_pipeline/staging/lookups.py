@@ -23,7 +23,7 @@ def read_context(
     fed: frozenset[str],
     now: datetime,
     time_zone: str,
-    more: Iterable[str] = (),
+    more: Iterable[str],
 ) -> Context:
     """Everything that the transformations look up.
 

@@ -42,7 +42,7 @@ def built_from(entity: str, extractions: Mapping[str, Extraction], registry: Reg
 
 
 def stale_builds(
-    cursor: Cursor, entities: Iterable[str], extractions: Mapping[str, Extraction], registry: Registry = ENTITIES
+    cursor: Cursor, entities: Iterable[str], extractions: Mapping[str, Extraction], registry: Registry
 ) -> list[str]:
     """One sentence for each entity that is not staged, or staged from something else than there is now."""
     cursor.execute("SELECT entity, built_from::text[], built_at FROM fm_pipeline.staged_builds")

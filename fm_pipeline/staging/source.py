@@ -20,7 +20,7 @@ from psycopg2.extensions import connection as Connection
 from fm_pipeline.entities.registry import CONTACT_DETAIL, Entity, Parent, Registry
 from fm_pipeline.nexus.catalogue.file_ids import file_id_type
 from fm_pipeline.nexus.catalogue.schema import Catalogue
-from fm_pipeline.staging.changed_records import EVERYTHING, ChangedRecords
+from fm_pipeline.staging.changed_records import ChangedRecords
 from fm_pipeline.staging.lookups import table_identifier
 from fm_pipeline.staging.origin import extracted_again
 from fm_pipeline.staging.record import Context, Record
@@ -140,7 +140,7 @@ def read_records(
     registry: Registry,
     *,
     needs_uuid: bool,
-    changed: ChangedRecords = EVERYTHING,
+    changed: ChangedRecords,
 ) -> Iterator[Record]:
     """Records of any entity but the patients, by record id; its parents must be staged.
 
@@ -213,7 +213,7 @@ def _take_parents(record: Record, parents: Sequence[Parent], found: Sequence[Any
 
 
 def read_patients(
-    connection: Connection, context: Context, registry: Registry, changed: ChangedRecords = EVERYTHING
+    connection: Connection, context: Context, registry: Registry, changed: ChangedRecords
 ) -> Iterator[tuple[Record | None, list[Record]]]:
     """Patients with their contact details, which come in the order of record ids.
 

@@ -15,7 +15,7 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.queries import count, has_table
-from fm_pipeline.entities.registry import ENTITIES, Registry, staged
+from fm_pipeline.entities.registry import Registry, staged
 from fm_pipeline.entities.rules import Rule, Rules
 from fm_pipeline.nexus.catalogue.file_ids import file_id_type
 from fm_pipeline.nexus.catalogue.schema import Catalogue
@@ -86,7 +86,7 @@ def _if_right(entity: str, share: float) -> str:
     return f"If so many rightly went, write `source_shrunk: {{least_of: {{{entity}: {least}}}}}` into RULES_FILE."
 
 
-def read_before(cursor: Cursor, catalogue: Catalogue, reported: Reported, registry: Registry = ENTITIES) -> Before:
+def read_before(cursor: Cursor, catalogue: Catalogue, reported: Reported, registry: Registry) -> Before:
     """Count what there is.
 
     Args:

@@ -86,20 +86,19 @@ def read_watched_roots(database_url: str, zone: ZoneInfo) -> list[WatchedRootSta
         ]
 
 
-def read_watch_events(database_url: str, limit: int = 10) -> list[WatchEvent]:
+def read_watch_events(database_url: str) -> list[WatchEvent]:
     """Return the last alarms and their ends, newest first."""
     with connect(database_url) as connection, connection.cursor() as cursor:
         cursor.execute(
-            "SELECT at, outcome, detail FROM fm_pipeline.audit WHERE action = 'dicom_watch' ORDER BY id DESC LIMIT %s",
-            (limit,),
+            "SELECT at, outcome, detail FROM fm_pipeline.audit WHERE action = 'dicom_watch' ORDER BY id DESC LIMIT 10"
         )
         return [WatchEvent(*row) for row in cursor.fetchall()]
 
 
-def count_imported(database_url: str, zone: ZoneInfo, days: int = DAYS) -> ImportedCounts:
+def count_imported(database_url: str, zone: ZoneInfo) -> ImportedCounts:
     """Count the instances that were imported in the last days, by day and modality."""
     today = datetime.now(zone).date()
-    by_day = {today - timedelta(days=back): 0 for back in reversed(range(days))}
+    by_day = {today - timedelta(days=back): 0 for back in reversed(range(DAYS))}
     modalities: Counter[str] = Counter()
     with connect(database_url) as connection, connection.cursor() as cursor:
         cursor.execute(
@@ -108,7 +107,7 @@ def count_imported(database_url: str, zone: ZoneInfo, days: int = DAYS) -> Impor
             " FROM fm_pipeline.import_jobs j JOIN fm_pipeline.import_history h ON h.job_id = j.id"
             " WHERE j.updated_at > now() - make_interval(days => %(days)s) AND h.status = 'imported'"
             " AND h.removed_at IS NULL GROUP BY 1, 2",
-            {"zone": zone.key, "days": days},
+            {"zone": zone.key, "days": DAYS},
         )
         for day, modality, count in cursor.fetchall():
             if day in by_day:

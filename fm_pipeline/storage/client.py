@@ -43,7 +43,7 @@ def make_client(settings: Settings, *, attempts: int = ATTEMPTS) -> S3Client:
     return guarded(plain_client(settings, attempts=attempts), settings.s3_bulk_prefix)
 
 
-def plain_client(settings: Settings, *, attempts: int = ATTEMPTS) -> S3Client:
+def plain_client(settings: Settings, *, attempts: int) -> S3Client:
     """Return the client without the guard, for a bucket that has no files of patients.
 
     Args, Raises:

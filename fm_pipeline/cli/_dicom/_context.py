@@ -55,13 +55,13 @@ class CommandContext:
         said = {"message": message} if message else {}
         click.echo(json.dumps({"success": True, **said, "data": data}, indent=2))
 
-    def stream_json(self, before: Mapping[str, Any], name: str, items: Iterable[Any], after: Callable[[], Any]) -> None:
-        """Print the same with a list that is too long for memory. `after` is called at its end."""
+    def stream_json(self, before: Mapping[str, Any], files: Iterable[Any], after: Callable[[], Any]) -> None:
+        """Print the same with a list of files that is too long for memory. `after` is called at its end."""
         compact = partial(json.dumps, separators=(", ", ": "))
-        head = compact({"success": True, "data": {**before, name: []}})
+        head = compact({"success": True, "data": {**before, "file_list": []}})
         write = sys.stdout.write
         write(head[: -len("]}}")])
-        for number, item in enumerate(items):
+        for number, item in enumerate(files):
             write((",\n" if number else "\n") + compact(item))
         write("\n], " + compact(after())[1:] + "}\n")
 

@@ -42,9 +42,7 @@ def command(path: str | None, everything: bool, limit: int | None, as_json: bool
             listed = (seen for seen in found if everything or seen.outcome is None)
             if as_json:
                 entries = (seen.answer(context.zone) for seen in listed)
-                context.stream_json(
-                    {"path": printable(root)}, "file_list", limited(entries, limit), lambda: _answer(totals)
-                )
+                context.stream_json({"path": printable(root)}, limited(entries, limit), lambda: _answer(totals))
             else:
                 show_files(context, root, listed, SHOWN if limit is None else limit)
                 context.print(f"{counted(totals.known, 'file')} known already and unchanged.")

@@ -45,9 +45,7 @@ def command(path: str | None, everything: bool, limit: int | None, as_json: bool
         listed = (seen for seen in found if everything or seen.outcome is None)
         if as_json:
             entries = (seen.answer(context.zone) for seen in listed)
-            context.stream_json(
-                {"path": printable(root)}, "file_list", limited(entries, limit), lambda: totals_answer(totals)
-            )
+            context.stream_json({"path": printable(root)}, limited(entries, limit), lambda: totals_answer(totals))
         else:
             show_files(context, root, listed, SHOWN if limit is None else limit)
             show_totals(context, totals)

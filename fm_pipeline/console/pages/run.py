@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST
 from django_htmx.http import HTMX_STOP_POLLING, HttpResponseClientRedirect
 
-from fm_pipeline.console.audit import note, noted
+from fm_pipeline.console.audit import note, noted_cancel
 from fm_pipeline.console.current_runs import runs
 from fm_pipeline.console.django_settings import PIPELINE
 from fm_pipeline.console.gateway.run_state import RunState
@@ -105,7 +105,7 @@ def log_file(request: HttpRequest, run_id: UUID) -> HttpResponse:
 def cancel(request: HttpRequest, run_id: UUID) -> HttpResponse:
     """End a run as Dagster does: what it has not committed is rolled back."""
     run = _find(run_id)
-    with noted(request, "cancel", about_cancel(run.job), run_id=run.run_id):  # done: Dagster has accepted it
+    with noted_cancel(request, about_cancel(run.job), run_id=run.run_id):  # done: Dagster has accepted it
         runs().terminate(request.user.get_username(), run.run_id)
     return redirect("live-run", run.run_id)
 

@@ -22,7 +22,7 @@ from fm_pipeline.defs.sensors.hospital_dicom import unfinished_imports
 from fm_pipeline.dicom.history.chunks import SILENT_SECONDS, free_chunks
 from fm_pipeline.errors import redacted
 from fm_pipeline.pluralize import counted
-from fm_pipeline.settings import Settings, load_settings
+from fm_pipeline.settings import Settings
 
 INTERVAL_SECONDS = 15
 # Runs that wait or run at once. More would only lengthen Dagster's queue: max_concurrent_runs decides how many run.
@@ -31,7 +31,7 @@ MOST_RUNS = 32
 WITHOUT_A_CHUNK = timedelta(seconds=2 * SILENT_SECONDS)
 
 
-def dicom_chunks_sensor(read_settings: Callable[[], Settings] = load_settings) -> dg.SensorDefinition:
+def dicom_chunks_sensor(read_settings: Callable[[], Settings]) -> dg.SensorDefinition:
     """The sensor that launches a run for each free chunk with files."""
     return _sensor(
         "dicom_chunks",
@@ -44,7 +44,7 @@ def dicom_chunks_sensor(read_settings: Callable[[], Settings] = load_settings) -
     )
 
 
-def dicom_comparison_sensor(read_settings: Callable[[], Settings] = load_settings) -> dg.SensorDefinition:
+def dicom_comparison_sensor(read_settings: Callable[[], Settings]) -> dg.SensorDefinition:
     """The sensor that launches the last run of an import in chunks."""
     return _sensor(
         "dicom_comparison",

@@ -22,7 +22,7 @@ from fm_pipeline.dicom.sensor.tick import sense
 from fm_pipeline.errors import redacted
 from fm_pipeline.notifications.alerts import enqueue_alert
 from fm_pipeline.notifications.console_pages import DICOM_PAGE, RUN_PAGE
-from fm_pipeline.settings import Settings, load_settings
+from fm_pipeline.settings import Settings
 
 # The shortest interval that can be configured; each tick asks whether the configured one has passed.
 INTERVAL_SECONDS = 10
@@ -37,7 +37,7 @@ _UNFINISHED = [
 ]
 
 
-def hospital_dicom_sensor(read_settings: Callable[[], Settings] = load_settings) -> dg.SensorDefinition:
+def hospital_dicom_sensor(read_settings: Callable[[], Settings]) -> dg.SensorDefinition:
     """The sensor of a code location."""
 
     @dg.sensor(

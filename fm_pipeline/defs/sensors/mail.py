@@ -33,7 +33,7 @@ from fm_pipeline.notifications.outbox import Outbox
 from fm_pipeline.notifications.run_email_text import EventType, class_name_only
 from fm_pipeline.notifications.send_run_emails import enqueue_run_email, send_due_emails
 from fm_pipeline.pluralize import counted
-from fm_pipeline.settings import Settings, load_settings
+from fm_pipeline.settings import Settings
 
 INTERVAL_SECONDS = 30
 # A tick is cut off after 60: this, an attempt that takes its 20, and 15 until a database is known to be away.
@@ -79,7 +79,7 @@ class Watermark(NamedTuple):
         return json.dumps({name: value.isoformat() for name, value in self._asdict().items()})
 
 
-def reimport_mails(read_settings: Callable[[], Settings] = load_settings) -> dg.SensorDefinition:
+def reimport_mails(read_settings: Callable[[], Settings]) -> dg.SensorDefinition:
     """The sensor of a code location."""
 
     @dg.sensor(

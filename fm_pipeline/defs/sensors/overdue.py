@@ -17,14 +17,14 @@ from fm_pipeline.notifications.alerts import enqueue_alert
 from fm_pipeline.notifications.console_pages import EXPECTED_PAGE
 from fm_pipeline.notifications.send_run_emails import send_due_emails
 from fm_pipeline.pluralize import counted
-from fm_pipeline.settings import Settings, load_settings
+from fm_pipeline.settings import Settings
 from fm_pipeline.status.expected import Expectation, read_expectations
 
 INTERVAL_SECONDS = 300
 PATIENCE_SECONDS = 15
 
 
-def overdue_alarms(read_settings: Callable[[], Settings] = load_settings) -> dg.SensorDefinition:
+def overdue_alarms(read_settings: Callable[[], Settings]) -> dg.SensorDefinition:
     """The sensor of a code location."""
 
     @dg.sensor(

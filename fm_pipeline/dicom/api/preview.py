@@ -105,7 +105,7 @@ def preview(
 
 
 def preview_new(
-    new: NewFiles, totals: PreviewTotals, limits: ArchiveLimits, excluded: ExcludedFolders = KNOWN
+    new: NewFiles, totals: PreviewTotals, limits: ArchiveLimits, excluded: ExcludedFolders
 ) -> Iterator[PreviewedFile]:
     """Inspect only files that are new or have changed since their row of history.
 

@@ -88,19 +88,11 @@ def prepare_import(
     return job
 
 
-def prepare_shared_import(
-    settings: Settings,
-    path: str | None,
-    job_type: JobType,
-    *,
-    actor: str,
-    on_progress: Callable[[int], object] = lambda _: None,
-) -> Job:
+def prepare_shared_import(settings: Settings, path: str | None, job_type: JobType, *, actor: str) -> Job:
     """List a directory, and create a job in chunks for it, which several processes can share.
 
     Args:
         path: as `prepare_import`.
-        on_progress: called with the number of entries listed so far.
 
     Raises:
         as `prepare_import`; RootUnavailable: the directory cannot be listed, or is empty.
@@ -114,7 +106,6 @@ def prepare_shared_import(
             job_type,
             requested_by=actor,
             excluded=excluded_folders(settings),
-            on_progress=on_progress,
         )
     _log.info("Import job %d (%s) was made, in chunks.", job.id, job_type)
     return job

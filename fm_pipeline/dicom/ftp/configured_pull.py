@@ -13,7 +13,7 @@ from fm_pipeline.dicom.configuration.roots import allowed_path, excluded_folders
 from fm_pipeline.dicom.ftp.ftp_ledger import FtpLedger, only_one_pull
 from fm_pipeline.dicom.ftp.pull import Pull, PullReport
 from fm_pipeline.dicom.ftp.retrying_session import RetryingFtpSession
-from fm_pipeline.dicom.ftp.session import TIMEOUT_SECONDS, FtpServer
+from fm_pipeline.dicom.ftp.session import FtpServer
 from fm_pipeline.errors import RequestError
 from fm_pipeline.settings import Settings
 
@@ -24,7 +24,6 @@ def pull(
     actor: str,
     run_id: str | None = None,
     on_progress: Callable[[PullReport], object] = lambda _: None,
-    timeout_seconds: float = TIMEOUT_SECONDS,
 ) -> PullReport:
     """Pull new files from the configured server into its folder in the watched directory.
 
@@ -40,7 +39,7 @@ def pull(
         folder = _folder(settings, configuration)
         server = server_of(settings, configuration)
         with only_one_pull(connection):
-            session = RetryingFtpSession(server, timeout_seconds=timeout_seconds)
+            session = RetryingFtpSession(server)
             ledger = FtpLedger(connection, server.name)
             left_out = excluded_folders(settings)
             one = Pull(session, ledger, folder, path=configuration.ftp_path, excluded=left_out, on_progress=on_progress)

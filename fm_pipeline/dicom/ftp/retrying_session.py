@@ -12,6 +12,7 @@ from typing import TypeVar
 from fm_pipeline.dicom.ftp.connection import NoDataConnection, NotFtp, code_of
 from fm_pipeline.dicom.ftp.session import (
     CONNECTION_LOST_ERRORS,
+    TIMEOUT_SECONDS,
     FileBusy,
     FtpServer,
     FtpSession,
@@ -42,7 +43,13 @@ class RetryingFtpSession:
         pause: sleeps between attempts.
     """
 
-    def __init__(self, server: FtpServer, *, timeout_seconds: float, pause: Callable[[float], object] = time.sleep):
+    def __init__(
+        self,
+        server: FtpServer,
+        *,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        pause: Callable[[float], object] = time.sleep,
+    ):
         self._server = server
         self._timeout = timeout_seconds
         self._pause = pause

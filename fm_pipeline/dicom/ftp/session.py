@@ -122,9 +122,7 @@ class FtpSession:
             Every method raises one of `CONNECTION_LOST_ERRORS` if the connection is lost.
     """
 
-    def __init__(
-        self, server: FtpServer, *, timeout_seconds: float = TIMEOUT_SECONDS, habits: ServerHabits | None = None
-    ) -> None:
+    def __init__(self, server: FtpServer, *, timeout_seconds: float, habits: ServerHabits | None) -> None:
         self._server = server
         self._timeout = timeout_seconds
         self._ftp: ftplib.FTP = ftplib.FTP()  # noqa: S321  # TLS is the default of the configuration

@@ -188,9 +188,7 @@ def chunk_counts(
     return ChunkCounts(*counts)
 
 
-def free_chunks(
-    cursor: Cursor, *, closing: bool, limit: int, silent_seconds: float = SILENT_SECONDS
-) -> Iterator[tuple[int, int]]:
+def free_chunks(cursor: Cursor, *, closing: bool, limit: int) -> Iterator[tuple[int, int]]:
     """Yield job and number of chunks that can be claimed, of jobs that Dagster has started, oldest first.
 
     Args:
@@ -202,6 +200,6 @@ def free_chunks(
         " WHERE j.status = 'running' AND j.run_id IS NOT NULL AND j.cancel_requested_at IS NULL"
         f" AND c.closing = %(closing)s AND {_FREE}"
         " ORDER BY c.job_id, c.number LIMIT %(limit)s",
-        {"silent": silent_seconds, "limit": limit, "closing": closing},
+        {"silent": SILENT_SECONDS, "limit": limit, "closing": closing},
     )
     yield from cursor.fetchall()

@@ -83,8 +83,8 @@ class Coordinator:
         job: Job,
         progress: ProgressReporter,
         archives: ArchiveQueue,
-        left_out: Callable[[], int] = lambda: 0,
-        limit: BatchLimit | None = None,
+        left_out: Callable[[], int],
+        limit: BatchLimit | None,
     ) -> None:
         self._limit, self._began_at = limit, time.monotonic()
         self._given = 0  # files

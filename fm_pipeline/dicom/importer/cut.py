@@ -68,15 +68,14 @@ def create_shared_job(
     requested_by: str,
     excluded: ExcludedFolders,
     chunk_files: int = CHUNK_FILES,
-    chunk_bytes: int = CHUNK_BYTES,
     on_progress: Callable[[int], object] = lambda _: None,
 ) -> Job:
     """List a directory and create a job in chunks for it. An incremental job has only files that history does not know.
 
     Args:
         source_path: absolute and already checked (`paths.allowed`).
-        chunk_files, chunk_bytes: after either, a chunk goes on to the end of the directory, but not beyond twice as
-            much.
+        chunk_files: after so many, or CHUNK_BYTES, a chunk goes on to the end of the directory, but not beyond twice
+            as much.
         on_progress: called with the number of entries listed so far.
 
     Raises:
@@ -97,7 +96,7 @@ def create_shared_job(
             raise RootUnavailable(STOPPED["no_files"])
 
         def write(cursor: Cursor, job_id: int) -> None:
-            insert_chunks(cursor, job_id, cut(listing.entries(), chunk_files, chunk_bytes))
+            insert_chunks(cursor, job_id, cut(listing.entries(), chunk_files, CHUNK_BYTES))
             insert_unreadable(cursor, job_id, listing.unreadable)
             cursor.execute(
                 "UPDATE fm_pipeline.import_jobs SET files_unchanged = %s WHERE id = %s", (listing.unchanged, job_id)

@@ -134,7 +134,7 @@ class LoginRefused(OrthancStop):
 
     reason = "orthanc_login_refused"
 
-    def __init__(self, status: int, *, with_login: bool = True) -> None:
+    def __init__(self, status: int, *, with_login: bool) -> None:
         super().__init__(
             f"Orthanc, or a proxy in front of it, refuses the login or the access (HTTP {status}).",
             "Check ORTHANC_USERNAME and ORTHANC_PASSWORD, and RemoteAccessAllowed in Orthanc's configuration."

@@ -18,7 +18,7 @@ from operator import attrgetter, itemgetter
 
 from fm_pipeline.dicom.files.open import open_descriptor, unreadable_reason
 from fm_pipeline.dicom.model import Unreadable
-from fm_pipeline.dicom.scan.excluded_folders import KNOWN, ExcludedFolders
+from fm_pipeline.dicom.scan.excluded_folders import ExcludedFolders
 
 DirectoryEntry = tuple[str, os.stat_result]
 
@@ -60,7 +60,7 @@ class Listing:
         self.others += len(entries) - len(sizes)
 
 
-def list_directory(path: str, excluded: ExcludedFolders = KNOWN) -> Listing:
+def list_directory(path: str, excluded: ExcludedFolders) -> Listing:
     """List a directory without following links. An excluded folder is an entry, as a link is.
 
     Raises:
@@ -95,7 +95,7 @@ def list_directory(path: str, excluded: ExcludedFolders = KNOWN) -> Listing:
     return listing
 
 
-def stream_directory(path: str, excluded: ExcludedFolders = KNOWN) -> Iterator[DirectoryEntry]:
+def stream_directory(path: str, excluded: ExcludedFolders) -> Iterator[DirectoryEntry]:
     """Yield the entries of a directory of any size, without the subdirectories that will be listed.
 
     Raises:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from fm_pipeline.db.connection import connect
@@ -61,7 +61,6 @@ def reconcile(
     on_progress: Callable[[str, int, int | None], None] = lambda *_: None,
     on_message: Callable[[str], object] = lambda _: None,
     sleep: Callable[[float], None] = time.sleep,
-    now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Reconciliation:
     """Compare the three, and repair the given kinds.
 
@@ -97,7 +96,7 @@ def reconcile(
         ]
         zone = ZoneInfo(settings.clinic_time_zone)
         odata = open_odata_files(settings, profile, stack)
-        worker = _RepairWorker(client, layout, bucket, view, lambda: now().astimezone(zone), odata)
+        worker = _RepairWorker(client, layout, bucket, view, lambda: datetime.now(zone), odata)
         backoff = Backoff(
             settings.filemaker_image_pause_seconds,
             settings.filemaker_image_failures,

@@ -149,9 +149,7 @@ def _mark(field: Field | None, layout: str, name: str) -> Field:
     return field
 
 
-def list_unmarked(
-    client: DataApiClient, layout: ImageLayout, *, page_size: int, on_progress: Progress | None = None
-) -> list[UnmarkedRecord]:
+def list_unmarked(client: DataApiClient, layout: ImageLayout, *, page_size: int) -> list[UnmarkedRecord]:
     """Return every record whose mark is empty, proved complete by FileMaker's count.
 
     Raises:
@@ -166,7 +164,7 @@ def list_unmarked(
         return [UnmarkedRecord(record.record_id, record_key(record, layout.key)) for record in records]
 
     require_visible_mark(client, layout)
-    return read_completely(fetch, listed, page_size=page_size, on_progress=on_progress)
+    return read_completely(fetch, listed, page_size=page_size)
 
 
 def require_visible_mark(client: DataApiClient, layout: ImageLayout) -> None:
@@ -184,7 +182,7 @@ def require_visible_mark(client: DataApiClient, layout: ImageLayout) -> None:
 
 
 def read_all_images(
-    client: DataApiClient, layout: ImageLayout, *, page_size: int, on_progress: Progress | None = None
+    client: DataApiClient, layout: ImageLayout, *, page_size: int, on_progress: Progress
 ) -> list[SourceImage]:
     """Return every record of the layout, marked or not. The URLs in the records expire."""
     return read_completely(

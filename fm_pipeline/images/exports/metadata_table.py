@@ -41,7 +41,7 @@ class MetadataRow(NamedTuple):
 
 
 def store_export(
-    connection: Connection, export: Export, *, now: datetime, run_id: str | None = None, dates: DateOrder = "mdy"
+    connection: Connection, export: Export, *, now: datetime, run_id: str | None, dates: DateOrder
 ) -> None:
     """Replace the contents of the table and of the rejects by an export; commits.
 

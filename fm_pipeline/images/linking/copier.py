@@ -54,7 +54,7 @@ class _Done(NamedTuple):
     @property
     def reason(self) -> str | None:
         """Why the image is not copied; None if it is."""
-        return failure_reason(self.error, "source_changed", "copy_failed") if self.error else self.facts.reason
+        return failure_reason(self.error, "copy_failed") if self.error else self.facts.reason
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class Copier:
 
         for each, result in self._each(work, todo):
             if isinstance(result, PipelineError):
-                failed[each.recid] = failure_reason(result, "source_changed", "read_failed")
+                failed[each.recid] = failure_reason(result, "read_failed")
             elif reason := result.reason:
                 failed[each.recid] = reason
             elif result.etag:
@@ -241,15 +241,14 @@ def list_targets(bucket: Bucket, planned: Iterable[PlannedImage]) -> dict[str, S
     return {found.key: found for prefix in prefixes for found in bucket.list(prefix) if found.key in wanted}
 
 
-def failure_reason(error: PipelineError, gone: str, otherwise: str) -> str:
+def failure_reason(error: PipelineError, otherwise: str) -> str:
     """Return the reason for an image whose file or copy failed.
 
     Args:
-        gone: if S3 has no such object.
         otherwise: if S3 refused or did not answer.
     """
     if isinstance(error, UnforeseenError):
         _log.warning("%s", error.what)
         return "unexpected_error"
     code = error.code if isinstance(error, StorageError) else ""
-    return "archived" if code == ARCHIVED else gone if code in {"NoSuchKey", "404"} else otherwise
+    return "archived" if code == ARCHIVED else "source_changed" if code in {"NoSuchKey", "404"} else otherwise

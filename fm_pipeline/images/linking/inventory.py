@@ -59,7 +59,7 @@ def take_inventory(
     bucket: Bucket,
     *,
     now: datetime,
-    run_id: str | None = None,
+    run_id: str | None,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> Inventory:
     """List the bulk dump and store the listing; commits."""

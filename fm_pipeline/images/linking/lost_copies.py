@@ -97,7 +97,7 @@ def restore_copies(
     breaker = CircuitBreaker()
     for done, ((row, *_), reason) in enumerate(in_parallel(work, todo, workers), start=1):
         if isinstance(reason, PipelineError):
-            result.failed[row.recid] = failure_reason(reason, "source_changed", "copy_failed")
+            result.failed[row.recid] = failure_reason(reason, "copy_failed")
             breaker.record(reason)
         else:
             breaker.record(None)

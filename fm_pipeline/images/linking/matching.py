@@ -114,9 +114,9 @@ def plan_link(
     known: ImageIndex,
     ledger: Mapping[int, CopyRecord],
     *,
-    limits: Mapping[str, int | None] | None = None,
-    limit: int | None = None,
-    restore_removed: bool = False,
+    limits: Mapping[str, int | None],
+    limit: int | None,
+    restore_removed: bool,
 ) -> LinkPlan:
     """Decide for each record of the export whether its image can be linked, and how.
 
@@ -138,7 +138,7 @@ def plan_link(
             continue
         source = _one_file(files.get(record.recid, ()))
         before = ledger.get(record.recid)
-        if reason := _skip_reason(record, patient, source, limits or {}):
+        if reason := _skip_reason(record, patient, source, limits):
             plan.skipped[record.recid] = reason
         elif before and before.state == "linked" and not restore_removed:
             plan.skipped[record.recid] = "removed_in_nexus"

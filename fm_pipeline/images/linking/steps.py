@@ -91,7 +91,7 @@ def copy_images(
     options: LinkOptions,
     *,
     now: Callable[[], datetime],
-    on_progress: OnProgress = lambda *_: None,
+    on_progress: OnProgress,
 ) -> CopyReport:
     """Match, inspect the files, copy those that can be linked, verify by listing. Nexus is only read.
 

@@ -30,12 +30,8 @@ class ImageStatistics:
     by_category: Mapping[str, int] = field(default_factory=dict)
 
 
-def read_statistics(cursor: Cursor, catalogue: Catalogue, *, in_common: int = IN_COMMON) -> ImageStatistics:
-    """Count what Nexus has now.
-
-    Args:
-        in_common: how many patients must have images of a category for it to be named.
-    """
+def read_statistics(cursor: Cursor, catalogue: Catalogue) -> ImageStatistics:
+    """Count what Nexus has now."""
     images, batches = catalogue.table(IMAGES), catalogue.table(BATCHES)
     columns = catalogue.columns[images]
     taken = next((name for name in ("date_taken", "captured_date", "filemaker_date") if name in columns), None)
@@ -63,7 +59,7 @@ def read_statistics(cursor: Cursor, catalogue: Catalogue, *, in_common: int = IN
         )
         rare = 0
         for name, number, patients in cursor.fetchall():
-            if patients >= in_common or not name:
+            if patients >= IN_COMMON or not name:
                 categories[name or NO_CATEGORY] = number
             else:
                 rare += number

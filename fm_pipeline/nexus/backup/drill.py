@@ -15,7 +15,7 @@ from fm_pipeline.db.migrate import migrate
 from fm_pipeline.db.queries import has_table
 from fm_pipeline.db.url import connection_parameters
 from fm_pipeline.errors import SettingsError
-from fm_pipeline.nexus.backup.backup import ignore_progress, list_backups
+from fm_pipeline.nexus.backup.backup import list_backups
 from fm_pipeline.nexus.backup.files import BackupStop, read_key
 from fm_pipeline.nexus.backup.manifest import Manifest, read_manifest
 from fm_pipeline.nexus.backup.restore import restore
@@ -50,9 +50,7 @@ class DrillReport:
         )
 
 
-def drill(
-    settings: Settings, url: str, folder: Path | None, *, on_progress: OnProgress = ignore_progress
-) -> DrillReport:
+def drill(settings: Settings, url: str, folder: Path | None, *, on_progress: OnProgress) -> DrillReport:
     """Restore a backup into an empty database, compare each table's digest with the backup's, and roll it back.
 
     The pipeline's own empty tables are made there, and stay. Nexus' database is only asked for the newest backup.

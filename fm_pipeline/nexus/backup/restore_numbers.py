@@ -65,7 +65,7 @@ def _find_others(cursor: Cursor, manifest: Manifest, parent: LoadedTable) -> int
             same=same,
         )
         for rule in rules
-        for same in rule.collisions("x", "y")
+        for same in rule.collisions()
     ]
     if not pairs:
         return 0

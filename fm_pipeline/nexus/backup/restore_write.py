@@ -99,7 +99,7 @@ def conflicting_keys(
     key = column_list(loaded.key)
     target = sql.SQL("{} t").format(loaded.live)
     scratch = sql.SQL("{} b").format(loaded.scratch.identifier)
-    for collision in rule.collisions("x", "y"):
+    for collision in rule.collisions():
         yield sql.SQL(
             "SELECT DISTINCT {keys} FROM ({held}) x JOIN ({wanted}) y ON {collision} AND NOT ({same})"
         ).format(

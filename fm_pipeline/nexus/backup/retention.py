@@ -14,7 +14,7 @@ from fm_pipeline.settings import Settings
 _DELETING = ".deleting"
 
 
-def prune_backups(settings: Settings, *, keep: int, actor: str | None = None) -> list[Path]:
+def prune_backups(settings: Settings, *, keep: int) -> list[Path]:
     """Remove the oldest verified backups. Folders that this database has no row of are never touched.
 
     Nor are folders outside BACKUP_DIR: a copy of the database, made for a test, has the rows of the real backups.
@@ -33,7 +33,7 @@ def prune_backups(settings: Settings, *, keep: int, actor: str | None = None) ->
         raise ValueError("the newest verified backup always stays: keep is at least 1")
     url = settings.nexus_database_url.get_secret_value()
     removed = []
-    with audited(url, actor=actor or operating_system_user(), action="prune"):
+    with audited(url, actor=operating_system_user(), action="prune"):
         try:
             with exclusive_folder(backup_folder(settings)) as root:
                 ours = [backup for backup in list_backups(settings) if backup.folder.parent == root.resolve()]

@@ -110,7 +110,7 @@ def _translate(
         sql.SQL("SELECT y.{0} AS old, x.{0} AS new FROM ({1}) x JOIN ({2}) y ON {3} WHERE x.{0} <> y.{0}").format(
             key, *(rule.rows(place, key, sql.SQL("true")) for place in (table.table.identifier, _scratch(number))), same
         )
-        for same in rule.collisions("x", "y")
+        for same in rule.collisions()
     ]
     yield sql.SQL("CREATE TEMP TABLE {} ON COMMIT DROP AS {};\n").format(numbers, sql.SQL(" UNION ").join(pairs))
     children = [(number, key)]

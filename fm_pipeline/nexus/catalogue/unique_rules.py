@@ -41,14 +41,12 @@ class UniqueRule:
             key, comma(elements), table, condition, sql.SQL(self.condition or "true")
         )
 
-    def collisions(self, one: str, other: str) -> Iterator[sql.Composable]:
-        """Yield conditions for the conflict of two rows of `rows`. Several, so that each can use a hash join."""
+    def collisions(self) -> Iterator[sql.Composable]:
+        """Yield conditions for the conflict of the rows `x` and `y` of `rows`. Several: each can use a hash join."""
         numbers = range(1, len(self.elements) + 1)
         for both_null in itertools.product((False, True) if self.nulls_equal else (False,), repeat=len(self.elements)):
             yield sql.SQL(" AND ").join(
-                sql.SQL(
-                    f"{one}.e{n} IS NULL AND {other}.e{n} IS NULL" if null else f"{one}.e{n} {operator} {other}.e{n}"
-                )
+                sql.SQL(f"x.e{n} IS NULL AND y.e{n} IS NULL" if null else f"x.e{n} {operator} y.e{n}")
                 for n, operator, null in zip(numbers, self.operators, both_null, strict=True)
             )
 

@@ -128,7 +128,7 @@ GROUP BY f.id, f.object_id HAVING count(DISTINCT s.nexus_id) <> 1 ORDER BY f.obj
 
 
 def find_files_without_patient(
-    cursor: Cursor, catalogue: Catalogue, table: str, kept: Sequence[str] = ()
+    cursor: Cursor, catalogue: Catalogue, table: str, kept: Sequence[str]
 ) -> list[FileWithoutPatient]:
     """Find the rows of a table whose patient the next reimport would delete, by what is staged now. Reads only.
 

@@ -115,7 +115,7 @@ def check_nothing_else_written(
     cursor: Cursor,
     before: TableStates,
     written: Collection[Table],
-    growing: Collection[Table] = (),
+    growing: Collection[Table],
     other: Cursor | None = None,
     compared: Collection[Table] = (),
 ) -> Check:
@@ -173,7 +173,7 @@ def _same(cursor: Cursor, other: Cursor, table: Table) -> bool:
             each.execute("ROLLBACK TO SAVEPOINT comparing; RELEASE SAVEPOINT comparing")
 
 
-def find_altered_tables(cursor: Cursor, before: TableStates, compared: Collection[Table] = ()) -> list[str]:
+def find_altered_tables(cursor: Cursor, before: TableStates, compared: Collection[Table]) -> list[str]:
     """Return the tables that this transaction has truncated, rewritten, altered or dropped, each with what it did.
 
     Args:

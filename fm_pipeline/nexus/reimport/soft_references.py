@@ -93,7 +93,7 @@ def with_soft_references(
 
 
 def find_soft_references(
-    cursor: Cursor, policy: Policy, fed: Mapping[str, Collection[str]], staying: Collection[str] = ()
+    cursor: Cursor, policy: Policy, fed: Mapping[str, Collection[str]], staying: Collection[str]
 ) -> list[SoftReference]:
     """Find the columns with earlier ids of patients, or ids of rows to be deleted, by what is staged.
 

@@ -61,7 +61,7 @@ def check_other_columns_unchanged(
     other: Cursor,
     catalogue: Catalogue,
     mended: Mapping[Table, Collection[str]],
-    growing: Collection[Table] = (),
+    growing: Collection[Table],
 ) -> list[Check]:
     """Check that tables with re-pointed references changed only in those columns.
 

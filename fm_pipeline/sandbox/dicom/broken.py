@@ -10,7 +10,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, Imp
 from fm_pipeline.sandbox.dicom.instances import OTHER_KINDS, as_file, headerless, image, without_pixels
 
 
-def broken_files(count: int = 200, seed: int = 20_251_122) -> Iterator[tuple[str, bytes]]:
+def broken_files(count: int, seed: int = 20_251_122) -> Iterator[tuple[str, bytes]]:
     """Yield names and contents. Some files may still be valid, because not every change damages a file."""
     rng = random.Random(seed)  # noqa: S311  # reproducible, not secret
     originals = [

@@ -21,14 +21,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
 from xml.sax.saxutils import escape, quoteattr
 
 from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition, FieldType, LayoutDefinition
 from fm_pipeline.sandbox.filemaker.data.store import Store, StoreTable
 from fm_pipeline.sandbox.filemaker.data.values import FILE_LOCALE, Locale, number, numeric_part, render
 
-ExportFormat = Literal["tab", "csv", "mer", "xlsx", "xml"]
 _EXCEL_BEGINS = 1900
 _RELATED = "::"
 _ZERO = re.compile(r"(?<![\d:])0(?=\d(?!\d))")  # of a day, month or hour

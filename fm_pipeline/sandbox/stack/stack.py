@@ -318,7 +318,7 @@ class Stack:
             os.close(handle)
 
 
-def temporary_stack(services: Sequence[type[Service]] = SERVICES, *, parent: Path | None = None) -> Stack:
+def temporary_stack(services: Sequence[type[Service]], *, parent: Path | None = None) -> Stack:
     """Return a stack in a new temporary folder, to be used as a context manager. For tests.
 
     Args:

@@ -18,7 +18,7 @@ from django.urls import path
 from django.views.decorators.http import require_POST, require_safe
 
 from fm_pipeline.console.accounts.middleware import admins_only
-from fm_pipeline.console.audit import actor_of, note, noted
+from fm_pipeline.console.audit import actor_of, note, noted_cancel
 from fm_pipeline.console.current_runs import runs
 from fm_pipeline.console.django_settings import PIPELINE
 from fm_pipeline.console.downloads import csv_download
@@ -125,7 +125,7 @@ def cancel(request: HttpRequest, job_id: int) -> HttpResponse:
     cancelled = cancel_import(PIPELINE, job_id, actor=actor_of(request))
     run = runs().find(before.run_id) if before.status == "pending" and before.run_id else None
     if run is not None and run.unfinished:
-        with suppress(RequestError), noted(request, "cancel", about_cancel(run.job), run_id=run.run_id):  # it has ended
+        with suppress(RequestError), noted_cancel(request, about_cancel(run.job), run_id=run.run_id):  # it has ended
             runs().terminate(request.user.get_username(), run.run_id)
     messages.success(
         request, "The job is cancelled." if cancelled.status == "cancelled" else "The job ends in seconds."

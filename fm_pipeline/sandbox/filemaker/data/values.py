@@ -10,11 +10,9 @@ import re
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import lru_cache
-from typing import Literal
 
 from fm_pipeline.sandbox.filemaker.data.schema import FieldType
 
-DateFormat = Literal[0, 1, 2]
 US, FILE_LOCALE, ISO = 0, 1, 2
 
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
