@@ -281,7 +281,7 @@ def test_a_row_that_goes_because_a_rule_keeps_its_record_out_is_counted_and_told
     bench.store.edit(DATABASE, "Notes", record_id, {"note": ""})
     report = bench.extract_and_stage().plan().report
     assert (report.tables["notes"].deleted, report.tables["notes"].kept_out) == (1, 1)
-    told = "1 note would be deleted. FileMaker still has 1 of them, but a rule keeps them out."
+    told = "1 note would be deleted. FileMaker still has it, but a rule keeps it out."
     assert told in report.as_markdown()
     assert told in "\n".join(map(str, report_lines(report.as_dict())))
 

@@ -94,7 +94,7 @@ def make_backup(
                     partial.rename(folder)
                     sync_folder(root)
         except OSError as error:
-            raise file_error("write", error) from None
+            raise file_error("The backup could not be written", error) from None
         digests = verified.manifest.digests
         backup = Backup(backup_id, folder.resolve(), now, digests, size, key is not None, verified.untested)
         _record(url, backup, run_id)
@@ -202,8 +202,8 @@ def exclusive_folder(root: Path) -> Iterator[Path]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise BackupStop(
-                "Another backup is being written to the same folder.",
-                meaning="This one has written nothing.",
+                "Another backup is being written to the same folder, or old ones are being removed from it.",
+                meaning="Nothing was written and nothing was removed here.",
                 remedy="Wait until it has ended.",
             ) from None
         for leftover in root.glob(f"*{PARTIAL}"):

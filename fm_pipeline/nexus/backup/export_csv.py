@@ -59,7 +59,7 @@ def export_csv(
                 partial.rename(folder)
                 sync_folder(root)
         except OSError as error:
-            raise file_error("write", error) from None
+            raise file_error("The export could not be written", error) from None
     return folder.resolve(), rows
 
 

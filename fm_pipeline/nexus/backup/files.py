@@ -20,7 +20,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Literal, Protocol
+from typing import IO, Protocol
 
 import pyrage
 
@@ -215,12 +215,15 @@ def open_for_reading(path: Path, key: pyrage.x25519.Identity | None) -> Iterator
         yield plain
 
 
-def file_error(do: Literal["read", "write"], error: OSError) -> BackupStop:
-    """Return an error of the file system as a BackupStop."""
+def file_error(what: str, error: OSError) -> BackupStop:
+    """Return an error of the file system as a BackupStop.
+
+    Args:
+        what: could not be done, for example `The backup could not be read`.
+    """
     reason = error.strerror or type(error).__name__
     return BackupStop(
-        f"The backup could not be {'written' if do == 'write' else do}: {reason}"
-        + (f" ({error.filename})." if error.filename else "."),
+        f"{what}: {reason}" + (f" ({error.filename})." if error.filename else "."),
         meaning="Nothing was changed in Nexus.",
         remedy="Check that the folder of the backups exists, has room, and belongs to the pipeline's user"
         " (BACKUP_DIR; by default `backups` in STATE_DIR).",

@@ -141,7 +141,7 @@ def read_manifest(folder: Path, key: pyrage.x25519.Identity | None) -> Manifest:
         if manifest.script and _sha256(folder / manifest.script)[1] != manifest.script_sha256:
             raise _refused(f"has a damaged file: {manifest.script} is not what was written")
     except OSError as error:
-        raise file_error("read", error) from None
+        raise file_error("The backup could not be read", error) from None
     return manifest
 
 

@@ -47,7 +47,7 @@ def prune_backups(settings: Settings, *, keep: int) -> list[Path]:
                 for leftover in root.glob(f"*{_DELETING}"):
                     shutil.rmtree(leftover)
         except OSError as error:
-            raise file_error("write", error) from None
+            raise file_error("Old backups could not be removed", error) from None
     return removed
 
 

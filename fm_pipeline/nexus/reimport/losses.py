@@ -92,7 +92,7 @@ def _left_behind(report: Mapping[str, Any], done: bool) -> Iterator[str]:
 
 def _accepted(report: Mapping[str, Any], _done: bool) -> Iterator[str]:
     for each in report.get("accepted", ()):
-        what = "FileMaker has no record" if each["rule"] == "source_empty" else "FileMaker has much fewer records"
+        what = "FileMaker has no record" if each["rule"] == "source_empty" else "FileMaker has far fewer records"
         yield f"{what} of {each['entity']} ({each['found']}); RULES_FILE says that this is right."
 
 
@@ -130,9 +130,9 @@ def _deleted(report: Mapping[str, Any], done: bool) -> Iterator[str]:
         if setting := _CLEARED.get(change["table"]):
             sentence += f" FileMaker has none of these; {setting}=keep keeps them."
         elif unlinked := int(change["without_filemaker_id"]):
-            sentence += f" FileMaker has no record of {unlinked:,} of them and cannot bring these back."
+            sentence += f" FileMaker has no record of {_part(unlinked, rows)} and cannot bring {_them(unlinked)} back."
         if kept_out := int(change.get("kept_out", 0)):
-            sentence += f" FileMaker still has {kept_out:,} of them, but a rule keeps them out."
+            sentence += f" FileMaker still has {_part(kept_out, rows)}, but a rule keeps {_them(kept_out)} out."
         yield sentence
 
 
@@ -143,6 +143,14 @@ def _reset(report: Mapping[str, Any], done: bool) -> Iterator[str]:
                 f"{counted(rows, _row_of(change['table']))} {'lost' if done else 'would lose'} values that only Nexus"
                 " had; NEXUS_ONLY_COLUMNS=keep keeps them."
             )
+
+
+def _part(number: int, of: int) -> str:
+    return _them(number) if number == of else f"{number:,} of them"
+
+
+def _them(number: int) -> str:
+    return "it" if number == 1 else "them"
 
 
 def _row_of(table: str) -> str:
