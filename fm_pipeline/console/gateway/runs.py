@@ -181,7 +181,11 @@ class Runs:
         answer = async_to_sync(self._schema.execute_async)(query, context_value=context, variables=variables)
         if answer.errors or answer.data is None:
             _log.error("Dagster's answer: %s", answer.errors)
-            raise PipelineError("Dagster did not carry out the request.", meaning="Nothing was started or ended.")
+            raise PipelineError(
+                "Dagster did not carry out the request.",
+                meaning="Nothing was started or ended.",
+                remedy="Try again; the log of the console has Dagster's answer.",
+            )
         data: dict[str, Any] = answer.data
         return data
 

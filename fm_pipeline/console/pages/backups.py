@@ -75,7 +75,11 @@ def dry_run(request: HttpRequest, backup_id: str) -> HttpResponse:
     """
     found, newer = _find(str(backup_id)), request.POST.get("newer", "stop")
     if newer not in POLICIES:
-        raise RequestError("Newer rows are either set aside, or they stop the restore.", meaning="Nothing was started.")
+        raise RequestError(
+            "Newer rows are either set aside, or they stop the restore.",
+            meaning="Nothing was started.",
+            remedy="Choose one of the two in the form.",
+        )
     config = {"folder": str(found.folder), "newer": newer}
     return _launch(request, "restore_backup", {"restore_rows": {"config": config}}, ", a dry run")
 

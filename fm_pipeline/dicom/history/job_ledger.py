@@ -303,7 +303,11 @@ class JobLedger:
 
         def acquire() -> None:
             if not try_lock(cursor, NumberedLock(LOCK_CLASS, self.job_id), until="session", shared=self._shared):
-                raise LockStop(f"Another process runs import job {self.job_id}.", meaning="Nothing was done here.")
+                raise LockStop(
+                    f"Another process runs import job {self.job_id}.",
+                    meaning="Nothing was done here.",
+                    remedy=f"Wait until it has ended, or cancel it: fm-pipeline dicom cancel {self.job_id}",
+                )
             if not try_lock(cursor, REMOVAL_LOCK, until="session", shared=True):
                 raise LockStop(
                     "A mistaken import is being removed from Orthanc, and no other import runs meanwhile.",
