@@ -8,14 +8,16 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 
 from fm_pipeline.db.connection import connect
 from fm_pipeline.entities.profile import load_profile
-from fm_pipeline.errors import PipelineError
 from fm_pipeline.nexus.reimport.plan import Permission
 from fm_pipeline.nexus.reimport.transaction import OnPhase
 from fm_pipeline.nexus.sync.syncs import UndoneSync, last_committed, last_undone
-from fm_pipeline.notifications.sync_emails import send_sync_email
+from fm_pipeline.notifications.console_pages import SYNC_PAGE
+from fm_pipeline.notifications.run_email_text import safe_sentences
+from fm_pipeline.notifications.send_alert import send_alert
 from fm_pipeline.sequence.read_and_stage import read_changes_and_stage
 from fm_pipeline.sequence.sync import SyncResult, sync_staged
 from fm_pipeline.sequence.undo_sync import undo_sync
@@ -45,9 +47,11 @@ def run_sync(
         in_dagster: the run has a page in Dagster's UI, to which the email links.
 
     Raises:
-        PipelineError: as `read_changes_and_stage` and `sync_staged`; an email says it too.
+        PipelineError: as `read_changes_and_stage` and `sync_staged`. An email says it too, and of an unforeseen error
+            its class.
     """
     now = datetime.now(UTC)
+    send = partial(send_alert, settings, f"sync-{run_id}", now=now, page=SYNC_PAGE, warn=warn)
     link = f"runs/{run_id}" if in_dagster else None
     try:
         _tell_of_last(settings, now, warn)
@@ -65,14 +69,13 @@ def run_sync(
             staged_again=staged,
             on_phase=phases(),
         )
-    except PipelineError as error:
-        said = [error.what, error.meaning, error.remedy]
-        send_sync_email(settings, run_id, "The sync has failed", said, now=now, link=link, warn=warn)
+    except Exception as error:
+        send("The sync has failed", safe_sentences(error), link=link)
         raise
     # If the process is killed here, the next sync sends the email.
     subject, sentences = _told(result)
     if subject:
-        send_sync_email(settings, run_id, subject, sentences, now=now, link=link, warn=warn)
+        send(subject, sentences, link=link)
     return result
 
 
@@ -110,7 +113,7 @@ def _tell_of_undone(
         f"{undone.rows:,} row(s) of Nexus are again as they were before the sync of {made_at} UTC.",
         f"It was undone at {undone.at:%Y-%m-%d %H:%M} UTC. The next sync keeps and lists these rows.",
     ]
-    send_sync_email(settings, f"undo-{undone.id}", UNDONE, said, now=now, link=link, warn=warn)
+    send_alert(settings, f"sync-undo-{undone.id}", UNDONE, said, now=now, page=SYNC_PAGE, link=link, warn=warn)
 
 
 def _tell_of_last(settings: Settings, now: datetime, warn: Callable[[str], None]) -> None:
@@ -123,7 +126,7 @@ def _tell_of_last(settings: Settings, now: datetime, warn: Callable[[str], None]
         _tell_of_undone(settings, undone, now, warn)
     if last and last.run_id:
         said = [*_counts(last.changed_rows, last.kept), f"It was committed at {last.at:%Y-%m-%d %H:%M} UTC."]
-        send_sync_email(settings, last.run_id, CHANGED, said, now=now, link=None, warn=warn)
+        send_alert(settings, f"sync-{last.run_id}", CHANGED, said, now=now, page=SYNC_PAGE, warn=warn)
 
 
 def _told(result: SyncResult) -> tuple[str, list[str]]:

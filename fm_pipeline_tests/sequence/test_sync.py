@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -299,6 +299,22 @@ def test_a_sync_that_is_killed_after_its_commit_stays_and_the_next_one_sends_its
         ((text),) = [text_of(each) for each in mails_of(stack.mail, run_id)]
         assert text.startswith("The sync has changed Nexus")
         assert "1 row(s) of Nexus." in text
+
+
+def test_a_mail_tells_of_an_unforeseen_error_of_a_sync_without_its_text(
+    synced: MigrationBench, stack: LazyStack
+) -> None:
+    mail = {name: value for name, value in mail_settings(Path(), stack.mail.port) if name.startswith("smtp_")}
+    bench, run_id = synced.with_settings(**mail), str(uuid.uuid4())
+
+    def fail() -> NoReturn:
+        raise ValueError("Mary Miller")
+
+    with pytest.raises(ValueError, match="Mary Miller"):
+        run_sync(bench.settings, actor="bench", run_id=run_id, phases=fail)
+    ((text),) = [text_of(each) for each in mails_of(stack.mail, run_id)]
+    assert text.startswith("The sync has failed\nError: ValueError.")
+    assert "Miller" not in text
 
 
 def test_a_mail_tells_that_a_sync_was_undone_also_if_the_process_was_killed(
