@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 from fm_pipeline.folders import make_private_folder
 
@@ -15,14 +17,10 @@ def read_secret_key(state_dir: Path) -> str:
     make_private_folder(folder)
     file = folder / "secret_key"
     if not file.exists():
-        mine = folder / f"secret_key.{os.getpid()}"
-        descriptor = os.open(mine, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as new:
+        with NamedTemporaryFile("w", encoding="ascii", dir=folder, prefix="secret_key.") as new:  # mode 0600
             new.write(secrets.token_urlsafe(48))
-        try:
-            os.link(mine, file)  # fails if another process was first
-        except FileExistsError:
-            pass
-        finally:
-            mine.unlink()
+            new.flush()
+            os.fsync(new.fileno())
+            with suppress(FileExistsError):  # another process was first
+                os.link(new.name, file)
     return file.read_text(encoding="ascii")
