@@ -27,7 +27,6 @@ class RunState:
     run_id: str
     job: str
     status: Status
-    queued_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
     config: Mapping[str, Any] = field(default_factory=dict)

@@ -200,7 +200,6 @@ def _state(record: dg.RunRecord) -> RunState:
         run.run_id,
         run.job_name,
         _STATUSES.get(run.status, "queued"),
-        record.create_timestamp,
         _time(record.start_time),
         _time(record.end_time),
         run.run_config,
