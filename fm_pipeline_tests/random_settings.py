@@ -6,7 +6,6 @@ a long search is several short ones, and what was broken off begins again at its
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 import time
@@ -19,14 +18,12 @@ from hypothesis import HealthCheck, seed, settings
 
 from fm_pipeline_tests import test_settings as env
 from fm_pipeline_tests.db import test_url as url
+from fm_pipeline_tests.support.searching import count_and_seed, say
 
 
 def main() -> int:
     """All searches."""
-    parser = argparse.ArgumentParser(prog="random-settings", description=__doc__)
-    parser.add_argument("--count", type=int, default=5000, help="how many examples of each search")
-    parser.add_argument("--seed", type=int, default=1, help="decides the examples")
-    given = parser.parse_args()
+    given = count_and_seed("random-settings", __doc__, count=5000, of="examples of each search").parse_args()
     broken = 0
     with tempfile.TemporaryDirectory() as folder:
         searches: list[tuple[Callable[..., Any], dict[str, Any]]] = [
@@ -45,7 +42,7 @@ def main() -> int:
                 broken += 1
                 found = f"BROKEN: {error}"
             name = search.__name__.removeprefix("test_").replace("_", " ")
-            sys.stdout.write(f"{name}: {given.count} examples, {found}; {time.monotonic() - begun:.0f} s\n")
+            say(f"{name}: {given.count} examples, {found}; {time.monotonic() - begun:.0f} s")
     return min(broken, 1)
 
 

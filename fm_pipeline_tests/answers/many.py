@@ -5,7 +5,6 @@ Each seed is a run of its own: a long search is several short ones, and what was
 
 from __future__ import annotations
 
-import argparse
 import logging
 import sys
 import time
@@ -21,6 +20,7 @@ from fm_pipeline.sandbox.stack.stack import temporary_stack
 from fm_pipeline.storage import client
 from fm_pipeline_tests.answers import clients
 from fm_pipeline_tests.answers.conversations import SERVERS, conversation
+from fm_pipeline_tests.support.searching import count_and_seed, say
 from fm_pipeline_tests.support.services import LazyStack, memory_folder
 
 
@@ -54,9 +54,7 @@ def search(name: str, count: int, first: int) -> Counter[str]:
 
 def main() -> int:
     """All servers, or the one that is named."""
-    parser = argparse.ArgumentParser(prog="random-answers", description=__doc__)
-    parser.add_argument("--count", type=int, default=2000, help="how many conversations with each server")
-    parser.add_argument("--seed", type=int, default=1, help="decides the answers")
+    parser = count_and_seed("random-answers", __doc__, count=2000, of="conversations with each server")
     parser.add_argument("--server", choices=sorted(SERVERS), help="only this one")
     given_ = parser.parse_args()
     logging.disable(logging.CRITICAL)
@@ -69,10 +67,9 @@ def main() -> int:
         broken = search(name, given_.count, given_.seed)
         all_broken += broken
         took = time.monotonic() - begun
-        sys.stdout.write(f"{name}: {given_.count} conversations, {broken.total()} did not end well; {took:.0f} s\n")
-        sys.stdout.flush()
+        say(f"{name}: {given_.count} conversations, {broken.total()} did not end well; {took:.0f} s")
     for line, times in all_broken.most_common():
-        sys.stdout.write(f"BROKEN: {line} ({times} times)\n")
+        say(f"BROKEN: {line} ({times} times)")
     return 1 if all_broken else 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import random
 import sys
 import tempfile
@@ -11,20 +10,14 @@ from pathlib import Path
 from fm_pipeline_tests.kills.clinic import kill_clinic
 from fm_pipeline_tests.kills.rounds import carry_out, schedule
 from fm_pipeline_tests.kills.runs import measure
+from fm_pipeline_tests.support.searching import count_and_seed, say
 
 
 def main() -> int:
     """Kill reimports and print the outcomes."""
-    parser = argparse.ArgumentParser(prog="kills", description="Kill reimports at every moment; Nexus is old or new.")
-    parser.add_argument("--count", type=int, default=100, help="how many rounds")
-    parser.add_argument("--seed", type=int, default=1, help="decides the order and the random moments")
-    arguments = parser.parse_args()
+    said = "Kill reimports at every moment; Nexus is old or new."
+    arguments = count_and_seed("kills", said, count=100, of="rounds", seed="decides the moments").parse_args()
     rng = random.Random(arguments.seed)  # noqa: S311  # moments, not secrets
-
-    def say(line: str) -> None:
-        sys.stdout.write(f"{line}\n")
-        sys.stdout.flush()
-
     with tempfile.TemporaryDirectory(prefix="kills-") as folder, kill_clinic(Path(folder)) as clinic:
         say(f"An undisturbed reimport takes {measure(clinic, 'command'):.1f} s.")
         clinic.learn_after()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +25,7 @@ from fm_pipeline_tests.dicom.bench import ImportBench
 from fm_pipeline_tests.kills.host_processes import HUB, LIMIT_SECONDS, RUNS, Hosts, kill_all
 from fm_pipeline_tests.support.orthanc import OwnOrthanc
 from fm_pipeline_tests.support.postgres import DisposablePostgreSQL
+from fm_pipeline_tests.support.searching import say
 from fm_pipeline_tests.support.waiting import wait_until
 
 JOB = "dicom_import_chunks"
@@ -257,9 +257,3 @@ class Trial:
 def broken(expected: dict[str, tuple[object, object]]) -> Iterator[str]:
     """Yield what differs from what was wanted."""
     yield from (f"{what}: {found}, not {wanted}" for what, (found, wanted) in expected.items() if found != wanted)
-
-
-def say(line: str) -> None:
-    """Print a line at once."""
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()

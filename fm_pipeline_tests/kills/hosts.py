@@ -17,10 +17,11 @@ from pathlib import Path
 from fm_pipeline.sandbox.programs.programs import PROGRAMS
 from fm_pipeline.sandbox.stack.s3 import S3Service
 from fm_pipeline.sandbox.stack.stack import temporary_stack
-from fm_pipeline_tests.kills.host_imports import FOLDERS, Trial, say
+from fm_pipeline_tests.kills.host_imports import FOLDERS, Trial
 from fm_pipeline_tests.kills.host_processes import hosts
 from fm_pipeline_tests.support.orthanc import OwnOrthanc, own_orthanc
 from fm_pipeline_tests.support.postgres import DisposablePostgreSQL
+from fm_pipeline_tests.support.searching import say
 from fm_pipeline_tests.support.services import memory_folder
 
 

@@ -153,7 +153,7 @@ def _bench(url: str, folder: Path, door: DoorKind) -> Iterator[MigrationBench]:
 
 def main() -> int:
     """Search."""
-    options = search_options("nights", __doc__ or "", count=50).parse_args()
+    options = search_options("nights", __doc__, count=50).parse_args()
     with (
         temporary_stack([], parent=memory_folder()) as running,
         tempfile.TemporaryDirectory() as folder,

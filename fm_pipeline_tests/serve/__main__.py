@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import random
 import sys
 import tempfile
@@ -15,6 +14,7 @@ import dagster as dg
 from fm_pipeline_tests.kills.clinic import Broken, Gate, KillClinic, kill_clinic
 from fm_pipeline_tests.kills.runs import measure
 from fm_pipeline_tests.serve.served_clinic import EVERYTHING, SUPERVISOR, VICTIMS, ServedClinic, served
+from fm_pipeline_tests.support.searching import count_and_seed, say
 
 # A reimport leaves the patients as its plan has staged them. None is a random moment.
 REACHED = [*(gate for gate in Gate if gate is not Gate.STAGING_PATIENTS), None]
@@ -23,10 +23,8 @@ LONGEST_WAIT_SECONDS = 30.0  # of a random moment, from the launch of the run
 
 def main() -> int:
     """Kill parts of the service, and print the outcomes."""
-    parser = argparse.ArgumentParser(prog="kills-serve", description="Kill the service in the middle of reimports.")
-    parser.add_argument("--count", type=int, default=20, help="how many rounds")
-    parser.add_argument("--seed", type=int, default=1, help="decides the order and the moments")
-    arguments = parser.parse_args()
+    said = "Kill the service in the middle of reimports."
+    arguments = count_and_seed("kills-serve", said, count=20, of="rounds", seed="decides the moments").parse_args()
     rng = random.Random(arguments.seed)  # noqa: S311  # moments, not secrets
     outcomes: Counter[tuple[str, str, str]] = Counter()
     broken = 0
@@ -41,13 +39,13 @@ def main() -> int:
                 status, state = _round(clinic, victim, gate, rng)
             except Broken as fault:
                 broken += 1
-                _say(f"{number + 1:>4}  {victim} at {_name(gate)}: BROKEN: {fault}")
+                say(f"{number + 1:>4}  {victim} at {_name(gate)}: BROKEN: {fault}")
                 continue
             outcomes[victim, status, state] += 1
             seconds = time.monotonic() - started
-            _say(f"{number + 1:>4}  {victim} at {_name(gate)}: the run is {status}, Nexus {state} ({seconds:.0f} s)")
+            say(f"{number + 1:>4}  {victim} at {_name(gate)}: the run is {status}, Nexus {state} ({seconds:.0f} s)")
     for (victim, status, state), count in sorted(outcomes.items()):
-        _say(f"{count:>4} × {victim}: {status}, {state}")
+        say(f"{count:>4} × {victim}: {status}, {state}")
     return 1 if broken else 0
 
 
@@ -95,11 +93,6 @@ def _kill(here: ServedClinic, victim: str) -> None:
 
 def _name(gate: Gate | None) -> str:
     return gate.name if gate else "a random moment"
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Long searches by Hypothesis, in parts with a seed each, so that a later call can continue an interrupted one."""
+"""Programs that try something many times: their options, what they print, and long searches by Hypothesis.
+
+A search has parts with a seed each, so that a later call can continue an interrupted one.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +16,31 @@ from hypothesis import strategies as st
 T = TypeVar("T")
 
 
-def search_options(prog: str, description: str, *, count: int) -> argparse.ArgumentParser:
-    """Return a parser with the options `--count`, `--seed` and `--done`.
+def say(line: str) -> None:
+    """Print a line at once, also into a file."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def count_and_seed(
+    prog: str, description: str | None, *, count: int, of: str = "examples", seed: str = ""
+) -> argparse.ArgumentParser:
+    """Return a parser with the options `--count` and `--seed`.
 
     Args:
-        count: default number of examples.
+        count: the default.
+        of: of what it is the number.
+        seed: what the seed decides.
     """
     parser = argparse.ArgumentParser(prog=prog, description=description)
-    parser.add_argument("--count", type=int, default=count, help="how many examples")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--count", type=int, default=count, help=f"how many {of}")
+    parser.add_argument("--seed", type=int, default=1, help=seed)
+    return parser
+
+
+def search_options(prog: str, description: str | None, *, count: int, of: str = "examples") -> argparse.ArgumentParser:
+    """Return a parser with the options `--count`, `--seed` and `--done`; arguments as for `count_and_seed`."""
+    parser = count_and_seed(prog, description, count=count, of=of)
     parser.add_argument("--done", type=int, default=0, help="how many an earlier call has done")
     return parser
 
@@ -46,5 +65,4 @@ def search(
             max_examples=part, deadline=None, database=None, suppress_health_check=list(hypothesis.HealthCheck)
         )
         hypothesis.seed(f"{options.seed}/{first}")(settings(hypothesis.given(examples)(try_out)))()
-        sys.stdout.write(f"{first + part:,}: {seen()}\n")
-        sys.stdout.flush()
+        say(f"{first + part:,}: {seen()}")

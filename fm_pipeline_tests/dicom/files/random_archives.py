@@ -6,7 +6,6 @@ into. It has a seed of its own, which it names: begin with that to go on. Exit c
 
 from __future__ import annotations
 
-import argparse
 import bz2
 import gzip
 import io
@@ -41,6 +40,7 @@ from fm_pipeline_tests.dicom.bench import ImportBench, import_settings
 from fm_pipeline_tests.support.archives import gzipped, tarred, zipped
 from fm_pipeline_tests.support.orthanc import own_orthanc
 from fm_pipeline_tests.support.postgres import DisposablePostgreSQL, empty_database
+from fm_pipeline_tests.support.searching import count_and_seed, say
 from fm_pipeline_tests.support.services import memory_folder
 
 FOLDERS, DAMAGED = 50, 500
@@ -180,10 +180,7 @@ def search_damage(folder: Path, count: int, seed: int) -> None:
 
 def main() -> int:
     """Rounds of random archives."""
-    parser = argparse.ArgumentParser(prog="dicom-archives", description=__doc__)
-    parser.add_argument("--count", type=int, default=4, help="how many rounds")
-    parser.add_argument("--seed", type=int, default=1, help="of the first round")
-    arguments = parser.parse_args()
+    arguments = count_and_seed("dicom-archives", __doc__, count=4, of="rounds", seed="of the first round").parse_args()
     with (
         tempfile.TemporaryDirectory(prefix="dicom-archives-") as name,
         temporary_stack([DisposablePostgreSQL], parent=memory_folder()) as stack,
@@ -197,10 +194,7 @@ def main() -> int:
         for seed in range(arguments.seed, arguments.seed + arguments.count):
             search_imports(importing, FOLDERS, seed)
             search_damage(top / "damaged", DAMAGED, seed)
-            sys.stdout.write(
-                f"seed {seed}: {FOLDERS} folders of archives imported, {DAMAGED} damaged ones looked into\n"
-            )
-            sys.stdout.flush()
+            say(f"seed {seed}: {FOLDERS} folders of archives imported, {DAMAGED} damaged ones looked into")
     return 0
 
 

@@ -5,7 +5,6 @@ A round has 500 files and a seed of its own, which it names: begin with that to 
 
 from __future__ import annotations
 
-import argparse
 import sys
 
 from hypothesis import given, settings
@@ -19,6 +18,7 @@ from fm_pipeline.dicom.orthanc.client import Orthanc
 from fm_pipeline_tests.dicom.files.handwritten import PATIENT_ID, SERIES, SOP, STUDY, Handwritten
 from fm_pipeline_tests.dicom.files.verdicts import is_id, look, orthanc_says
 from fm_pipeline_tests.support.orthanc import own_orthanc
+from fm_pipeline_tests.support.searching import count_and_seed, say
 
 ROUND = 500
 _CHARACTER_SETS = (
@@ -112,17 +112,15 @@ def search(orthanc: Orthanc, count: int, seed: int) -> None:
 
 def main() -> int:
     """Rounds of random files."""
-    parser = argparse.ArgumentParser(prog="dicom-identifiers", description=__doc__)
-    parser.add_argument("--count", type=int, default=20, help="how many rounds of 500 files")
-    parser.add_argument("--seed", type=int, default=1, help="of the first round")
-    arguments = parser.parse_args()
+    arguments = count_and_seed(
+        "dicom-identifiers", __doc__, count=20, of="rounds of 500 files", seed="of the first round"
+    ).parse_args()
     with own_orthanc() as server:
         of = server.settings()
         with Orthanc(of["ORTHANC_URL"], of["ORTHANC_USERNAME"], of["ORTHANC_PASSWORD"]) as orthanc:
             for seed in range(arguments.seed, arguments.seed + arguments.count):
                 search(orthanc, ROUND, seed)
-                sys.stdout.write(f"seed {seed}: {ROUND} files, each read as Orthanc reads it or called uncertain\n")
-                sys.stdout.flush()
+                say(f"seed {seed}: {ROUND} files, each read as Orthanc reads it or called uncertain")
     return 0
 
 

@@ -6,7 +6,6 @@ name came out as it went in.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
 from fm_pipeline.dicom.ftp.listing import RemoteEntry, entries_of_list, with_names
+from fm_pipeline_tests.support.searching import count_and_seed, say
 
 MONTHS = [
     *(
@@ -203,10 +203,8 @@ def listings(draw: DrawFn) -> Listing:
 
 def main() -> int:
     """Read many listings."""
-    parser = argparse.ArgumentParser(prog="ftp-listings", description="Read listings of FTP servers that are made up.")
-    parser.add_argument("--count", type=int, default=100_000, help="how many")
-    parser.add_argument("--seed", type=int, default=1)
-    arguments = parser.parse_args()
+    said = "Read listings of FTP servers that are made up."
+    arguments = count_and_seed("ftp-listings", said, count=100_000, of="listings").parse_args()
     seen: Counter[str] = Counter()
 
     @hypothesis.seed(arguments.seed)
@@ -217,7 +215,7 @@ def main() -> int:
         assert listing.holds(), (listing, listing.read())
 
     every_name_comes_out()
-    sys.stdout.write(f"{sum(seen.values()):,} listings: {dict(sorted(seen.items()))}\n")
+    say(f"{sum(seen.values()):,} listings: {dict(sorted(seen.items()))}")
     return 0
 
 

@@ -6,7 +6,6 @@ with a report or a sentence.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 import time
@@ -23,6 +22,7 @@ from fm_pipeline.sandbox.stack.stack import temporary_stack
 from fm_pipeline_tests.support.ftp.pulls import files, pulled
 from fm_pipeline_tests.support.ftp.scripted import DONE, GREETING, TRANSFERS, Answers, Ends, scripted_ftp
 from fm_pipeline_tests.support.postgres import empty_database
+from fm_pipeline_tests.support.searching import count_and_seed, say
 from fm_pipeline_tests.support.services import LazyStack
 
 COMMANDS = [GREETING, "USER", "PASS", "FEAT", "OPTS", "TYPE", "CWD", "PASV", "REST", "SIZE", "MDTM", *TRANSFERS]
@@ -69,10 +69,8 @@ def pull_once(ledger: str, answers: Answers, data: dict[str, bytes], ends: Ends)
 
 def main() -> int:
     """Pull many times."""
-    parser = argparse.ArgumentParser(prog="ftp-replies", description="Pull from a server that answers at random.")
-    parser.add_argument("--count", type=int, default=5_000, help="how many pulls")
-    parser.add_argument("--seed", type=int, default=1)
-    arguments = parser.parse_args()
+    said = "Pull from a server that answers at random."
+    arguments = count_and_seed("ftp-replies", said, count=5_000, of="pulls").parse_args()
     seen: Counter[str] = Counter()
     longest = 0.0
     with temporary_stack([]) as stack, empty_database(LazyStack(stack).postgresql) as ledger:
@@ -89,7 +87,7 @@ def main() -> int:
             seen["a report" if isinstance(ended, PullReport) else "a sentence"] += 1
 
         every_pull_ends()
-    sys.stdout.write(f"{dict(sorted(seen.items()))}; the longest took {longest:.1f} s, with {TIMEOUT} s for a reply\n")
+    say(f"{dict(sorted(seen.items()))}; the longest took {longest:.1f} s, with {TIMEOUT} s for a reply")
     return 0
 
 

@@ -25,6 +25,7 @@ from fm_pipeline.sandbox.stack.stack import temporary_stack
 from fm_pipeline_tests.dicom.bench import ImportBench, import_settings
 from fm_pipeline_tests.support.orthanc import OwnOrthanc, own_orthanc
 from fm_pipeline_tests.support.postgres import DisposablePostgreSQL, empty_database
+from fm_pipeline_tests.support.searching import say
 from fm_pipeline_tests.support.services import memory_folder
 from fm_pipeline_tests.support.waiting import wait_until
 
@@ -126,10 +127,6 @@ def main() -> int:
     given = parser.parse_args()
     if not OwnOrthanc.available():
         parser.exit(2, "Orthanc is not installed, so nothing was tried. On Debian: apt-get install orthanc\n")
-
-    def say(line: str) -> None:
-        sys.stdout.write(f"{line}\n")
-        sys.stdout.flush()
 
     with (
         tempfile.TemporaryDirectory(prefix="dicom-kills-") as name,

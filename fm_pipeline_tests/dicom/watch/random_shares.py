@@ -6,7 +6,6 @@ names: begin with that to go on. Exit code 0 if every file was found.
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import sys
@@ -29,6 +28,7 @@ from fm_pipeline.dicom.watch.rules import LISTED_AGAIN_AFTER
 from fm_pipeline.sandbox.stack.stack import temporary_stack
 from fm_pipeline_tests.dicom.watch.watching import QUIET, Watched, last_change, record
 from fm_pipeline_tests.support.postgres import DisposablePostgreSQL, empty_database
+from fm_pipeline_tests.support.searching import count_and_seed, say
 from fm_pipeline_tests.support.services import memory_folder
 
 ROUND = 100
@@ -137,10 +137,9 @@ def search(connection: Connection, database: ReconnectingConnection, folder: Pat
 
 def main() -> int:
     """Rounds of random shares."""
-    parser = argparse.ArgumentParser(prog="dicom-shares", description=__doc__)
-    parser.add_argument("--count", type=int, default=10, help="how many rounds of 100 shares")
-    parser.add_argument("--seed", type=int, default=1, help="of the first round")
-    arguments = parser.parse_args()
+    arguments = count_and_seed(
+        "dicom-shares", __doc__, count=10, of="rounds of 100 shares", seed="of the first round"
+    ).parse_args()
     with (
         tempfile.TemporaryDirectory(prefix="dicom-shares-") as name,
         temporary_stack([DisposablePostgreSQL], parent=memory_folder()) as stack,
@@ -150,8 +149,7 @@ def main() -> int:
         with connect(url) as connection, ReconnectingConnection(url) as database:
             for seed in range(arguments.seed, arguments.seed + arguments.count):
                 search(connection, database, Path(name) / "hospital", ROUND, seed)
-                sys.stdout.write(f"seed {seed}: {ROUND} shares, every file found\n")
-                sys.stdout.flush()
+                say(f"seed {seed}: {ROUND} shares, every file found")
     return 0
 
 

@@ -6,7 +6,6 @@ or shortly behind it, and looks whether anything is there twice, lost, or marked
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import os
 import random
@@ -28,6 +27,7 @@ from fm_pipeline_tests.images.containers.clinic import ImageClinic, image_clinic
 from fm_pipeline_tests.support.buckets import BucketBench
 from fm_pipeline_tests.support.pictures import picture
 from fm_pipeline_tests.support.postgres import DisposablePostgreSQL, empty_database
+from fm_pipeline_tests.support.searching import count_and_seed, say
 from fm_pipeline_tests.support.services import memory_folder
 
 NEW_IMAGES = 6  # a round
@@ -138,24 +138,22 @@ def _finish(clinic: ImageClinic, pictures: dict[str, bytes]) -> None:
 
 def main() -> int:
     """Kill imports and tell what came of it."""
-    parser = argparse.ArgumentParser(prog="kills", description="Kill imports of images at random moments.")
-    parser.add_argument("--count", type=int, default=30, help="how many rounds")
-    parser.add_argument("--seed", type=int, default=1, help="decides the moments")
-    arguments = parser.parse_args()
+    arguments = count_and_seed(
+        "kills-waterfall",
+        "Kill imports of images at random moments.",
+        count=30,
+        of="rounds",
+        seed="decides the moments",
+    ).parse_args()
     rng = random.Random(arguments.seed)  # noqa: S311  # moments, not secrets
-
-    def on_message(line: str) -> None:
-        sys.stdout.write(f"{line}\n")
-        sys.stdout.flush()
-
     with (
         temporary_stack([DisposablePostgreSQL, S3Service], parent=memory_folder()) as stack,
         empty_database(stack.service(DisposablePostgreSQL)) as url,
         tempfile.TemporaryDirectory(prefix="kills-") as folder,
         image_clinic(url, Path(folder), BucketBench(stack.service(S3Service))) as clinic,
     ):
-        ledger = kill_rounds(clinic, arguments.count, rng, on_message)
-    on_message(
+        ledger = kill_rounds(clinic, arguments.count, rng, say)
+    say(
         f"{ledger.killed} killed, {ledger.ended_before} ended before; nothing twice, nothing lost, no mark without its"
         f" file. Found half done: {', '.join(f'{number} {state}' for state, number in ledger.found.items())}."
     )

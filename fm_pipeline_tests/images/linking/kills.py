@@ -7,7 +7,6 @@ file. The next round goes on from there; the last run finishes, and one more fin
 
 from __future__ import annotations
 
-import argparse
 import os
 import random
 import subprocess
@@ -28,6 +27,7 @@ from fm_pipeline_tests.support.buckets import BucketBench
 from fm_pipeline_tests.support.clinics import migration_bench, small_clinic
 from fm_pipeline_tests.support.postgres import DisposablePostgreSQL, empty_database
 from fm_pipeline_tests.support.s3_proxy import S3Proxy, s3_proxy
+from fm_pipeline_tests.support.searching import count_and_seed, say
 from fm_pipeline_tests.support.services import memory_folder
 
 NEW_IMAGES = 6  # a round
@@ -171,10 +171,7 @@ def kill_rounds(kills: Kills, count: int, rng: random.Random, say: Callable[[str
 
 def main() -> None:
     """Kill and tell."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=30, help="how many rounds")
-    parser.add_argument("--seed", type=int, default=1, help="decides the moments")
-    given = parser.parse_args()
+    given = count_and_seed("kills-link", __doc__, count=30, of="rounds", seed="decides the moments").parse_args()
     with (
         temporary_stack([DisposablePostgreSQL, S3Service], parent=memory_folder()) as stack,
         empty_database(stack.service(DisposablePostgreSQL)) as url,
@@ -183,16 +180,11 @@ def main() -> None:
     ):
         scene = Scene(bench, BucketBench(stack.service(S3Service)), Path(folder))
         with s3_proxy(str(scene.bench.settings.s3_endpoint_url)) as proxy:
-            ledger = kill_rounds(Kills(scene, proxy), given.count, random.Random(given.seed), _say)  # noqa: S311
-    _say(
+            ledger = kill_rounds(Kills(scene, proxy), given.count, random.Random(given.seed), say)  # noqa: S311
+    say(
         f"{ledger.killed} killed, {ledger.ended_before} had ended before; nothing twice, nothing lost, nothing"
         f" overwritten, no image without its file. Seen in the ledger after the kills: {dict(ledger.found)}"
     )
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

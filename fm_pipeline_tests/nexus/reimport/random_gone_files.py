@@ -7,7 +7,6 @@ files go to the archive patient that were listed before, and no file of a patien
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import tempfile
@@ -18,7 +17,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import hypothesis
 from hypothesis import strategies as st
 
 from fm_pipeline.nexus.reimport.files_of_gone_patients import list_files_without_patient
@@ -26,6 +24,7 @@ from fm_pipeline.sandbox.stack.postgresql import PostgreSQLService
 from fm_pipeline.sandbox.stack.stack import temporary_stack
 from fm_pipeline_tests.support.clinics import MigrationBench, migration_bench, small_clinic
 from fm_pipeline_tests.support.postgres import empty_database
+from fm_pipeline_tests.support.searching import search, search_options
 from fm_pipeline_tests.support.services import LazyStack, memory_folder
 
 CHUNK = 100
@@ -138,25 +137,14 @@ def random_bench(server: PostgreSQLService, folder: Path) -> Iterator[Bench]:
 
 def main() -> int:
     """Search."""
-    parser = argparse.ArgumentParser(prog="random-gone-files", description="Plan with files of patients who go.")
-    parser.add_argument("--count", type=int, default=2_000, help="how many plans")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--done", type=int, default=0, help="how many an earlier call has done")
-    arguments = parser.parse_args()
+    said = "Plan with files of patients who go."
+    options = search_options("random-gone-files", said, count=2_000, of="plans").parse_args()
     with (
         temporary_stack([], parent=memory_folder()) as running,
         tempfile.TemporaryDirectory(prefix="random-gone-files-") as folder,
         random_bench(LazyStack(running).postgresql, Path(folder)) as bench,
     ):
-        chunk = min(CHUNK, arguments.count)
-        for first in range(arguments.done // chunk * chunk, arguments.count, chunk):
-            search = hypothesis.given(examples())(bench.try_out)
-            settings = hypothesis.settings(
-                max_examples=chunk, deadline=None, database=None, suppress_health_check=list(hypothesis.HealthCheck)
-            )
-            hypothesis.seed(f"{arguments.seed}/{first}")(settings(search))()
-            sys.stdout.write(f"{first + chunk:,} plans: {dict(sorted(bench.seen.items()))}\n")
-            sys.stdout.flush()
+        search(examples(), bench.try_out, options, part=CHUNK, seen=lambda: str(dict(sorted(bench.seen.items()))))
     return 0
 
 
