@@ -7,18 +7,16 @@ Each command is compared with a Python that starts and ends. They take turns in 
 
 from __future__ import annotations
 
-import argparse
 import os
 import resource
 import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from results import Row, report
+from results import Row, options, report
 
 ROUNDS = 15
 NOTHING = ("-c", "pass")
@@ -47,10 +45,8 @@ class Timed(NamedTuple):
 
 def main() -> None:
     """Run it, print the rows, and write them to a file if one is wanted."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--only", choices=TYPED, help="Measure this one alone.")
-    parser.add_argument("--json", type=Path, help="Write the rows to this file.")
+    parser = options(__doc__, rounds=ROUNDS)
+    parser.add_argument("--only", choices=TYPED, help="measure this one alone")
     given = parser.parse_args()
     ways = {"": NOTHING} | {typed: (*COMMAND, *typed.split()) for typed in ([given.only] if given.only else TYPED)}
     timed: dict[str, list[Timed]] = {typed: [] for typed in ways}

@@ -10,7 +10,6 @@ docs/benchmarks.md says more.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
@@ -25,7 +24,7 @@ from tempfile import TemporaryDirectory
 
 from clinic_databases import Databases, LoggingPostgreSQL
 from playwright.sync_api import Browser, sync_playwright
-from results import Row, report
+from results import Row, options, report
 
 from fm_pipeline.db.migrate import migrate
 from fm_pipeline.sandbox.clinic.generate import generate_clinic
@@ -44,9 +43,7 @@ BOUND = 1.3
 
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, help="write the rows to this file")
-    parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured (default: 3)")
+    parser = options(__doc__)
     parser.add_argument("--scale", type=float, default=1.0, help="size of the clinic; 1 is that of the seeds")
     parser.add_argument("--pages", type=int, default=100, help="how many pages are open (default: 100)")
     parser.add_argument("--only", choices=["pages", "graph"], help="measure only this")

@@ -7,21 +7,16 @@ docs/benchmarks.md says more.
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 from dicom_scan import scan_rows
 from into_orthanc.measure import ROWS, import_rows
-from results import Row, report
+from results import Row, options, report
 
 from fm_pipeline.sandbox.stack.orthanc import OrthancService
 
 
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, help="write the rows to this file")
-    parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured (default: 3)")
+    parser = options(__doc__)
     parser.add_argument(
         "--scale", type=float, default=1.0, help="1 is 100,000 and 1,000,000 files, and 600 large ones imported"
     )

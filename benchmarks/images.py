@@ -8,7 +8,6 @@ docs/benchmarks.md says more.
 
 from __future__ import annotations
 
-import argparse
 import os
 import random
 import subprocess
@@ -31,7 +30,7 @@ import numpy as np
 import pandas as pd
 import psycopg2
 from PIL import Image
-from results import Row, report
+from results import Row, options, report
 
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.migrate import migrate
@@ -62,9 +61,7 @@ CONVERSIONS = 20  # in a round: one takes milliseconds
 
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, help="write the rows to this file")
-    parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured (default: 3)")
+    parser = options(__doc__)
     parser.add_argument("--scale", type=float, default=1.0, help="how many images; 1 is 6,490")
     parser.add_argument("--kilobytes", type=int, default=512, help="size of an image (default: 512)")
     given = parser.parse_args()

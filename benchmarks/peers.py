@@ -8,7 +8,6 @@ they are not installed. docs/benchmarks.md says more.
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import shutil
 import tempfile
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from into_orthanc.measure import compared
-from results import report
+from results import options, report
 
 from fm_pipeline.sandbox.dicom.series import write_series
 from fm_pipeline.sandbox.stack.orthanc import OrthancService
@@ -48,9 +47,7 @@ PEERS = {
 
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, help="write the rows to this file")
-    parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured (default: 3)")
+    parser = options(__doc__)
     parser.add_argument("--files", type=int, default=300)
     parser.add_argument("--kilobytes", type=int, default=512)
     given = parser.parse_args()

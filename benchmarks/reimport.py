@@ -8,7 +8,6 @@ must leave the same rows, or there is nothing to compare. docs/benchmarks.md say
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -23,7 +22,7 @@ from typing import Any
 import psycopg2
 from clinic_databases import Databases, LoggingPostgreSQL
 from locked_time import locked_statements, replay, seconds_held
-from results import Row, report
+from results import Row, options, report
 from row_by_row import RowByRow
 
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
@@ -54,9 +53,7 @@ _PATIENT = {
 
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, help="write the rows to this file")
-    parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured (default: 3)")
+    parser = options(__doc__)
     parser.add_argument("--scale", type=float, default=1.0, help="size of the clinic; 1 is that of the seeds")
     given = parser.parse_args()
     with temporary_stack([LoggingPostgreSQL]) as stack, TemporaryDirectory() as folder:

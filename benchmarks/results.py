@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -42,6 +43,18 @@ class Row:
         """For JSON."""
         numbers = {key: value for key, value in asdict(self).items() if key not in {"kind", "beside"}}
         return numbers | {"ratio": round(self.ratio, 3), "holds": self.holds}
+
+
+def options(description: str | None, *, rounds: int = 3) -> argparse.ArgumentParser:
+    """Return a parser with the options that the benchmarks share: `--json` and `--rounds`.
+
+    Args:
+        rounds: the default.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, help="write the rows to this file")
+    parser.add_argument("--rounds", type=int, default=rounds, help=f"how often it is measured (default: {rounds})")
+    return parser
 
 
 def report(benchmark: str, rows: Sequence[Row], file: Path | None) -> None:

@@ -7,7 +7,6 @@ Both sides of a row in turn; the medians count. docs/benchmarks.md says more.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator
 from functools import partial
@@ -17,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 from from_filemaker.export_files import OneReading, read_apart, write_tab, write_workbook
 from from_filemaker.server_doors import by_door, by_loop, served
-from results import Row, report
+from results import Row, options, report
 
 from fm_pipeline.filemaker.door import DoorKind
 
@@ -26,9 +25,7 @@ MOST_MEMORY = 300  # MB for a file of any size
 
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, help="write the rows to this file")
-    parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured (default: 3)")
+    parser = options(__doc__)
     parser.add_argument("--megabytes", type=float, default=2000, help="size of the .tab (default: 2,000)")
     parser.add_argument("--workbook", type=int, default=50_000, help="records of the .xlsx (default: 50,000)")
     parser.add_argument("--records", type=int, default=30_000, help="on the server (default: 30,000)")

@@ -9,7 +9,6 @@ medians count. The processor time of this process is printed beside; PostgreSQL 
 
 from __future__ import annotations
 
-import argparse
 import os
 import random
 import subprocess
@@ -27,7 +26,7 @@ from zoneinfo import ZoneInfo
 
 import psycopg2
 import yaml
-from results import Row, report
+from results import Row, options, report
 
 from fm_pipeline.nexus.backup.backup import make_backup
 from fm_pipeline.nexus.reimport.plan import Permission
@@ -50,9 +49,7 @@ CHANGED = {"Patients": "coordinator_name", "Appointments": "notes", "Notes": "no
 
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, help="write the rows to this file")
-    parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured (default: 3)")
+    parser = options(__doc__)
     parser.add_argument("--scale", type=float, default=1.0, help="size of the clinic; 1 is that of the seeds")
     given = parser.parse_args()
     taken: dict[str, list[float]] = {}
