@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
 import dagster as dg
 
@@ -28,40 +29,35 @@ def all_schedules(read_settings: Callable[[], Settings], time_zone: str) -> list
         read_settings: called at each tick that needs them.
         time_zone: of the clinic, whose hours these are.
     """
-    nightly_plan = dg.ScheduleDefinition(
+    schedule = partial(
+        dg.ScheduleDefinition, execution_timezone=time_zone, default_status=dg.DefaultScheduleStatus.STOPPED
+    )
+    nightly_plan = schedule(
         name="nightly_plan",
         job=plan_reimport,
         cron_schedule="30 2 * * *",
-        execution_timezone=time_zone,
-        default_status=dg.DefaultScheduleStatus.STOPPED,
         description="Every night: preflight and plan. Reads FileMaker, writes only to staging, changes nothing in"
         " Nexus.",
     )
-    daily_image_import = dg.ScheduleDefinition(
+    daily_image_import = schedule(
         name="daily_image_import",
         job=import_image_files,
         run_config={"ops": {"filemaker_image_files": {"config": {"daily": True}}}},
         cron_schedule="0 4 * * *",
-        execution_timezone=time_zone,
-        default_status=dg.DefaultScheduleStatus.STOPPED,
         description="Every morning, behind the plan: FILEMAKER_IMAGES_A_DAY images out of FileMaker's containers. Adds"
         " to S3 and Nexus and marks in FileMaker; changes and deletes nothing.",
     )
-    nightly_sync = dg.ScheduleDefinition(
+    nightly_sync = schedule(
         name="nightly_sync",
         job=filemaker_sync,
         cron_schedule="30 3 * * *",
-        execution_timezone=time_zone,
-        default_status=dg.DefaultScheduleStatus.STOPPED,
         description="Every night, behind the plan: merges what changed in FileMaker into Nexus. With"
         " FILEMAKER_SYNC_CHANGES=0 it changes nothing without a person; deletions and conflicts always wait.",
     )
-    weekly_restore_drill = dg.ScheduleDefinition(
+    weekly_restore_drill = schedule(
         name="weekly_restore_drill",
         job=restore_drill,
         cron_schedule="0 5 * * 0",
-        execution_timezone=time_zone,
-        default_status=dg.DefaultScheduleStatus.STOPPED,
         description="Every Sunday: tries the newest backup in the empty database of RESTORE_DRILL_URL, rolls it back"
         " and emails the result. Changes nothing in Nexus.",
     )

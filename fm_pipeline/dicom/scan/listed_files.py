@@ -7,11 +7,10 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 
-from fm_pipeline.dicom.errors import RootUnavailable
 from fm_pipeline.dicom.files.open import open_descriptor, unreadable_reason
 from fm_pipeline.dicom.model import SetAside, Unreadable
 from fm_pipeline.dicom.scan.excluded_folders import KNOWN, REASON, ExcludedFolders
-from fm_pipeline.dicom.scan.walk import Met, met, same_directory
+from fm_pipeline.dicom.scan.walk import Met, look_at_root, met, same_directory
 
 
 def listed_files(root: str, paths: Iterable[str], excluded: ExcludedFolders = KNOWN) -> Iterator[Met]:
@@ -22,12 +21,7 @@ def listed_files(root: str, paths: Iterable[str], excluded: ExcludedFolders = KN
     Raises:
         RootUnavailable: the root cannot be listed.
     """
-    try:
-        before = os.stat(root)
-        with os.scandir(root) as entries:
-            empty = next(entries, None) is None
-    except OSError as error:
-        raise RootUnavailable(f"The directory cannot be read ({unreadable_reason(error)}).") from None
+    before, empty = look_at_root(root)
     if empty:
         yield Unreadable(root, is_directory=True, reason="root_empty")
         return

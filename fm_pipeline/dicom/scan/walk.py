@@ -41,12 +41,7 @@ def scan(root: str, excluded: ExcludedFolders = KNOWN) -> Iterator[Met]:
     Raises:
         RootUnavailable: at the first step, if the root cannot be listed.
     """
-    try:
-        before = os.stat(root)
-        with os.scandir(root) as entries:
-            empty = next(entries, None) is None
-    except OSError as error:
-        raise RootUnavailable(f"The directory to be scanned cannot be read ({unreadable_reason(error)}).") from None
+    before, empty = look_at_root(root)
     if empty:
         yield Unreadable(root, is_directory=True, reason="root_empty")
         return
@@ -59,6 +54,20 @@ def scan(root: str, excluded: ExcludedFolders = KNOWN) -> Iterator[Met]:
         waiting.extend(reversed(directories))
     if not same_directory(root, before):
         yield Unreadable(root, is_directory=True, reason="not_mounted")
+
+
+def look_at_root(root: str) -> tuple[os.stat_result, bool]:
+    """Return the facts about a root, and whether it has no entry: perhaps its share is not mounted on this host.
+
+    Raises:
+        RootUnavailable: it cannot be listed.
+    """
+    try:
+        facts = os.stat(root)
+        with os.scandir(root) as entries:
+            return facts, next(entries, None) is None
+    except OSError as error:
+        raise RootUnavailable(f"The directory to be scanned cannot be read ({unreadable_reason(error)}).") from None
 
 
 def same_directory(path: str, before: os.stat_result) -> bool:
