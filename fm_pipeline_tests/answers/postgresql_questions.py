@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psycopg2
 from pydantic import SecretStr
 
 from fm_pipeline.db.connection import connect
@@ -15,12 +14,11 @@ from fm_pipeline.db.migrate import migrate
 from fm_pipeline.errors import PipelineError
 from fm_pipeline.nexus.reimport.plan import usable_plan
 from fm_pipeline.preflight.preflight import preflight
-from fm_pipeline.sandbox.nexus.create import create_nexus
 from fm_pipeline.settings import Settings
 from fm_pipeline.status.overview import read_overview
 from fm_pipeline_tests.answers.clients import PATIENCE, Asking
 from fm_pipeline_tests.answers.postgresql import CANARY, PASSWORD
-from fm_pipeline_tests.support.postgres import DisposablePostgreSQL, empty_database
+from fm_pipeline_tests.support.postgres import DisposablePostgreSQL, empty_nexus
 
 NOBODY = f"postgresql://user:{PASSWORD}@127.0.0.1:{{port}}/nexus?gssencmode=disable&connect_timeout=2"
 
@@ -65,10 +63,6 @@ def asking(url: str = NOBODY) -> Asking:
 @contextmanager
 def nexus_database(server: DisposablePostgreSQL) -> Iterator[str]:
     """Create a migrated Nexus database without rows; yield its URL with `{port}` in place of the port."""
-    with empty_database(server) as url:
-        connection = psycopg2.connect(url)
-        create_nexus(connection)
-        connection.commit()
-        connection.close()
+    with empty_nexus(server) as url:
         migrate(url)
         yield url.replace(f":{server.port}/", ":{port}/") + "?gssencmode=disable&sslmode=disable"

@@ -16,17 +16,15 @@ from fm_pipeline.errors import CatalogueStop
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.nexus.profile_fit import FittedRegistry, fit_registry
 from fm_pipeline.nexus.table_policy import make_policy
-from fm_pipeline.sandbox.nexus.create import create_nexus
 from fm_pipeline_tests.support.further_tables import TABLES, with_example
-from fm_pipeline_tests.support.postgres import DisposablePostgreSQL, empty_database
+from fm_pipeline_tests.support.postgres import DisposablePostgreSQL, empty_nexus
 
 
 @pytest.fixture(scope="module")
 def database(postgresql: DisposablePostgreSQL) -> Iterator[str]:
     """Nexus with the tables of the example."""
-    with empty_database(postgresql) as url:
+    with empty_nexus(postgresql) as url:
         with connect(url) as connection, connection.cursor() as cursor:
-            create_nexus(connection)
             cursor.execute(TABLES)
             connection.commit()
         yield url

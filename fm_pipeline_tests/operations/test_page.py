@@ -12,24 +12,21 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-import psycopg2
 import pytest
 import requests
 
 from fm_pipeline.db.connection import connect
 from fm_pipeline.env_file import env_line
 from fm_pipeline.nexus.backup.files import new_key
-from fm_pipeline.sandbox.nexus.create import create_nexus
 from fm_pipeline.sandbox.stack.ports import free_port
 from fm_pipeline.sandbox.stack.postgresql_binaries import binaries
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT as TOP
 from fm_pipeline_tests.operations import pages
 from fm_pipeline_tests.support.clinics import MigrationBench
-from fm_pipeline_tests.support.postgres import DisposablePostgreSQL, empty_database
+from fm_pipeline_tests.support.postgres import DisposablePostgreSQL, empty_nexus
 from fm_pipeline_tests.support.waiting import wait_until
 
 ROLES = ("fm_pipeline_restore", "fm_pipeline_console", "fm_pipeline", "fm_pipeline_audit")
@@ -193,10 +190,7 @@ def test_the_page_can_be_followed_from_the_wheel_to_the_upgrade(
     assert (server.release / "nexus.dump").stat().st_size > 0
     assert f"backups/{Path(folder).name}/" in server.run("tar tzf state.tar.gz")
 
-    with empty_database(postgresql) as elsewhere:
-        with closing(psycopg2.connect(elsewhere)) as connection:
-            create_nexus(connection)
-            connection.commit()
+    with empty_nexus(postgresql) as elsewhere:
         (drill,) = blocks("Restore drill")
         assert "It was rolled back." in server.run(drill, DRILL_URL=elsewhere)
 

@@ -23,14 +23,13 @@ from hypothesis import strategies as st
 from fm_pipeline.filemaker.door import DoorKind
 from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition, ServerAccount
 from fm_pipeline.sandbox.filemaker.data.store import Store
-from fm_pipeline.sandbox.nexus.create import create_nexus
 from fm_pipeline.sandbox.stack.postgresql import PostgreSQLService
 from fm_pipeline.sandbox.stack.stack import temporary_stack
 from fm_pipeline.settings import load_settings
 from fm_pipeline_tests.sandbox.filemaker.running import running_stand_in
 from fm_pipeline_tests.sequence.nights_clinic import FIELDS, LAYOUTS, Clinic
 from fm_pipeline_tests.support.clinics import DATABASE, PASSWORD, USER, MigrationBench
-from fm_pipeline_tests.support.postgres import empty_database
+from fm_pipeline_tests.support.postgres import empty_database, empty_nexus
 from fm_pipeline_tests.support.searching import search, search_options
 from fm_pipeline_tests.support.services import LazyStack, memory_folder
 
@@ -110,14 +109,12 @@ class Nights:
 @contextmanager
 def nights(server: PostgreSQLService, folder: Path) -> Iterator[Nights]:
     """A Nexus without patients, of which each clinic is a copy."""
-    with empty_database(server) as url:
-        with closing(psycopg2.connect(url)) as connection:
-            create_nexus(connection)
-            with connection.cursor() as cursor:
-                cursor.execute(
-                    "INSERT INTO django_content_type (app_label, model) VALUES ('patients', 'patient')"
-                    " ON CONFLICT DO NOTHING"
-                )
+    with empty_nexus(server) as url:
+        with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+            cursor.execute(
+                "INSERT INTO django_content_type (app_label, model) VALUES ('patients', 'patient')"
+                " ON CONFLICT DO NOTHING"
+            )
             connection.commit()
         yield Nights(server, folder, url.rsplit("/", 1)[1])
 

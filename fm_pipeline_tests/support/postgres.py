@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import ClassVar
 
 import psycopg2
 import psycopg2.errors
 from psycopg2 import sql
 
+from fm_pipeline.sandbox.nexus.create import create_nexus
 from fm_pipeline.sandbox.stack.postgresql import PostgreSQLService
 
 _numbers = itertools.count(1)
@@ -42,6 +43,15 @@ def empty_database(server: PostgreSQLService, template: str = "template0") -> It
         yield server.url(name)
     finally:
         _execute(server, sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+@contextmanager
+def empty_nexus(server: PostgreSQLService) -> Iterator[str]:
+    """The same, with the tables of the application in it, and no rows."""
+    with empty_database(server) as url:
+        with closing(psycopg2.connect(url)) as connection:
+            create_nexus(connection)
+        yield url
 
 
 def create_database(server: PostgreSQLService, name: str, template: str = "template0") -> None:

@@ -27,15 +27,9 @@ from fm_pipeline.nexus.reimport.references import touched_tables
 from fm_pipeline.nexus.table_policy import make_policy
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT
 from fm_pipeline.sequence.reimport import reimport
-from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench, Origin
+from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench
 
 CANARY = "Zebedee Quagmire 0400 555 019"
-
-
-@pytest.fixture
-def nexus(migrated_once: Origin, bench: MigrationBench) -> MigrationBench:
-    """The clinic's Nexus with our schema; nothing is extracted."""
-    return bench
 
 
 def backup(bench: MigrationBench, **options: Any) -> Backup:

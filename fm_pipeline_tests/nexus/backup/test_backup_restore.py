@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
 
@@ -13,27 +12,18 @@ from pydantic import SecretStr
 
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.locks import acquire_reimport_lock
-from fm_pipeline.db.migrate import migrate
 from fm_pipeline.errors import DatabaseError, LockStop
 from fm_pipeline.nexus.backup.backup import list_backups, make_backup
 from fm_pipeline.nexus.backup.files import BackupStop, new_key
 from fm_pipeline.nexus.backup.restore import RestoreReport, restore
 from fm_pipeline.nexus.backup.restore_tables import RestoredTable
 from fm_pipeline.sandbox.clinic.change import change_one_percent
-from fm_pipeline.sandbox.nexus.create import create_nexus
 from fm_pipeline_tests.nexus.backup.restoring import a_new_patient, backup, give_back
-from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench, Origin, small_clinic
-from fm_pipeline_tests.support.postgres import DisposablePostgreSQL, empty_database
+from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench, small_clinic
 from fm_pipeline_tests.support.proxy import Moment, cutting_proxy
 
 LATER = RUN_TIME + timedelta(days=1)
 ODD = ["", "\\N", "\\.", "\\", "a\tb", "a\rb\r\nc\vd", "'\"", "😀\u2028\u00a0e\u0301", "\x01\x7f", " NULL ", "\\x41"]
-
-
-@pytest.fixture
-def nexus(migrated_once: Origin, bench: MigrationBench) -> MigrationBench:
-    """The clinic's Nexus with our schema; nothing is extracted."""
-    return bench
 
 
 def ours(bench: MigrationBench) -> list[tuple[object, ...]]:
@@ -114,40 +104,30 @@ def test_a_dry_run_says_what_would_be_done_and_changes_nothing(bench: MigrationB
     assert audit == [(end, said) for said in (dry_run, dry_run, "") for end in ("started", "done")]
 
 
-@pytest.fixture
-def empty_nexus(nexus: MigrationBench, postgresql: DisposablePostgreSQL) -> Iterator[MigrationBench]:
-    """Another database, where the application has made its tables."""
-    with empty_database(postgresql) as url:
-        with closing(psycopg2.connect(url)) as connection:
-            create_nexus(connection)
-        migrate(url)
-        yield nexus.with_settings(nexus_database_url=SecretStr(url))
-
-
 @pytest.mark.hard_case(20)
 def test_another_server_with_empty_tables_gets_every_row_and_what_they_refer_to(
-    nexus: MigrationBench, empty_nexus: MigrationBench
+    nexus: MigrationBench, elsewhere: MigrationBench
 ) -> None:
     nexus.execute(
         'INSERT INTO auth_user SELECT (jsonb_populate_record(u, \'{"id": 999, "username": "left"}\')).*'
         " FROM auth_user u LIMIT 1"
     )
     made = make_backup(nexus.settings, now=RUN_TIME)
-    give_back(empty_nexus, made.folder)
-    digests = empty_nexus.digests()
+    give_back(elsewhere, made.folder)
+    digests = elsewhere.digests()
     for name, digest in made.digests.items():
         if not name.startswith("fm_pipeline."):
             assert digests[name] == digest, name
     assert digests["clinics"] == nexus.digests()["clinics"]
     # The application goes on numbering where it was.
     highest = "SELECT max(id) FROM audit_log"
-    inserted = empty_nexus.execute(
+    inserted = elsewhere.execute(
         "INSERT INTO audit_log (action, details, created_at) VALUES ('x', '{}', now()) RETURNING id"
     )
     assert inserted[0][0] > nexus.execute(highest)[0][0]
     # Only what is referred to: the account of somebody who left does not come to life again.
-    assert empty_nexus.execute("SELECT count(*) FROM auth_user WHERE username = 'left'") == [(0,)]
-    assert empty_nexus.execute("SELECT count(*) > 0 FROM auth_user") == [(True,)]
+    assert elsewhere.execute("SELECT count(*) FROM auth_user WHERE username = 'left'") == [(0,)]
+    assert elsewhere.execute("SELECT count(*) > 0 FROM auth_user") == [(True,)]
 
 
 @pytest.mark.parametrize("confirm", ["", "nexus", "another_database 82", "{database} 1", "{database}"])

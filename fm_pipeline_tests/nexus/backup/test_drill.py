@@ -12,25 +12,21 @@ from click.testing import CliRunner, Result
 from pydantic import SecretStr
 
 from fm_pipeline.cli.main import main
-from fm_pipeline.sandbox.nexus.create import create_nexus
 from fm_pipeline.sandbox.stack.smtp import SmtpService
 from fm_pipeline_tests.defs.assets.test_runs import Graph
 from fm_pipeline_tests.nexus.backup.restoring import backup
 from fm_pipeline_tests.support.clinics import MigrationBench
 from fm_pipeline_tests.support.mail import mails_of, text_of
-from fm_pipeline_tests.support.postgres import DisposablePostgreSQL, empty_database
+from fm_pipeline_tests.support.postgres import DisposablePostgreSQL, empty_nexus
 from fm_pipeline_tests.support.services import LazyStack
 
 ENDS = "SELECT outcome FROM fm_pipeline.audit WHERE action = 'verify' ORDER BY id"
 
 
 @pytest.fixture
-def elsewhere(postgresql: DisposablePostgreSQL) -> Iterator[str]:
+def drilled(postgresql: DisposablePostgreSQL) -> Iterator[str]:
     """The URL of a database in which the application has made its tables, and nothing else."""
-    with empty_database(postgresql) as url:
-        with closing(psycopg2.connect(url)) as connection:
-            create_nexus(connection)
-            connection.commit()
+    with empty_nexus(postgresql) as url:
         yield url
 
 
@@ -49,23 +45,23 @@ def restore(*arguments: str) -> Result:
 
 @pytest.mark.usefixtures("reimported_once")
 def test_a_drill_restores_the_newest_backup_elsewhere_rolls_it_back_and_mails_the_result(
-    bench: MigrationBench, catcher: SmtpService, elsewhere: str
+    bench: MigrationBench, catcher: SmtpService, drilled: str
 ) -> None:
     older, folder = backup(bench), backup(bench)
     before, earlier = bench.digests(), len(mails_of(catcher, "drill-"))
-    done = restore("--drill", elsewhere)
+    done = restore("--drill", drilled)
     assert done.exit_code == 0, done.output
     ((patients,),) = bench.execute("SELECT count(*) FROM patients")
     assert f"The backup {folder.name} was restored into an empty database and compared:" in done.stdout
     assert f"{patients} patients" in done.stdout
-    with closing(psycopg2.connect(elsewhere)) as connection, connection.cursor() as cursor:
+    with closing(psycopg2.connect(drilled)) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT (SELECT count(*) FROM patients) + (SELECT count(*) FROM fm_pipeline.crosswalk)")
         assert cursor.fetchone() == (0,)
     assert bench.digests() == before
 
     (written,) = folder.glob("*-notes.copy.gz")
     written.write_bytes(written.read_bytes()[:-9])
-    damaged = restore("--drill", elsewhere)
+    damaged = restore("--drill", drilled)
     assert damaged.exit_code == 1
     own = restore("--drill", bench.database_url, str(older))
     assert own.exit_code == 1
@@ -81,12 +77,12 @@ def test_a_drill_restores_the_newest_backup_elsewhere_rolls_it_back_and_mails_th
 
 @pytest.mark.usefixtures("reimported_once")
 def test_the_job_of_the_schedule_tries_the_newest_backup_and_mails_the_result(
-    bench: MigrationBench, catcher: SmtpService, elsewhere: str
+    bench: MigrationBench, catcher: SmtpService, drilled: str
 ) -> None:
     folder, earlier = backup(bench), len(mails_of(catcher, "drill-"))
     mail = {name.lower(): value for name, value in catcher.settings().items()}
     with dg.DagsterInstance.ephemeral() as instance:
-        done = Graph(bench.with_settings(restore_drill_url=SecretStr(elsewhere), **mail), instance).run("restore_drill")
+        done = Graph(bench.with_settings(restore_drill_url=SecretStr(drilled), **mail), instance).run("restore_drill")
         assert done.success
         assert not Graph(bench.with_settings(**mail), instance).run("restore_drill").success
     succeeded, failed = [text_of(each) for each in mails_of(catcher, "drill-")[earlier:]]
@@ -97,13 +93,13 @@ def test_the_job_of_the_schedule_tries_the_newest_backup_and_mails_the_result(
 
 
 def test_a_drill_without_a_backup_or_with_a_wrong_url_is_refused(
-    bench: MigrationBench, catcher: SmtpService, elsewhere: str
+    bench: MigrationBench, catcher: SmtpService, drilled: str
 ) -> None:
-    for url, said in ((elsewhere, "There is no verified backup"), ("mysql://x", "The URL of the drill names the")):
-        if url != elsewhere:
+    for url, said in ((drilled, "There is no verified backup"), ("mysql://x", "The URL of the drill names the")):
+        if url != drilled:
             backup(bench)
         refused = restore("--drill", url)
         assert refused.exit_code == 1
         assert said in refused.stderr
-    assert restore("--drill", elsewhere, "--dry-run").exit_code == 2
+    assert restore("--drill", drilled, "--dry-run").exit_code == 2
     assert "Missing argument 'FOLDER'" in restore().stderr

@@ -3,42 +3,16 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-import psycopg2
-import pytest
-from pydantic import SecretStr
-
 from fm_pipeline.db.connection import connect
-from fm_pipeline.db.migrate import migrate
 from fm_pipeline.nexus.backup.backup import ignore_progress
 from fm_pipeline.nexus.backup.manifest import read_manifest, write_manifest
 from fm_pipeline.nexus.backup.rows import write_table_file
 from fm_pipeline.nexus.backup.verify import verify_backup
-from fm_pipeline.sandbox.nexus.create import create_nexus
 from fm_pipeline_tests.nexus.backup.restoring import backup, give_back, renumber_accounts
-from fm_pipeline_tests.support.clinics import MigrationBench, Origin
-from fm_pipeline_tests.support.postgres import DisposablePostgreSQL, empty_database
-
-
-@pytest.fixture
-def nexus(migrated_once: Origin, bench: MigrationBench) -> MigrationBench:
-    """The clinic's Nexus with our schema; nothing is extracted."""
-    return bench
-
-
-@pytest.fixture
-def elsewhere(nexus: MigrationBench, postgresql: DisposablePostgreSQL) -> Iterator[MigrationBench]:
-    """Another database, where the application has made its tables and nothing else."""
-    with empty_database(postgresql) as url:
-        with closing(psycopg2.connect(url)) as connection:
-            create_nexus(connection)
-        migrate(url)
-        yield nexus.with_settings(nexus_database_url=SecretStr(url))
-
+from fm_pipeline_tests.support.clinics import MigrationBench
 
 MEANT = {
     table: f"SELECT t.id, t.object_id, c.app_label, c.model FROM {table} t"  # noqa: S608

@@ -12,15 +12,9 @@ from fm_pipeline.nexus.backup.restore import RestoreReport
 from fm_pipeline.nexus.backup.restore_state import NewerRows
 from fm_pipeline.nexus.backup.restore_tables import RestoredTable
 from fm_pipeline_tests.nexus.backup.restoring import a_copy, a_new_patient, backup, give_back
-from fm_pipeline_tests.support.clinics import MigrationBench, Origin
+from fm_pipeline_tests.support.clinics import MigrationBench
 
 KEPT = "deleted, and saved in fm_pipeline.set_aside_rows"
-
-
-@pytest.fixture
-def nexus(migrated_once: Origin, bench: MigrationBench) -> MigrationBench:
-    """The clinic's Nexus with our schema; nothing is extracted."""
-    return bench
 
 
 def of(report: RestoreReport, table: str) -> RestoredTable:

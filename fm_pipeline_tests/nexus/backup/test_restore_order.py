@@ -9,13 +9,7 @@ import pytest
 from fm_pipeline.nexus.backup.backup import list_backups
 from fm_pipeline.nexus.backup.files import BackupStop
 from fm_pipeline_tests.nexus.backup.restoring import backup, give_back
-from fm_pipeline_tests.support.clinics import MigrationBench, Origin
-
-
-@pytest.fixture
-def nexus(migrated_once: Origin, bench: MigrationBench) -> MigrationBench:
-    """The clinic's Nexus with our schema; nothing is extracted."""
-    return bench
+from fm_pipeline_tests.support.clinics import MigrationBench
 
 
 @pytest.mark.usefixtures("staged_once")

@@ -7,13 +7,7 @@ import pytest
 from fm_pipeline.nexus.backup.files import BackupStop
 from fm_pipeline.nexus.catalogue.table_details import is_wider
 from fm_pipeline_tests.nexus.backup.restoring import backup, give_back
-from fm_pipeline_tests.support.clinics import MigrationBench, Origin
-
-
-@pytest.fixture
-def nexus(migrated_once: Origin, bench: MigrationBench) -> MigrationBench:
-    """The clinic's Nexus with our schema; nothing is extracted."""
-    return bench
+from fm_pipeline_tests.support.clinics import MigrationBench
 
 
 @pytest.mark.hard_case(17)

@@ -6,20 +6,17 @@ import os
 import re
 import shutil
 import subprocess
-from contextlib import closing
 from pathlib import Path
 
-import psycopg2
 import pytest
 from pydantic import SecretStr
 
 from fm_pipeline.db.migrate import migrate
 from fm_pipeline.nexus.backup.backup import make_backup
 from fm_pipeline.nexus.backup.files import new_key
-from fm_pipeline.sandbox.nexus.create import create_nexus
 from fm_pipeline.sandbox.stack.postgresql_binaries import binaries
 from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench
-from fm_pipeline_tests.support.postgres import DisposablePostgreSQL, empty_database
+from fm_pipeline_tests.support.postgres import DisposablePostgreSQL, empty_nexus
 
 RUNBOOK = Path(__file__).parents[3] / "docs" / "runbook.md"
 
@@ -50,9 +47,7 @@ def test_a_backup_is_loaded_with_stock_tools_alone(
     )
     bench.execute(keys_at_once)
     made = make_backup(bench.settings, now=RUN_TIME)
-    with empty_database(postgresql) as url:
-        with closing(psycopg2.connect(url)) as connection:
-            create_nexus(connection)
+    with empty_nexus(postgresql) as url:
         if ours:
             migrate(url)
         there = bench.with_settings(nexus_database_url=SecretStr(url))
@@ -96,9 +91,7 @@ def test_a_file_that_is_not_whole_loads_nothing(bench: MigrationBench, postgresq
     made = make_backup(bench.settings, now=RUN_TIME)
     (notes,) = made.folder.glob("*-notes.copy.gz")
     notes.write_bytes(notes.read_bytes()[:-100])
-    with empty_database(postgresql) as url:
-        with closing(psycopg2.connect(url)) as connection:
-            create_nexus(connection)
+    with empty_nexus(postgresql) as url:
         done = subprocess.run(  # noqa: S603
             [binaries(postgresql.data) / "psql", "-X", "-f", "load.psql", url],
             cwd=made.folder,

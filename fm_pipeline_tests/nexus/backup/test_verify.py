@@ -8,14 +8,7 @@ import pytest
 
 from fm_pipeline.nexus.backup.backup import list_backups, make_backup
 from fm_pipeline.nexus.backup.files import BackupStop
-from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench, Origin
-
-
-@pytest.fixture
-def nexus(migrated_once: Origin, bench: MigrationBench) -> MigrationBench:
-    """The clinic's Nexus with our schema; nothing is extracted."""
-    return bench
-
+from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench
 
 # Rows that PostgreSQL itself would not take again: a constraint has changed its mind, or was never true.
 CANNOT_COME_BACK = {
