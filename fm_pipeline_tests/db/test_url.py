@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from urllib.parse import quote, urlsplit
@@ -18,6 +17,7 @@ from fm_pipeline.db.connection_failures import connection_failure
 from fm_pipeline.db.migrate import migrate
 from fm_pipeline.db.url import connection_parameters
 from fm_pipeline.errors import DatabaseError, SettingsError
+from fm_pipeline.sandbox.stack.ports import free_port
 from fm_pipeline_tests.support.answering import answering
 
 HARD = "p:a/s?s#w@r%d&=+ é"  # every character that ends something in a URL
@@ -49,12 +49,6 @@ def connected(url: str) -> str:
         cursor.execute("SELECT current_user")
         ((user,),) = cursor.fetchall()
         return str(user)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 # -- What is taken

@@ -29,6 +29,13 @@ class ImportBench:
         """The URL of the database."""
         return self.settings.nexus_database_url.get_secret_value()
 
+    def put(self, name: str, content: bytes) -> Path:
+        """Write a file into the folder, and return its path."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        return path
+
     def new_job(self, job_type: JobType = "initial", folder: Path | None = None, **more: Any) -> int:
         """Create a pending job for the folder, and return its id."""
         return create_job(self.url, str(folder or self.folder), job_type, requested_by="test", **more).id

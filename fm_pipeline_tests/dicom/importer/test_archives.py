@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import zipfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,13 +19,6 @@ from fm_pipeline.sandbox.dicom.instances import as_file, image
 from fm_pipeline_tests.dicom.bench import ImportBench
 from fm_pipeline_tests.dicom.files.random_archives import search_imports
 from fm_pipeline_tests.support.archives import gzipped, tarred, zipped
-
-
-def put(importing: ImportBench, name: str, content: bytes) -> Path:
-    path = importing.folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    return path
 
 
 def images(*names: str) -> list[tuple[str, bytes]]:
@@ -58,10 +50,10 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_each_file_in_zip_tar_and_gzip_is_imported_with_a_row_of_its_own(importing: ImportBench) -> None:
-    put(importing, "a.zip", zipped([*images("1", "2"), ("readme.txt", b"A text. " * 9)]))
-    put(importing, "b.tar", tarred(images("3", "4")))
-    put(importing, "c.tar.gz", gzipped(tarred(images("5"))))
-    put(importing, "IM6.dcm.gz", gzipped(as_file(image("6"))))
+    importing.put("a.zip", zipped([*images("1", "2"), ("readme.txt", b"A text. " * 9)]))
+    importing.put("b.tar", tarred(images("3", "4")))
+    importing.put("c.tar.gz", gzipped(tarred(images("5"))))
+    importing.put("IM6.dcm.gz", gzipped(as_file(image("6"))))
     job = importing.imported()
     assert ends(importing, job) == {
         "a.zip!/CD/1": ("imported", None),
@@ -89,9 +81,9 @@ def test_the_same_instance_on_the_disk_and_in_archives_is_imported_once_and_from
 ) -> None:
     (name, content), changed = images("1")[0], image("1")
     changed.InstanceNumber = 99
-    put(importing, "0.zip", zipped([(name, content), ("CD/again", content), ("CD/changed", as_file(changed))]))
-    put(importing, "1.tar", tarred([(name, content)]))
-    put(importing, "z/IM1", content)
+    importing.put("0.zip", zipped([(name, content), ("CD/again", content), ("CD/changed", as_file(changed))]))
+    importing.put("1.tar", tarred([(name, content)]))
+    importing.put("z/IM1", content)
     assert ends(importing, importing.imported()) == {
         "z/IM1": ("imported", None),
         "0.zip!/CD/1": ("duplicate", "same_content"),
@@ -105,8 +97,8 @@ def test_the_same_instance_on_the_disk_and_in_archives_is_imported_once_and_from
 
 
 def test_an_archive_that_is_unchanged_is_not_opened_again(importing: ImportBench, opened: list[str]) -> None:
-    put(importing, "a.zip", zipped(images("1", "2")))
-    put(importing, "report.docx", zipped([("[Content_Types].xml", b"<x/>")]))
+    importing.put("a.zip", zipped(images("1", "2")))
+    importing.put("report.docx", zipped([("[Content_Types].xml", b"<x/>")]))
     importing.imported()
     assert sorted(opened) == ["a.zip", "report.docx"]
     opened.clear()
@@ -114,7 +106,7 @@ def test_an_archive_that_is_unchanged_is_not_opened_again(importing: ImportBench
         job = importing.imported("incremental")
         assert (job.files_unchanged, job.files_processed) == (2, 0)
     assert opened == []
-    put(importing, "a.zip", zipped(images("1", "2", "3")))
+    importing.put("a.zip", zipped(images("1", "2", "3")))
     job = importing.imported("incremental")
     assert ends(importing, job) == {
         "a.zip!/CD/1": ("already_there", None),
@@ -125,7 +117,7 @@ def test_an_archive_that_is_unchanged_is_not_opened_again(importing: ImportBench
 
 
 def test_an_archive_that_an_earlier_version_passed_over_is_opened(importing: ImportBench) -> None:
-    path = put(importing, "a.zip", zipped(images("1")))
+    path = importing.put("a.zip", zipped(images("1")))
     facts = path.stat()
     first = importing.imported()
     importing.execute("DELETE FROM fm_pipeline.import_history WHERE file_path LIKE '%%!/%%'")
@@ -138,7 +130,7 @@ def test_an_archive_that_an_earlier_version_passed_over_is_opened(importing: Imp
 def test_a_file_in_an_archive_that_failed_is_tried_again_and_the_others_are_not(
     importing: ImportBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put(importing, "a.zip", zipped(images("1", "2", "3")))
+    importing.put("a.zip", zipped(images("1", "2", "3")))
     real = OpenArchive.read
 
     def fails(self: OpenArchive, member: object) -> Iterator[bytes]:
@@ -162,8 +154,8 @@ def test_a_file_in_an_archive_that_failed_is_tried_again_and_the_others_are_not(
 def test_what_orthanc_has_lost_of_an_archive_is_sent_again(
     importing: ImportBench, monkeypatch: pytest.MonkeyPatch, opened: list[str], by: str
 ) -> None:
-    put(importing, "sub/a.zip", zipped(images("1", "2")))
-    put(importing, "sub/b.zip", zipped(images("3")))
+    importing.put("sub/a.zip", zipped(images("1", "2")))
+    importing.put("sub/b.zip", zipped(images("3")))
     job_id = importing.new_job()
     member = f"{importing.folder}/sub/a.zip!/CD/1"
 
@@ -190,7 +182,7 @@ def test_what_orthanc_has_lost_of_an_archive_is_sent_again(
 def test_an_archive_that_changes_while_it_is_read_is_tried_again(
     importing: ImportBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = put(importing, "a.zip", zipped(images("1", "2", "3")))
+    path = importing.put("a.zip", zipped(images("1", "2", "3")))
     real = OpenArchive.read
 
     def touched(self: OpenArchive, member: object) -> Iterator[bytes]:
@@ -212,7 +204,7 @@ def test_a_job_that_is_cancelled_in_an_archive_goes_on_there_and_has_one_row_a_f
     importing: ImportBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = [str(number) for number in range(80)]
-    put(importing, "a.tar.gz", gzipped(tarred(images(*names))))
+    importing.put("a.tar.gz", gzipped(tarred(images(*names))))
     job_id = importing.new_job()
     real = OpenArchive.read
 
@@ -235,8 +227,8 @@ def test_a_job_that_is_cancelled_in_an_archive_goes_on_there_and_has_one_row_a_f
 
 
 def test_archives_above_the_limits_that_are_set_are_bad_and_the_rest_arrives(importing: ImportBench) -> None:
-    put(importing, "a.zip", zipped(images("1", "2", "3")))
-    put(importing, "b.zip", zipped(images("4")))
+    importing.put("a.zip", zipped(images("1", "2", "3")))
+    importing.put("b.zip", zipped(images("4")))
     settings = importing.settings.model_copy(update={"dicom_archive_members": 2})
     limited = ImportBench(settings, importing.folder)
     job = limited.imported()
@@ -250,23 +242,23 @@ def test_archives_above_the_limits_that_are_set_are_bad_and_the_rest_arrives(imp
 def test_large_files_in_archives_are_sent_from_a_file_of_our_own(importing: ImportBench) -> None:
     large = image("large")
     large.PixelData = os.urandom(9 << 20)
-    put(importing, "a.zip", zipped([("IM1", as_file(large)), *images("1")], zipfile.ZIP_STORED))
-    put(importing, "b.dcm.gz", gzipped(as_file(large)))
+    importing.put("a.zip", zipped([("IM1", as_file(large)), *images("1")], zipfile.ZIP_STORED))
+    importing.put("b.dcm.gz", gzipped(as_file(large)))
     job = importing.imported()
     assert importing.outcomes(job.id) == {"imported": 2, "duplicate": 1, "skipped": 2}
     assert (job.instances_missing, job.instances_differing) == (0, 0)
 
 
 def test_a_sensor_s_job_opens_the_archives_that_it_names(importing: ImportBench) -> None:
-    path = put(importing, "a.zip", zipped(images("1")))
-    put(importing, "other.zip", zipped(images("2")))
+    path = importing.put("a.zip", zipped(images("1")))
+    importing.put("other.zip", zipped(images("2")))
     job = importing.run(importing.new_job("incremental", files=[str(path)]))
     assert ends(importing, job) == {"a.zip!/CD/1": ("imported", None), "a.zip": ("skipped", "archive_opened")}
 
 
 def test_a_folder_that_is_called_like_a_file_in_an_archive_is_another_file(importing: ImportBench) -> None:
-    put(importing, "a.zip", zipped([("IM1", as_file(image("1")))]))
-    put(importing, "a.zip!/IM1", as_file(image("2")))
+    importing.put("a.zip", zipped([("IM1", as_file(image("1")))]))
+    importing.put("a.zip!/IM1", as_file(image("2")))
     job = importing.imported()
     assert importing.execute("SELECT count(*), count(DISTINCT path_hash) FROM fm_pipeline.import_history") == [(3, 3)]
     assert job.files_imported == 2
@@ -277,9 +269,9 @@ def test_a_file_at_which_our_code_breaks_stops_no_other(
     importing: ImportBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = as_file(image("broken"))
-    put(importing, "a.zip", zipped([*images("1"), ("CD/broken", broken), *images("2")]))
-    put(importing, "broken", broken)
-    put(importing, "3", as_file(image("3")))
+    importing.put("a.zip", zipped([*images("1"), ("CD/broken", broken), *images("2")]))
+    importing.put("broken", broken)
+    importing.put("3", as_file(image("3")))
 
     def breaks(content: Any, size: int) -> object:
         if content.read(size) == broken:

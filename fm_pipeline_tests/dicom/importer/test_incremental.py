@@ -14,7 +14,6 @@ from fm_pipeline.dicom.watch.history_lookup import HistoryState, look_up_history
 from fm_pipeline.sandbox.dicom.instances import as_file, image
 from fm_pipeline.sandbox.dicom.series import write_series
 from fm_pipeline_tests.dicom.bench import ImportBench
-from fm_pipeline_tests.dicom.importer.test_run import put
 
 _UPDATE = "UPDATE fm_pipeline.import_history SET "
 _WHERE = " WHERE job_id = %s AND file_path = %s"
@@ -33,7 +32,7 @@ def test_an_incremental_job_asks_history_for_no_file_of_a_directory_that_is_as_i
     (importing.folder / "a" / "link").symlink_to("nowhere")
     importing.imported()
     assert importing.imported("incremental").files_unchanged == 7
-    new = put(importing, "b/new.dcm", as_file(image("new")))
+    new = importing.put("b/new.dcm", as_file(image("new")))
     asked: list[str] = []
 
     def asks(cursor: Cursor, met: Sequence[FoundFile | SetAside]) -> list[HistoryState]:

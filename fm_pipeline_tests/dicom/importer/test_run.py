@@ -24,13 +24,6 @@ from fm_pipeline_tests.dicom.bench import ImportBench
 from fm_pipeline_tests.support.waiting import wait_until
 
 
-def put(importing: ImportBench, name: str, content: bytes) -> Path:
-    path = importing.folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    return path
-
-
 def sends(importing: ImportBench, job: Job) -> int:
     return sum(row.sends for row in importing.rows(job.id).values())
 
@@ -41,7 +34,7 @@ def test_the_same_bytes_again_are_recognised_before_anything_is_sent(importing: 
     first = importing.imported()
     assert importing.outcomes(first.id) == {"imported": 5}
     for path in list((importing.folder / "a").iterdir()):
-        put(importing, f"b/{path.name}.dcm", path.read_bytes())
+        importing.put(f"b/{path.name}.dcm", path.read_bytes())
     second = importing.imported()
     assert importing.outcomes(second.id) == {"already_there": 5, "duplicate": 5}
     assert sends(importing, second) == 0
@@ -54,9 +47,9 @@ def test_the_same_instance_with_other_bytes_is_a_conflict_with_both_hashes_and_t
 ) -> None:
     one, other = image("same"), image("same")
     other.InstanceNumber = 99
-    kept = put(importing, "one.dcm", as_file(one)).read_bytes()
+    kept = importing.put("one.dcm", as_file(one)).read_bytes()
     importing.imported()
-    changed = put(importing, "two.dcm", as_file(other))
+    changed = importing.put("two.dcm", as_file(other))
     job = importing.imported("incremental")
     row = importing.rows(job.id)[str(changed)]
     kept_md5 = hashlib.md5(kept, usedforsecurity=False).hexdigest()
@@ -74,11 +67,11 @@ def test_files_without_patient_id_and_patient_ids_of_two_people_are_stored_and_f
 ) -> None:
     anonymous = image("anonymous")
     del anonymous.PatientID
-    put(importing, "0.dcm", as_file(anonymous))
-    put(importing, "1.dcm", as_file(image("1", patient_id="SHARED", patient_name="First^Person")))
-    put(importing, "2.dcm", as_file(image("2", patient_id="SHARED", patient_name="FIRST PERSON^")))
+    importing.put("0.dcm", as_file(anonymous))
+    importing.put("1.dcm", as_file(image("1", patient_id="SHARED", patient_name="First^Person")))
+    importing.put("2.dcm", as_file(image("2", patient_id="SHARED", patient_name="FIRST PERSON^")))
     first = importing.imported()
-    put(importing, "3.dcm", as_file(image("3", patient_id="SHARED", patient_name="Second^Person", study="other")))
+    importing.put("3.dcm", as_file(image("3", patient_id="SHARED", patient_name="Second^Person", study="other")))
     second = importing.imported("incremental")
     flags = {Path(path).name: row.flags for job in (first, second) for path, row in importing.rows(job.id).items()}
     assert flags == {
@@ -94,9 +87,9 @@ def test_files_without_patient_id_and_patient_ids_of_two_people_are_stored_and_f
 def test_one_sop_instance_uid_under_two_patients_is_stored_twice_and_flagged(importing: ImportBench) -> None:
     one, another = image("same", patient_id="ONE"), image("same", patient_id="OTHER")
     another.SOPInstanceUID = one.SOPInstanceUID
-    put(importing, "1.dcm", as_file(one))
+    importing.put("1.dcm", as_file(one))
     importing.imported()
-    other = put(importing, "2.dcm", as_file(another))
+    other = importing.put("2.dcm", as_file(another))
     job = importing.imported("incremental")
     row = importing.rows(job.id)[str(other)]
     assert (row.status, row.flags) == ("imported", ["instance_uid_elsewhere"])
@@ -105,12 +98,12 @@ def test_one_sop_instance_uid_under_two_patients_is_stored_twice_and_flagged(imp
 
 def test_an_incremental_job_opens_only_what_is_new_or_changed(importing: ImportBench) -> None:
     paths = write_series(importing.folder, 4, 2_000)
-    put(importing, "notes.txt", b"a text " * 50)
+    importing.put("notes.txt", b"a text " * 50)
     importing.imported()
     idle = importing.imported("incremental")
     assert (idle.files_unchanged, idle.files_processed, idle.total_files) == (5, 0, 0)
     assert (idle.status, idle.progress_percentage) == ("completed", 100)
-    new = put(importing, "new.dcm", as_file(image("new")))
+    new = importing.put("new.dcm", as_file(image("new")))
     before = paths[0].stat()
     paths[0].write_bytes(as_file(image("another")).ljust(before.st_size, b"\0")[: before.st_size])
     os.utime(paths[0], ns=(before.st_atime_ns, before.st_mtime_ns))
@@ -180,7 +173,7 @@ def test_a_directory_that_cannot_be_read_is_listed_and_the_scan_is_not_complete(
 
 def test_a_job_for_some_files_looks_at_no_other(importing: ImportBench) -> None:
     paths = write_series(importing.folder, 4, 2_000)
-    outside = put(importing, "../outside.dcm", as_file(image("outside")))
+    outside = importing.put("../outside.dcm", as_file(image("outside")))
     (importing.folder / "way-out").symlink_to(importing.folder.parent)
     asked = [str(paths[0]), str(paths[2]), f"{importing.folder}/gone", f"{importing.folder}/way-out/{outside.name}"]
     job = importing.run(importing.new_job("manual", files=asked))
@@ -296,7 +289,7 @@ def test_a_database_that_goes_away_for_a_moment_costs_nothing(importing: ImportB
 
 
 def test_history_says_all_that_orthanc_says_and_the_md5_of_each_is_compared_on_request(importing: ImportBench) -> None:
-    path = put(importing, "1.dcm", as_file(image("1", patient_id="P1")))
+    path = importing.put("1.dcm", as_file(image("1", patient_id="P1")))
     job = importing.imported(verify_md5=True)
     row = importing.rows(job.id)[str(path)]
     with importing.orthanc() as orthanc:

@@ -21,6 +21,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from fm_pipeline.sandbox.stack.ports import free_port
 from fm_pipeline_tests.support.ftp.server import PASSWORD, USER
 from fm_pipeline_tests.support.waiting import wait_until
 
@@ -83,7 +84,7 @@ def real_server(kind: str, *, certificate: Path | None = None, options: Sequence
         root = home / "root"
         (root / UPLOADS).mkdir(parents=True)
         os.chown(root / UPLOADS, account.pw_uid, account.pw_gid)
-        port = _free_port()
+        port = free_port()
         command = KINDS[kind](servers, home, port, account, certificate, options)
         with (home / "log").open("wb") as log:
             process = subprocess.Popen(  # noqa: S603
@@ -110,12 +111,6 @@ def real_server(kind: str, *, certificate: Path | None = None, options: Sequence
 def _environment(servers: Path) -> dict[str, str]:
     """Return where the programs find the libraries that were unpacked with them."""
     return {"LD_LIBRARY_PATH": ":".join(str(path) for path in servers.glob("**/lib/*-linux-gnu"))}
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _listens(port: int) -> bool:
