@@ -47,7 +47,7 @@ class RoleMiddleware:
         try:
             token = token_visitor(request)
         except TokenRefused as refused:
-            return _for_machines(401, refused.what)
+            return _for_machines(refused.code, refused.what)
         request.token = token  # type: ignore[attr-defined]
         if token is None:
             request.role = role_of_session(request)  # type: ignore[attr-defined]

@@ -40,8 +40,6 @@ class TokenScope(StrEnum):
 class TokenRefused(RequestError):
     """The header names a token that does not count (401)."""
 
-    code = 401
-
 
 @dataclass(frozen=True)
 class TokenVisitor:
@@ -163,7 +161,7 @@ def _record_use(token: ApiToken, now: datetime) -> None:
 def _refused(what: str, actor: str, address: str) -> TokenRefused:
     if cache.add(_digest(f"{what} {actor} {address}"), 1, _REFUSAL_RECORDED_SECONDS):
         note_for(actor, address, "token", "refused", what)
-    return TokenRefused(what, meaning="Nothing was done.", remedy="Ask an administrator for a new token.")
+    return TokenRefused(what, code=401, meaning="Nothing was done.", remedy="Ask an administrator for a new token.")
 
 
 def _digest(secret: str) -> str:
