@@ -8,7 +8,7 @@ from typing import NamedTuple
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.db.names import comma
+from fm_pipeline.db.queries import comma
 from fm_pipeline.db.table import Table
 
 # The expression that is hashed for a value, by type. Converting values to text takes most of the time, so types whose

@@ -16,7 +16,7 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.db.names import comma
+from fm_pipeline.db.queries import comma
 from fm_pipeline.db.table import Table
 from fm_pipeline.errors import LockStop
 

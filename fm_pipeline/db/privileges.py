@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.db.names import quoted_name
+from fm_pipeline.db.queries import quoted_name
 from fm_pipeline.db.table import Table
 
 Needs = dict[Table, set[str]]  # privileges as GRANT takes them: UPDATE, or SELECT (id, name)

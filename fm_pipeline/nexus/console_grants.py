@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.db.names import quoted_name
+from fm_pipeline.db.queries import quoted_name
 from fm_pipeline.nexus.catalogue.schema import Catalogue
 
 CONSOLE_SCHEMA = "fm_console"

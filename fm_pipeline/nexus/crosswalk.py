@@ -10,7 +10,7 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.db.names import column_list
+from fm_pipeline.db.queries import column_list
 from fm_pipeline.db.table import Table
 from fm_pipeline.entities.registry import ENTITIES, Registry, loaded
 from fm_pipeline.nexus.catalogue.file_ids import file_id_type, same_record

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.db.names import quoted_name
 from fm_pipeline.db.privileges import Needs, select_of
+from fm_pipeline.db.queries import quoted_name
 from fm_pipeline.db.table import Table
 from fm_pipeline.entities.profile import load_profile
 from fm_pipeline.nexus.catalogue.schema import Catalogue, SoftReference, read_catalogue

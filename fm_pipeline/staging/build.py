@@ -17,8 +17,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.connection import transaction
 from fm_pipeline.db.locks import AdvisoryLock, wait_for_lock
-from fm_pipeline.db.names import column_list
-from fm_pipeline.db.queries import count
+from fm_pipeline.db.queries import column_list, count
 from fm_pipeline.db.table import Column, Table
 from fm_pipeline.entities.order import parents
 from fm_pipeline.entities.registry import CONTACT_DETAIL, ENTITIES, Entity, Registry

@@ -8,7 +8,7 @@ from __future__ import annotations
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.db.names import comma
+from fm_pipeline.db.queries import comma
 from fm_pipeline.entities.registry import ENTITIES, Entity
 from fm_pipeline.nexus.catalogue.schema import Catalogue
 

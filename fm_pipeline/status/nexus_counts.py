@@ -10,8 +10,7 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.connection import connect
-from fm_pipeline.db.names import comma
-from fm_pipeline.db.queries import database_name, has_table
+from fm_pipeline.db.queries import comma, database_name, has_table
 from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
 from fm_pipeline.nexus.reimport.patient_counts import Counts, count_patients
 from fm_pipeline.nexus.table_names import BATCHES, DOCUMENTS, IMAGES, LETTERS, REMINDERS

@@ -22,7 +22,7 @@ from psycopg2.extras import execute_values
 
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.locks import explain_lock_timeouts, lock_tables, wait_for_reimport_lock
-from fm_pipeline.db.names import column_list
+from fm_pipeline.db.queries import column_list
 from fm_pipeline.db.table import Table
 from fm_pipeline.images.nexus.batch_and_image_values import NewImage, batch_values, check_columns, image_values
 from fm_pipeline.images.nexus.image_index import RECID_ENTITY, RECID_REUSED

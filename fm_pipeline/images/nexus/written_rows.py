@@ -12,8 +12,7 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import execute_values
 
-from fm_pipeline.db.names import column_list, comma
-from fm_pipeline.db.queries import count
+from fm_pipeline.db.queries import column_list, comma, count
 from fm_pipeline.db.table import Column, Table
 from fm_pipeline.nexus.reimport.checks import Check
 

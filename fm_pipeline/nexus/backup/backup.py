@@ -23,7 +23,7 @@ from psycopg2 import sql
 from fm_pipeline.db.audit import audited, operating_system_user
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.digest import Digest
-from fm_pipeline.db.names import comma
+from fm_pipeline.db.queries import comma
 from fm_pipeline.folders import make_private_folder
 from fm_pipeline.nexus.backup.files import ENCRYPTED, BackupStop, file_error, open_for_writing, read_key, sync_folder
 from fm_pipeline.nexus.backup.manifest import Manifest, file_name, write_manifest

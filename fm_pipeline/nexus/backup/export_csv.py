@@ -13,7 +13,7 @@ from psycopg2 import sql
 
 from fm_pipeline.db.audit import audited, operating_system_user
 from fm_pipeline.db.connection import connect
-from fm_pipeline.db.names import column_list
+from fm_pipeline.db.queries import column_list
 from fm_pipeline.db.table import Table
 from fm_pipeline.entities.registry import loaded
 from fm_pipeline.errors import RequestError

@@ -11,7 +11,7 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.digest import table_digest
-from fm_pipeline.db.names import comma
+from fm_pipeline.db.queries import comma
 from fm_pipeline.db.table import Table
 from fm_pipeline.nexus.backup.manifest import BackupTable, Manifest
 from fm_pipeline.nexus.backup.restore_tables import LoadedTable

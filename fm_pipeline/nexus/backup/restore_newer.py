@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 import psycopg2
 from psycopg2 import sql
 
-from fm_pipeline.db.names import column_list
 from fm_pipeline.db.privileges import missing_privileges
+from fm_pipeline.db.queries import column_list
 from fm_pipeline.db.table import Table
 from fm_pipeline.entities.registry import loaded as loaded_entities
 from fm_pipeline.nexus.backup.files import BackupStop

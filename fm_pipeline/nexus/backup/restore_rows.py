@@ -14,8 +14,8 @@ import psycopg2
 from psycopg2 import sql
 
 from fm_pipeline.db.digest import table_digest
-from fm_pipeline.db.names import column_list
 from fm_pipeline.db.privileges import missing_privileges
+from fm_pipeline.db.queries import column_list
 from fm_pipeline.db.table import Table
 from fm_pipeline.nexus.backup.files import BackupStop
 from fm_pipeline.nexus.backup.restore_newer import resolve_newer_rows

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from psycopg2 import sql
 
-from fm_pipeline.db.names import column_list
+from fm_pipeline.db.queries import column_list
 from fm_pipeline.db.table import Table
 from fm_pipeline.nexus.backup.manifest import BackupTable
 from fm_pipeline.nexus.crosswalk import PATIENT_KEYS

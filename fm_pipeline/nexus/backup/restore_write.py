@@ -18,8 +18,8 @@ import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.db.names import column_list, comma
 from fm_pipeline.db.privileges import missing_privileges
+from fm_pipeline.db.queries import column_list, comma
 from fm_pipeline.db.table import Table
 from fm_pipeline.nexus.backup.files import BackupStop
 from fm_pipeline.nexus.backup.restore_tables import (

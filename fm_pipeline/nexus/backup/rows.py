@@ -12,7 +12,7 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.digest import table_digest
-from fm_pipeline.db.names import column_list, comma
+from fm_pipeline.db.queries import column_list, comma
 from fm_pipeline.db.table import Table
 from fm_pipeline.nexus.backup.files import BackupStop, open_for_reading, open_for_writing
 from fm_pipeline.nexus.backup.manifest import BackupTable, Role

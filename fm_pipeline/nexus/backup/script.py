@@ -13,7 +13,7 @@ from graphlib import CycleError, TopologicalSorter
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.db.names import column_list, comma
+from fm_pipeline.db.queries import column_list, comma
 from fm_pipeline.db.table import INTEGER_TYPES, Table
 from fm_pipeline.nexus.backup.files import ENCRYPTED
 from fm_pipeline.nexus.backup.manifest import BackupTable

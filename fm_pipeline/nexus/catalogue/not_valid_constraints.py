@@ -16,8 +16,7 @@ import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.db.names import column_list
-from fm_pipeline.db.queries import count
+from fm_pipeline.db.queries import column_list, count
 from fm_pipeline.db.table import Table
 
 IDS_SHOWN = 10

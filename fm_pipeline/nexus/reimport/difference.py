@@ -14,8 +14,7 @@ from typing import Literal
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.db.names import column_list, comma
-from fm_pipeline.db.queries import count
+from fm_pipeline.db.queries import column_list, comma, count
 from fm_pipeline.db.table import Column, Table
 from fm_pipeline.entities.registry import Entity
 from fm_pipeline.errors import CatalogueStop

@@ -26,7 +26,7 @@ import psycopg2.errors
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.db.names import column_list, comma
+from fm_pipeline.db.queries import column_list, comma
 from fm_pipeline.db.table import Column
 from fm_pipeline.errors import CatalogueStop
 from fm_pipeline.nexus.reimport.difference import Difference

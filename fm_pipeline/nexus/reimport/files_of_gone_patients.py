@@ -16,8 +16,7 @@ import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.db.names import comma
-from fm_pipeline.db.queries import has_table
+from fm_pipeline.db.queries import comma, has_table
 from fm_pipeline.db.table import Table
 from fm_pipeline.errors import CatalogueStop, StagingStop
 from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue

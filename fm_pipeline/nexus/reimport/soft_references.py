@@ -22,8 +22,7 @@ import psycopg2.errors
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.db.names import comma
-from fm_pipeline.db.queries import count
+from fm_pipeline.db.queries import comma, count
 from fm_pipeline.db.table import Column, Table
 from fm_pipeline.errors import CatalogueStop
 from fm_pipeline.nexus.catalogue.schema import SoftReference

@@ -11,7 +11,7 @@ from datetime import datetime
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.db.names import comma
+from fm_pipeline.db.queries import comma
 from fm_pipeline.nexus.reimport.difference import Difference
 from fm_pipeline.nexus.sync.decisions import decided_values, gone_rows, left_out_rows
 from fm_pipeline.nexus.sync.values import as_object, desired, in_nexus, literal, merged_columns

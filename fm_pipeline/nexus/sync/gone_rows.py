@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.db.names import comma
+from fm_pipeline.db.queries import comma
 from fm_pipeline.db.table import Table
 from fm_pipeline.nexus.reimport.difference import Difference
 from fm_pipeline.nexus.reimport.references import as_uuid

@@ -22,7 +22,7 @@ from datetime import datetime
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.db.names import comma
+from fm_pipeline.db.queries import comma
 from fm_pipeline.db.table import Table
 from fm_pipeline.nexus.catalogue.table_details import columns_of
 from fm_pipeline.nexus.reimport.difference import Difference

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from psycopg2 import sql
 
-from fm_pipeline.db.names import comma
+from fm_pipeline.db.queries import comma
 from fm_pipeline.nexus.reimport.difference import Difference, column_of
 
 # FileMaker decides these in every case. The metadata of a patient are merged with those of Nexus by the load itself.

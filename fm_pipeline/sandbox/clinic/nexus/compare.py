@@ -10,7 +10,7 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extras import register_uuid
 
-from fm_pipeline.db.names import column_list
+from fm_pipeline.db.queries import column_list
 from fm_pipeline.sandbox.clinic.nexus.oracle import Expected
 from fm_pipeline.sandbox.clinic.nexus.state import ANY, TableContent
 
