@@ -8,14 +8,27 @@ from collections.abc import Sequence
 from fm_pipeline.filemaker.exports.errors import ExportStop
 
 _ID = re.compile(r"0*([1-9][0-9]{0,17})")  # 18 digits fit PostgreSQL's bigint
+_NAMED = (
+    "Look at `record_id` under `export` of the entity in the mapping profile: it names the field with FileMaker's"
+    " Get(RecordID). Without it the records are numbered."
+)
+_OWN = (
+    "Export it again from FileMaker and without a style sheet: every row of XML that FileMaker writes has its RECORDID."
+    " Or name a field with Get(RecordID) as `record_id` under `export` of the entity in the mapping profile."
+)
 _DENSE = 1 << 28  # ids below this are one bit each; FileMaker counts them from 1
 
 
 class RecordIds:
-    """Checks the ids of one file as they pass. Millions of them take a few megabytes."""
+    """Checks the ids of one file as they pass. Millions of them take a few megabytes.
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    Args:
+        name: of the file, for errors.
+        is_named: the ids are in a column that the profile names; otherwise they are FileMaker's own in XML.
+    """
+
+    def __init__(self, name: str, *, is_named: bool) -> None:
+        self._name, self._is_named = name, is_named
         self._bits = bytearray()
         self._others: set[int] = set()
 
@@ -52,6 +65,5 @@ class RecordIds:
         return ExportStop(
             f"The record in line {line:,} of {self._name} {what}.",
             meaning="Records cannot be told apart by it. Nothing was read.",
-            remedy="Look at `record_id` under `export` of the entity in the mapping profile: it names the field with"
-            " FileMaker's Get(RecordID). Without it the records are numbered.",
+            remedy=_NAMED if self._is_named else _OWN,
         )

@@ -259,7 +259,7 @@ class _Ids:
 
     def __init__(self, columns: Sequence[str], known: Sequence[str], file: str) -> None:
         self._at = _position_of(columns, known)
-        self._ids = RecordIds(file)
+        self._ids = RecordIds(file, is_named=self._at is not None)
         self._row = 0
 
     def take(self, batch: RowBatch) -> tuple[Sequence[int], Iterator[int]]:

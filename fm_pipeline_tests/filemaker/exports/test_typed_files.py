@@ -140,6 +140,14 @@ def test_xml_of_a_web_server_is_read_with_its_document_type(tmp_path: Path) -> N
         values(written(tmp_path, text.replace("CODE>0<", "CODE>401<"), "Notes.xml"), ANY)
 
 
+def test_xml_that_a_style_sheet_made_without_record_ids_says_where_they_come_from(tmp_path: Path) -> None:
+    path = written(tmp_path, xml("id:NUMBER", row(1, "7")).replace('RECORDID="1"', 'RECORDID=""'), "Notes.xml")
+    with pytest.raises(ExportStop, match=r"in line 1 .* has no record id") as stopped:
+        values(path, ANY)
+    assert "without a style sheet" in stopped.value.remedy
+    assert [record.record_id for record in records(path, replace(ANY, record_id=("id",)))] == [7]
+
+
 def test_xml_of_another_grammar_stops_at_its_first_element(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fm_pipeline.filemaker.exports.xml.LONGEST", BLOCK)
     for grammar in ("FMPDSORESULT", "fmresultset", "FMSaveAsXML", "FMPReport"):
