@@ -19,6 +19,11 @@ from dagster_celery.tags import DAGSTER_CELERY_QUEUE_TAG, DAGSTER_CELERY_TASK_ID
 from fm_pipeline.defs.dagster_internals import CheckRunHealthResult, LaunchRunContext, WorkerStatus
 from fm_pipeline.defs.run_launcher import WatchfulRunLauncher, cancel_if_cancelled_in_queue
 
+_NO_BROKER = (
+    "The run was not interrupted: Celery's broker (DAGSTER_BROKER) does not answer. `fm-pipeline dicom cancel` cancels"
+    " an import without it."
+)
+
 
 class WatchfulCeleryRunLauncher(CeleryRunLauncher):  # type: ignore[misc]  # its types are not read
     """Launches a run that names a queue as a task of Celery, and any other as `WatchfulRunLauncher` does."""
@@ -40,14 +45,22 @@ class WatchfulCeleryRunLauncher(CeleryRunLauncher):  # type: ignore[misc]  # its
             super().launch_run(context)
 
     def terminate(self, run_id: str) -> bool:
-        """Interrupt the run. Without the first report Dagster would call it failed."""
+        """Interrupt the run. Without the first report Dagster would call it failed.
+
+        Returns:
+            Whether it was interrupted. If the broker does not answer, the run's log says so.
+        """
         run = self._instance.get_run_by_id(run_id)
         if run is None or run.is_finished:
             return False
         if not _is_for_celery(run):
             return self._hub.terminate(run_id)
         self._instance.report_run_canceling(run)
-        return DAGSTER_CELERY_TASK_ID_TAG in run.tags and bool(super().terminate(run_id))
+        try:
+            return DAGSTER_CELERY_TASK_ID_TAG in run.tags and bool(super().terminate(run_id))
+        except Exception:  # noqa: BLE001  # of whichever broker is used: it does not answer
+            self._instance.report_engine_event(_NO_BROKER, run)
+            return False
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
         """Return the state of the run's process, or of its task. What Celery does not know counts as alive.

@@ -18,6 +18,7 @@ from click.testing import CliRunner, Result
 from fm_pipeline.cli.main import main
 from fm_pipeline.filemaker import transport
 from fm_pipeline.nexus.backup.files import new_key
+from fm_pipeline.sandbox.stack.ports import free_port
 from fm_pipeline.settings import Settings
 from fm_pipeline_tests.support.answering import answering
 from fm_pipeline_tests.support.clinics import MigrationBench
@@ -46,15 +47,22 @@ MAIL = {
 }
 S3 = {"S3_BUCKET": "clinic", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
 HTTP_ONLY = ("a page", "other JSON", "other XML", "a redirect", "a redirect to nowhere")
+POSTGRESQL = ("nothing", "another protocol", "no text")
 # Setting, its value for a port, other settings, what the check says of the boundary, and the answers.
 SERVERS: dict[str, tuple[str, dict[str, str], str, tuple[str, ...]]] = {
     "NEXUS_DATABASE_URL": (
         "postgresql://u:p@127.0.0.1:{}/d?gssencmode=disable",
         {},
         "nexus_unreachable",
-        ("nothing", "another protocol", "no text"),
+        POSTGRESQL,
     ),
     "FILEMAKER_URL": ("http://127.0.0.1:{}", {}, "filemaker_unreachable", HTTP_ONLY),
+    "FILEMAKER_URL, OData": (
+        "http://127.0.0.1:{}",
+        {"FILEMAKER_DOOR": "odata"},
+        "filemaker_unreachable",
+        HTTP_ONLY,
+    ),
     "S3_ENDPOINT_URL": ("http://127.0.0.1:{}", S3, "s3_unreachable", HTTP_ONLY[:-1]),
     "ORTHANC_URL": ("http://127.0.0.1:{}", {}, "orthanc_", HTTP_ONLY),
     "SMTP_PORT": ("{}", MAIL, "mail_unreachable", ("nothing", "another protocol", "no text", "a page")),
@@ -82,7 +90,7 @@ def test_what_answers_in_place_of_a_server_is_told_by_the_check(
     value, others, rule, answers = SERVERS[setting]
     for name in answers:
         with answering(ANSWERS[name], greets=setting == "SMTP_PORT") as port:
-            given = bench.environment() | others | {setting: value.format(port)}
+            given = bench.environment() | others | {setting.partition(",")[0]: value.format(port)}
             assert rule in told(run("check", **given)), name
 
 
@@ -106,7 +114,27 @@ FILES: dict[str, Plant] = {
     "backup folder": lambda file, _: (["backup"], {"BACKUP_DIR": str(file)}),
     "backup": lambda file, _: (["restore", "--dry-run", str(file.parent)], {}),
     "hospital": lambda file, _: (["dicom", "scan", str(file.parent)], {"DICOM_ALLOWED_ROOTS": str(file.parent)}),
+    "exports": lambda file, _: (["check"], exports(file)),
+    "exports folder": lambda file, _: (["check"], {"FILEMAKER_EXPORTS_FOLDER": str(file), "FILEMAKER_DOOR": "exports"}),
 }
+
+
+TABLES = {
+    "API_Patients": "csv",
+    "API_Contact_Details": "tab",
+    "API_Appointments": "mer",
+    "API_Notes": "xml",
+    "API_Messages": "xlsx",
+}
+
+
+def exports(file: Path) -> dict[str, str]:
+    """Settings for a folder of exports: copies of the file, each in another format."""
+    folder = file.parent / "exports"
+    folder.mkdir()
+    for table, suffix in TABLES.items():
+        (folder / f"{table}.{suffix}").write_bytes(file.read_bytes())
+    return {"FILEMAKER_EXPORTS_FOLDER": str(folder), "FILEMAKER_DOOR": "exports"}
 
 
 @pytest.mark.parametrize("boundary", FILES)
@@ -208,6 +236,21 @@ def test_a_backup_whose_manifest_is_something_else_is_told(bench: MigrationBench
             for words in (["restore", "--dry-run", str(folder)], ["backup", "--list"]):
                 assert told(run(*words, **bench.environment()))
         file.write_bytes(before)
+
+
+def test_what_answers_in_place_of_the_database_of_a_drill_or_of_the_console_is_told(
+    bench: MigrationBench, tmp_path: Path
+) -> None:
+    assert run("backup", **bench.environment()).exit_code == 0
+    (tmp_path / "dagster.yaml").write_bytes(b"")
+    for name in POSTGRESQL:
+        with answering(ANSWERS[name]) as port:
+            url = f"postgresql://u:p@127.0.0.1:{port}/d?gssencmode=disable"
+            drill = told(run("restore", "--drill", url, **bench.environment()))
+            given = bench.environment() | {"CONSOLE_DATABASE_URL": url, "DAGSTER_HOME": str(tmp_path)}
+            served = told(run("serve", "--port", str(free_port()), **given))
+        assert "no PostgreSQL server" in drill, name
+        assert "no PostgreSQL server" in served, name
 
 
 def test_a_list_of_waiting_mails_that_is_something_else_is_told(bench: MigrationBench) -> None:

@@ -51,6 +51,20 @@ def test_a_terminated_run_is_cancelled_and_not_failed(instance: dg.DagsterInstan
     assert not instance.run_launcher.terminate("no run")
 
 
+def test_without_a_broker_a_run_says_how_it_can_be_cancelled(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr("celery.app.control.Control.revoke", refuse)
+    started = run(instance, dg.DagsterRunStatus.STARTED, **{TASK: "one"})
+    assert not instance.run_launcher.terminate(started.run_id)
+    events = instance.get_records_for_run(started.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT).records
+    assert any("fm-pipeline dicom cancel" in str(each.event_log_entry) for each in events)
+    assert instance.run_launcher.check_run_worker_health(started).status is WorkerStatus.RUNNING
+
+
 def test_a_run_that_celery_does_not_know_counts_as_alive(instance: dg.DagsterInstance) -> None:
     for tags in ({}, {TASK: "forgotten"}):
         health = instance.run_launcher.check_run_worker_health(run(instance, dg.DagsterRunStatus.STARTED, **tags))
