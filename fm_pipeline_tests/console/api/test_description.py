@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +24,8 @@ from schemathesis.specs.openapi.checks import (
 from fm_pipeline_tests.console.api.conftest import Caller
 
 COUNT = int(os.environ.get("FM_PIPELINE_CALLS", "3"))  # of each kind for each call; scripts/fuzz-calls makes more
+SECONDS = float(os.environ.get("FM_PIPELINE_CALLS_SECONDS", "inf"))  # at most, for each kind of each call
+AT_ONCE = 50  # between two looks at the clock
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -51,16 +55,20 @@ PATHS = strategies.one_of(
 )
 
 
-def random_cases(test: Callable[..., None], **given: Any) -> None:
-    settings = hypothesis.settings(
-        max_examples=COUNT,
-        deadline=None,
-        database=None,
-        derandomize=COUNT < 100,
-        suppress_health_check=list(HealthCheck),
-        phases=[hypothesis.Phase.generate],
-    )
-    settings(hypothesis.given(**given)(test))()
+def random_cases(name: str, test: Callable[..., None], **given: Any) -> None:
+    made, until = 0, time.monotonic() + SECONDS
+    while made < COUNT and time.monotonic() < until:
+        settings = hypothesis.settings(
+            max_examples=min(AT_ONCE, COUNT - made),
+            deadline=None,
+            database=None,
+            derandomize=COUNT < 100,
+            suppress_health_check=list(HealthCheck),
+            phases=[hypothesis.Phase.generate],
+        )
+        settings(hypothesis.given(**given)(test))()
+        made += settings.max_examples
+    sys.stdout.write(f"{name}: {made:,} requests\n")
 
 
 @pytest.mark.parametrize("mode", list(schemathesis.GenerationMode))
@@ -80,7 +88,7 @@ def test_random_requests_are_answered_as_described(admin: Caller, mode: schemath
     assert len(operations) == 10
     for operation in operations:
         try:
-            random_cases(answered, case=operation.as_strategy(generation_mode=mode))
+            random_cases(f"{mode.value} {operation.path}", answered, case=operation.as_strategy(generation_mode=mode))
         except hypothesis.errors.Unsatisfiable:  # a call without parameters has no wrong ones
             assert operation.path.endswith("get-configuration")
 
@@ -96,4 +104,4 @@ def test_strange_paths_are_refused(admin: Caller) -> None:
             answer = admin.post(name, body)
             assert (answer.status_code, answer.json()["success"]) == (400, False), (name, path)
 
-    random_cases(refused, path=PATHS)
+    random_cases("strange paths, each for four calls", refused, path=PATHS)
