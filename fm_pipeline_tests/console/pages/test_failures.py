@@ -68,8 +68,8 @@ def test_without_the_database_every_page_says_so_and_comes_back_by_itself(consol
         (500, True),
         (503, True),
     ]
-    assert 'http-equiv="refresh"' in whole.text
-    assert 'http-equiv="refresh"' not in sent.text
+    assert f'hx-get="{history}" hx-trigger="every 10s"' in whole.text
+    assert "hx-get" not in sent.text
     assert "look at the page History before you repeat it" in sent.text
     assert "<html" not in part.text
     assert machine.json()["success"] is False

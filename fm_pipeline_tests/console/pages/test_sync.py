@@ -42,7 +42,7 @@ def test_an_admin_lets_a_sync_go_on_that_waits_and_a_viewer_only_sees_it(console
     run_sync(bench.settings, actor="bench", run_id=str(uuid.uuid4()))
     shown = fetch(console, viewer, PAGE)
     assert f"<code>{nexus_id}</code>" in shown
-    assert "edit_without_baseline" in shown
+    assert "edit without baseline" in shown
 
     bench.store.edit(DATABASE, "Patients", record_id, {"coordinator_name": "Fm"})
     first = another_run(lambda: send(console, admin, f"{PAGE}start"))
