@@ -75,7 +75,7 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Answer 403."""
-    return failure_page(request, 403, "This is refused.", REFUSED, "Ask an administrator of Nexus.")
+    return failure_page(request, 403, "You may not do this.", REFUSED, "Ask an administrator of Nexus.")
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -94,7 +94,7 @@ def no_csrf_token(request: HttpRequest, reason: str = "") -> HttpResponse:
         403,
         "This form did not come from a page of this site, or the page was opened before the last login.",
         REFUSED,
-        "Load the page again, then send the form again.",
+        "Go back, reload that page, and fill in the form again.",
     )
 
 

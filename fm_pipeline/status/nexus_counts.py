@@ -76,6 +76,7 @@ class NexusCounts:
         patients_by: patients by clinic and by funding source.
         last_read: when FileMaker was last read to the end of an entity; None before the first time.
         last_reimport: when the newest reimport began; None before the first one.
+        last_backup: when the newest verified backup was made; None before the first one.
     """
 
     database: str
@@ -83,6 +84,7 @@ class NexusCounts:
     patients_by: Counts
     last_read: datetime | None
     last_reimport: datetime | None
+    last_backup: datetime | None
 
 
 def read_nexus_counts(settings: Settings) -> NexusCounts:
@@ -146,11 +148,11 @@ def _file_count(cursor: Cursor, query: sql.Composed, label: str) -> CountedRows:
     return CountedRows(label, rows, linked, [Defect("without a patient", rows - linked)])
 
 
-def _last_times(cursor: Cursor) -> tuple[datetime | None, datetime | None]:
+def _last_times(cursor: Cursor) -> tuple[datetime | None, datetime | None, datetime | None]:
     if not has_table(cursor, "fm_pipeline.reimports"):
-        return None, None
+        return None, None, None
     cursor.execute(
         "SELECT (SELECT max(finished_at) FROM fm_pipeline.source_extractions),"
-        " (SELECT max(started_at) FROM fm_pipeline.reimports)"
+        " (SELECT max(started_at) FROM fm_pipeline.reimports), (SELECT max(created_at) FROM fm_pipeline.backups)"
     )
-    return cursor.fetchone() or (None, None)
+    return cursor.fetchone() or (None, None, None)

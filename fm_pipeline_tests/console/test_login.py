@@ -25,4 +25,4 @@ def test_a_viewer_reads_and_launches_nothing(console: Console) -> None:
 
 
 def test_an_account_that_is_neither_staff_nor_in_the_group_does_not_get_in(console: Console) -> None:
-    assert "may not enter here" in console.log_in(console.session(), "visitor").text
+    assert "may not log in here" in console.log_in(console.session(), "visitor").text

@@ -43,10 +43,11 @@ def test_the_rows_of_today_and_what_is_missing_in_them_are_counted(
     assert after.patients_by["clinic"]["(none)"] == 3
     assert before.last_read is not None
     assert before.last_reimport is not None
+    assert before.last_backup is not None
 
 
 def test_a_database_that_is_new_to_the_pipeline_is_counted_and_not_migrated(bench: MigrationBench) -> None:
     counts = read_nexus_counts(bench.settings)
     assert table(counts, "patients").rows > 0
-    assert counts.last_reimport is None
+    assert (counts.last_reimport, counts.last_backup) == (None, None)
     assert bench.execute("SELECT to_regnamespace('fm_pipeline')::text") == [(None,)]

@@ -24,15 +24,16 @@ _connections = Snapshot(lambda: read_connections(PIPELINE), every=CONNECTIONS_SE
 def page(request: HttpRequest) -> HttpResponse:
     """Show all of it; counts and connections as the newest snapshot has them."""
     newest = newest_plan(PIPELINE.nexus_database_url.get_secret_value())
-    unfinished = runs().unfinished(run.LIVE_JOBS)
+    running = run.running_now()
+    is_live = any(runs().unfinished(run.LIVE_JOBS))
     return render(
         request,
         "console/data_management.html",
         {
             **_state(FIRST_ANSWER_SECONDS),
             "plan": newest,
-            "unfinished": unfinished,
-            "changes": [] if unfinished else plan.plan_changes(newest),
+            "running": running,
+            "changes": [] if is_live else plan.plan_changes(newest),
         },
     )
 

@@ -74,6 +74,19 @@ def page(request: HttpRequest, run_id: UUID) -> HttpResponse:
     return render(request, "console/live_run.html", _state(run) | _log(run, _lines(run.run_id)) | of_menu)
 
 
+def running_now() -> list[dict[str, object]]:
+    """Return every run that waits or runs, of any job, with its title and the time left as far as it is known."""
+    url = PIPELINE.nexus_database_url.get_secret_value()
+    return [
+        {
+            "run": each,
+            "title": _title(each),
+            "left": _left(read_run_steps(url, each.run_id, each.job).seconds_left, each),
+        }
+        for each in runs().unfinished()
+    ]
+
+
 def state(request: HttpRequest, run_id: UUID) -> HttpResponse:
     """Answer the part that asks again every two seconds, until the run has ended; a dry run leads to its plan then."""
     run = _find(run_id)
@@ -139,7 +152,7 @@ def _state(run: RunState) -> dict[str, Any]:
     report = report_of_reimport(url, run.run_id) if run.job == "full_reimport" else None
     return {
         "run": run,
-        "title": DRY_RESTORE if _is_dry_restore(run) else TITLES.get(run.job, run.job.replace("_", " ").capitalize()),
+        "title": _title(run),
         "is_reimport": run.job in LIVE_JOBS,
         "dry_run": run.job == "plan_reimport" or _is_dry_restore(run),
         "rolled_back": run.status == "done" and _is_dry_restore(run),
@@ -156,6 +169,12 @@ def _state(run: RunState) -> dict[str, Any]:
         "committed": plan.report_parts(report) if report else None,
         "reports": read_run_reports(url, run.run_id),
     }
+
+
+def _title(run: RunState) -> str:
+    return (
+        DRY_RESTORE if _is_dry_restore(run) else TITLES.get(run.job, run.job.strip("_").replace("_", " ").capitalize())
+    )
 
 
 def _is_dry_restore(run: RunState) -> bool:

@@ -35,6 +35,7 @@ def test_the_page_shows_the_counts_of_today_and_whether_the_systems_answer(conso
     assert "without a funding source" in page
     assert "Patients by clinic" in page
     assert "Last sync: FileMaker was read 20" in page
+    assert "The newest backup is of 20" in page
 
 
 def test_a_page_that_has_the_newest_snapshot_is_answered_by_nothing(console: Console) -> None:
@@ -115,6 +116,8 @@ def test_a_dry_run_is_recorded_with_who_asked_for_it_and_its_cancel_has_an_end_i
 ) -> None:
     session = console.session("manager")
     run_id = post(console, session, "/dry-run").headers["Location"].rsplit("/", 1)[-1]
+    now = get(console, session).text
+    assert re.search(rf'<strong>Dry run</strong> (waits|is) .*<a href="{PAGE}/runs/{run_id}">', now)
     requests_of_run = "SELECT actor FROM fm_pipeline.run_requests WHERE run_id = %s"
     assert console.bench.execute(requests_of_run, run_id) == [("manager",)]
     assert post(console, session, f"/runs/{run_id}/cancel").status_code == 302

@@ -26,7 +26,7 @@ def test_a_form_of_another_page_is_refused_with_what_to_do_and_recorded_for_an_a
         answer = session.post(address, timeout=30)
         assert answer.status_code == 403
         assert "Nothing was changed." in answer.text
-        assert "Load the page again" in answer.text
+        assert "reload that page" in answer.text
     rows = "SELECT actor, outcome, detail FROM fm_pipeline.audit WHERE id > %s AND action = 'access'"
     detail = "POST announce-maintenance: the form did not come from a page of this site."
     assert console.bench.execute(rows, since) == [("admin", "refused", detail)]
