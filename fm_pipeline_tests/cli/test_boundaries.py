@@ -115,7 +115,6 @@ FILES: dict[str, Plant] = {
     "backup": lambda file, _: (["restore", "--dry-run", str(file.parent)], {}),
     "hospital": lambda file, _: (["dicom", "scan", str(file.parent)], {"DICOM_ALLOWED_ROOTS": str(file.parent)}),
     "exports": lambda file, _: (["check"], exports(file)),
-    "exports folder": lambda file, _: (["check"], {"FILEMAKER_EXPORTS_FOLDER": str(file), "FILEMAKER_DOOR": "exports"}),
 }
 
 
