@@ -57,8 +57,9 @@ class Gate(IntEnum):
 
 
 _STATEMENT_GATES = {
-    Gate.STAGING_PATIENTS: "AFTER INSERT ON fm_pipeline.staged_patients",
-    Gate.STAGING_NOTES: "AFTER INSERT ON fm_pipeline.staged_notes",
+    # A reimport may find every patient staged as its plan has left them. It always looks for some to delete.
+    Gate.STAGING_PATIENTS: "AFTER INSERT OR DELETE ON fm_pipeline.staged_patients",
+    Gate.STAGING_NOTES: "AFTER INSERT OR DELETE ON fm_pipeline.staged_notes",
     Gate.BACKUP_RECORD: "BEFORE INSERT ON fm_pipeline.backups",
     Gate.PHASE_2: "AFTER DELETE ON patients",
     Gate.PHASE_3: "AFTER UPDATE ON patients",
