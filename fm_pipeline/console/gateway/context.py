@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, MutableMapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
+from sqlalchemy import Pool, event
+from sqlalchemy.exc import DisconnectionError
 
 from fm_pipeline.defs.dagster_internals import WorkspaceFileTarget, WorkspaceProcessContext, WorkspaceRequestContext
 
@@ -80,6 +82,31 @@ def _scope(source: object) -> MutableMapping[str, Any]:
 def open_workspace(workspace_file: str) -> Iterator[ConsoleProcessContext]:
     """Open the instance of DAGSTER_HOME and the code location of a workspace file."""
     with dg.DagsterInstance.get() as instance:
-        instance.optimize_for_webserver(statement_timeout=15_000, pool_recycle=3600, max_overflow=20)
+        optimize_for_site(instance)
         with ConsoleProcessContext(instance, WorkspaceFileTarget([workspace_file])) as context:
             yield context
+
+
+def optimize_for_site(instance: dg.DagsterInstance) -> None:
+    """Let the instance keep a connection to each of its storages in PostgreSQL, and limit its statements to 15 s.
+
+    Dagster does not look whether a kept connection is still there. After a restart of PostgreSQL, the first question to
+    each storage would end with an error: a page, or the launch of a run.
+    """
+    instance.optimize_for_webserver(statement_timeout=15_000, pool_recycle=3600, max_overflow=20)
+    # The pools are private to the storages, so all pools of the process are listened to. Nothing else has one here.
+    if not event.contains(Pool, "checkout", _replace_if_ended):
+        event.listen(Pool, "checkout", _replace_if_ended)
+
+
+def _replace_if_ended(connection: Any, *_: object) -> None:
+    """Ask a kept connection of any driver; SQLAlchemy takes a new one in place of one that is refused here.
+
+    Raises:
+        DisconnectionError: it is not there any more.
+    """
+    try:
+        with closing(connection.cursor()) as cursor:
+            cursor.execute("SELECT 1")
+    except Exception as error:
+        raise DisconnectionError from error
