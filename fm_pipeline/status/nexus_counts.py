@@ -34,6 +34,7 @@ _NEEDED: Mapping[str, Mapping[str, str]] = {
     LETTERS: {},
     REMINDERS: {},
 }
+_CHANGES_NEXUS = ("reimport", "restore", "sync", "image_link", "image_import")  # actions of the audit trail
 _LABELS = {"sms_messages": "SMS messages", LETTERS: "letters", REMINDERS: "reminders"}
 _FILES = {DOCUMENTS: "documents", BATCHES: "image batches"}
 
@@ -101,6 +102,22 @@ def read_nexus_counts(settings: Settings) -> NexusCounts:
             by = count_patients(cursor, catalogue) if catalogue.has("patients") else {}
             tables += list(_files(cursor, catalogue))
             return NexusCounts(database_name(cursor), tables, by, *_last_times(cursor))
+
+
+def newest_change(database_url: str) -> int:
+    """Return the number of the newest run that has ended and may have changed Nexus; 0 before the first one.
+
+    A later one has a greater number. Runs of commands count too.
+    """
+    with connect(database_url) as connection, connection.cursor() as cursor:
+        if not has_table(cursor, "fm_pipeline.audit"):
+            return 0
+        cursor.execute(
+            "SELECT max(id) FROM fm_pipeline.audit WHERE action = ANY(%s) AND outcome <> 'started'",
+            (list(_CHANGES_NEXUS),),
+        )
+        ((number,),) = cursor.fetchall()
+        return number or 0
 
 
 def _count(cursor: Cursor, catalogue: Catalogue, name: str) -> CountedRows:

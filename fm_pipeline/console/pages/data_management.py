@@ -12,7 +12,7 @@ from fm_pipeline.console.pages import plan, reimport, run
 from fm_pipeline.console.pages.snapshot import Snapshot
 from fm_pipeline.preflight.connections import read_connections
 from fm_pipeline.sequence.planned_rows import ROW_CHANGES
-from fm_pipeline.status.nexus_counts import read_nexus_counts
+from fm_pipeline.status.nexus_counts import newest_change, read_nexus_counts
 from fm_pipeline.status.plans import newest_plan
 
 COUNTS_SECONDS, CONNECTIONS_SECONDS = 10, 60  # FileMaker is asked by a login, and counts its sessions
@@ -47,8 +47,10 @@ def state(request: HttpRequest) -> HttpResponse:
 
 
 def _state(wait: float) -> dict[str, object]:
-    counts, connections = _counts.get(wait=wait), _connections.get(wait=wait)
-    return {"counts": counts, "connections": connections, "seen": f"{counts.number}.{connections.number}"}
+    change = newest_change(PIPELINE.nexus_database_url.get_secret_value())
+    counts, connections = _counts.get(wait=wait, change=change), _connections.get(wait=wait)
+    seen = f"{counts.number}.{int(counts.at is not None)}.{connections.number}"
+    return {"counts": counts, "connections": connections, "seen": seen}
 
 
 urlpatterns = [

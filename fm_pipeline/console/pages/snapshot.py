@@ -29,12 +29,14 @@ class Seen(Generic[T]):
         at: when it was read; None before the first one.
         error: why the last attempt failed.
         number: another one for another answer.
+        change: the newest change that it knows of.
     """
 
     value: T | None = None
     at: datetime | None = None
     error: PipelineError | None = None
     number: int = 0
+    change: int = 0
 
 
 class Snapshot(Generic[T]):
@@ -52,26 +54,27 @@ class Snapshot(Generic[T]):
         self._reader: threading.Thread | None = None
         self._changed = threading.Condition()
 
-    def get(self, *, wait: float = 0) -> Seen[T]:
+    def get(self, *, wait: float = 0, change: int = 0) -> Seen[T]:
         """Return the newest answer, and have it read anew in the background if it is too old.
 
         Args:
-            wait: seconds; only the first answer of all is waited for.
+            wait: seconds; only the first answer of all, and the first after a change, is waited for.
+            change: number of the newest change that the caller knows of. Of an answer that was read before it, only
+                the number is returned.
         """
         with self._changed:
-            if self._reader is None and time.monotonic() >= self._stale_from:
-                self._reader = threading.Thread(target=self._refresh, name="snapshot", daemon=True)
+            if self._reader is None and (time.monotonic() >= self._stale_from or self._seen.change < change):
+                self._reader = threading.Thread(target=self._refresh, args=(change,), name="snapshot", daemon=True)
                 self._reader.start()
-            if self._seen.at is None:
-                self._changed.wait_for(lambda: self._seen.at is not None, timeout=wait)
-            return self._seen
+            self._changed.wait_for(lambda: self._seen.at is not None and self._seen.change >= change, timeout=wait)
+            return self._seen if self._seen.change >= change else Seen(number=self._seen.number)
 
     def expire(self) -> None:
         """Have the next caller read it anew: something has changed."""
         with self._changed:
             self._stale_from = 0.0
 
-    def _refresh(self) -> None:
+    def _refresh(self, change: int) -> None:
         value, error = None, None
         try:
             value = self._read()
@@ -80,7 +83,7 @@ class Snapshot(Generic[T]):
         except Exception as fault:  # noqa: BLE001  # shown without its text
             error = unforeseen(fault)
         with self._changed:
-            self._seen = Seen(value, datetime.now(UTC), error, self._seen.number + 1)
+            self._seen = Seen(value, datetime.now(UTC), error, self._seen.number + 1, change)
             self._stale_from = time.monotonic() + self._every
             self._reader = None
             self._changed.notify_all()

@@ -36,6 +36,26 @@ def test_an_answer_is_read_again_when_it_is_too_old_and_the_old_one_is_shown_mea
     wait_until(lambda: (snapshot.get().value or 0) > 1)
 
 
+def test_an_answer_that_was_read_before_a_change_is_not_shown_after_it() -> None:
+    numbers, may_end = iter(range(1, 1000)), threading.Event()
+    may_end.set()
+
+    def read() -> int:
+        number = next(numbers)
+        may_end.wait(60)
+        return number
+
+    snapshot = Snapshot(read, every=LONG)
+    assert snapshot.get(wait=60, change=4).value == 1
+    may_end.clear()
+    changed = snapshot.get(change=5)
+    assert (changed.value, changed.at, changed.number) == (None, None, 1)
+    assert snapshot.get(change=4).value == 1, "this page does not know of the change yet"
+    may_end.set()
+    assert snapshot.get(wait=60, change=5).value == 2
+    assert snapshot.get(change=4).value == 2
+
+
 def test_an_error_is_shown_in_place_of_the_answer_and_goes_when_the_next_attempt_works() -> None:
     works = threading.Event()
 
