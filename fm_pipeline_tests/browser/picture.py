@@ -173,7 +173,7 @@ def administrator(browser: BrowserContext, url: str, folder: Path) -> None:
     page.locator("#confirmation").screenshot(path=folder / "administrator-confirm.png", animations="disabled")
     for box in page.get_by_role("checkbox").all():
         box.check()
-    page.locator("#confirm").fill(page.locator("label.confirm code").inner_text())
+    page.locator("#confirm").fill(page.locator("label.confirm .words").inner_text())
     page.get_by_role("button", name="Delete and reimport everything").click()
     page.get_by_role("heading", name="Result").wait_for()
     page.locator("#run .badge.good").get_by_text("done").wait_for()

@@ -99,7 +99,7 @@ def test_an_admin_makes_a_plan_and_confirms_a_reimport_in_few_clicks(browser: Br
         box.check()
         admin.clicks += 1
     faults += admin.serious_faults()
-    words = page.locator("label.confirm code").inner_text()
+    words = page.locator("label.confirm .words").inner_text()
     page.get_by_label("To confirm").fill(words)
     admin.click("button", "Delete and reimport everything")
     assert admin.clicks <= MOST_CLICKS
@@ -167,7 +167,7 @@ def test_an_admin_imports_a_folder_of_dicom_files_and_takes_it_back(browser: Bro
     expect(page.locator("#job .badge").first).to_have_text("completed", timeout=RUN_MILLISECONDS)
     faults = admin.serious_faults()
     admin.click("link", "Take back")
-    page.get_by_label("Words").fill(page.locator("form.stack code").inner_text())
+    page.get_by_label("Words").fill(page.locator("form.stack .words").inner_text())
     faults += admin.serious_faults()
     admin.click("button", "Delete in Orthanc")
     expect(page.get_by_role("heading", name="Taken back")).to_be_visible(timeout=RUN_MILLISECONDS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import requests
 
 from fm_pipeline_tests.console.conftest import Console
@@ -22,6 +24,11 @@ def send(
     answer = session.post(console.url + path, data=form, timeout=60, allow_redirects=False)
     assert answer.status_code == status, f"{path}: {answer.status_code} {answer.text}"
     return answer
+
+
+def is_led_to_wrong_words(page: str) -> bool:
+    """Whether a page says that other words were typed, and the browser goes to that message."""
+    return bool(re.search(r'<p [^>]*tabindex="-1" autofocus>These are not the words', page))
 
 
 def run_of(answer: requests.Response) -> str:

@@ -8,7 +8,7 @@ from html import unescape
 from pathlib import Path
 
 from fm_pipeline_tests.console.conftest import Console
-from fm_pipeline_tests.console.pages.forms import fetch, run_of, send
+from fm_pipeline_tests.console.pages.forms import fetch, is_led_to_wrong_words, run_of, send
 from fm_pipeline_tests.support.waiting import wait_until
 
 REPORT = "SELECT report FROM fm_pipeline.run_reports WHERE run_id = %s"
@@ -35,11 +35,12 @@ def test_an_admin_makes_tries_and_restores_a_backup_by_typed_words(console: Cons
     assert ("with confirm=" in run, "Restore, undone at the end" in run) == (False, True)
     assert f'href="{page}#carry-out">Go on with the restore' in run
     assert f'<dt>Backup</dt><dd><a href="{page}">' in run
-    assert f"between them: <code>{words}</code>" in fetch(console, session, page)
+    whose = "the number of patients in this backup, with one space between them"
+    assert f'{whose}: <strong class="words">{words}</strong>' in fetch(console, session, page)
     assert "This was a dry run: Nexus is unchanged" in fetch(console, session, f"/settings/history/runs/{tried}")
 
     wrong = send(console, session, f"{page}/restore", 400, confirm=f"{words}0")
-    assert "These are not the words" in wrong.text
+    assert is_led_to_wrong_words(wrong.text)
     refused = "SELECT actor, outcome FROM fm_pipeline.audit WHERE action = 'restore' AND detail LIKE %s"
     assert bench.execute(refused, f"%words%{backup_id}%") == [("admin", "refused")]
 
