@@ -108,6 +108,7 @@ def test_an_admin_makes_a_plan_and_confirms_a_reimport_in_few_clicks(browser: Br
     expect(page.get_by_role("heading", name="Result")).to_be_visible(timeout=RUN_MILLISECONDS)
     expect(page.locator("#log")).to_contain_text("Phase 8: ✅ All validation checks passed")
     expect(page.locator("#run")).to_contain_text("manager")
+    expect(page.locator("#run")).to_contain_text("This is the way back: restore it")
     faults += admin.serious_faults()
 
     assert console.bench.execute("SELECT last_name FROM patients WHERE id::text = %s", patient) == [(name,)]

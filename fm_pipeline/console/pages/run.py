@@ -50,6 +50,17 @@ LEAST_SECONDS_LEFT = 1.0  # "0 seconds" helps nobody
 _FOR_LAUNCHPAD = re.compile(r" ?To carry it out(?:: full_reimport with|, launch it again with) .*")
 LIVE_JOBS = ("plan_reimport", "full_reimport")
 CHECKS_RECORDS = (*LIVE_JOBS, "filemaker_sync")  # the errors of their steps are records that a rule keeps out
+# What a cancel leaves, by the job of the run.
+IF_CANCELLED = {
+    **dict.fromkeys(("full_reimport", "restore_backup"), "Nexus then stays as it was, unless the last step has ended."),
+    "filemaker_sync": "Nexus then stays as it was, unless everything was done by then.",
+    **dict.fromkeys(
+        ("make_backup", "verify_backup", "restore_drill", "export_nexus_csv"), "It changes nothing in Nexus."
+    ),
+    "import_image_files": "Images that it has imported stay. The next import goes on with the rest.",
+    "dicom_import": "What it has imported stays. The job can be resumed on its page.",
+}
+IF_ANOTHER_IS_CANCELLED = "What it has not completed is undone, or goes on with the next run."
 TITLES = {"plan_reimport": "Dry run", "full_reimport": "Full reimport"}
 LOG_LINES = 1000  # on the page; log.txt has all
 LABELS = {PREPARATION_STEP: "lock the tables, and compare"}
@@ -150,6 +161,7 @@ def _state(run: RunState) -> dict[str, Any]:
     shown = [_step(step, run) for step in steps.steps if run.unfinished or step.started_at]
     current = next((step["label"] for step in shown if step["state"] == "running"), "")
     report = report_of_reimport(url, run.run_id) if run.job == "full_reimport" else None
+    reports = read_run_reports(url, run.run_id)
     return {
         "run": run,
         "title": _title(run),
@@ -167,7 +179,11 @@ def _state(run: RunState) -> dict[str, Any]:
         "cancelled_by": who_cancelled(url, run.run_id) if run.status == "cancelled" else "",
         "errors_are": "Quarantined" if run.job in CHECKS_RECORDS else "Errors",
         "committed": plan.report_parts(report) if report else None,
-        "reports": read_run_reports(url, run.run_id),
+        "restored": next(
+            (each["report"] for each in reports if each["action"] == "restore" and not each["dry_run"]), None
+        ),
+        "reports": reports,
+        "if_cancelled": IF_CANCELLED.get(run.job, IF_ANOTHER_IS_CANCELLED),
     }
 
 
@@ -220,7 +236,7 @@ def _step(step: StepState, run: RunState) -> dict[str, object]:
     if label.startswith("stage "):
         label = f"check {label.removeprefix('stage ')}"
     if step.name == "restore" and _is_dry_restore(run):
-        label = "restore, undone at the end"
+        label = "trial restore (nothing is kept)"
     return {
         "label": (label[:1].upper() + label[1:]).replace("_", " "),
         "state": state,

@@ -20,7 +20,7 @@ def test_an_admin_makes_tries_and_restores_a_backup_by_typed_words(console: Cons
     wait_until(lambda: bool(bench.execute("SELECT 1 FROM fm_pipeline.backups WHERE run_id = %s", made)))
     ((backup_id,),) = bench.execute("SELECT id::text FROM fm_pipeline.backups WHERE run_id = %s", made)
     page = f"/settings/backups/{backup_id}"
-    assert page in fetch(console, session, "/settings/backups/")
+    assert f'href="{page}#restore"' in fetch(console, session, "/settings/backups/")
     assert "To confirm, type" not in fetch(console, session, page), "the dry run comes first"
     assert "not tried yet" in send(console, session, f"{page}/restore", 409, confirm="x").text
     send(console, session, f"{page}/dry-run", 400, newer="whatever")
@@ -32,9 +32,10 @@ def test_an_admin_makes_tries_and_restores_a_backup_by_typed_words(console: Cons
     run = fetch(console, session, f"/settings/data-management/runs/{tried}")
     assert "<h1>Dry run of a restore: Nexus stays as it is</h1>" in run
     assert '<a href="/settings/backups/" aria-current="page">' in run
-    assert ("with confirm=" in run, "Restore, undone at the end" in run) == (False, True)
+    assert ("with confirm=" in run, "Trial restore (nothing is kept)" in run) == (False, True)
     assert f'href="{page}#carry-out">Go on with the restore' in run
     assert f'<dt>Backup</dt><dd><a href="{page}">' in run
+    assert "makes no backup of the present state" in fetch(console, session, page)
     whose = "the number of patients in this backup, with one space between them"
     assert f'{whose}: <strong class="words">{words}</strong>' in fetch(console, session, page)
     assert "This was a dry run: Nexus is unchanged" in fetch(console, session, f"/settings/history/runs/{tried}")
@@ -47,6 +48,10 @@ def test_an_admin_makes_tries_and_restores_a_backup_by_typed_words(console: Cons
     restored = run_of(send(console, session, f"{page}/restore", confirm=f" {words} "))
     wait_until(lambda: bool(bench.execute(REPORT, restored)))
     assert bench.execute(REPORT, restored)[0][0]["committed"] is True
+    end = f"/settings/data-management/runs/{restored}"
+    now = fetch(console, session, end)
+    assert "Nexus then stays as it was, unless the last step has ended." in now or "Cancel this run" not in now
+    wait_until(lambda: "What the backup holds is in Nexus again: " in fetch(console, session, end))
     send(console, session, f"{page}/restore", 409, confirm=words)  # the words were for that one
     assert "Done: " in fetch(console, session, f"/settings/history/runs/{restored}")
     who = "SELECT DISTINCT actor FROM fm_pipeline.audit WHERE run_id = ANY(%s)"
