@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import path
@@ -16,21 +18,24 @@ from fm_pipeline.status.nexus_counts import newest_change, read_nexus_counts
 from fm_pipeline.status.plans import newest_plan
 
 COUNTS_SECONDS, CONNECTIONS_SECONDS = 10, 60  # FileMaker is asked by a login, and counts its sessions
+CHANGE_SECONDS = 1  # for open pages; a page that is opened asks by itself
 FIRST_ANSWER_SECONDS = 1.5  # that a page waits at most; afterwards it asks again by itself
 _counts = Snapshot(lambda: read_nexus_counts(PIPELINE), every=COUNTS_SECONDS)
 _connections = Snapshot(lambda: read_connections(PIPELINE), every=CONNECTIONS_SECONDS)
+_change = Snapshot(partial(newest_change, PIPELINE.nexus_database_url.get_secret_value()), every=CHANGE_SECONDS)
 
 
 def page(request: HttpRequest) -> HttpResponse:
     """Show all of it; counts and connections as the newest snapshot has them."""
-    newest = newest_plan(PIPELINE.nexus_database_url.get_secret_value())
+    url = PIPELINE.nexus_database_url.get_secret_value()
+    newest = newest_plan(url)
     running = run.running_now()
     is_live = any(runs().unfinished(run.LIVE_JOBS))
     return render(
         request,
         "console/data_management.html",
         {
-            **_state(FIRST_ANSWER_SECONDS),
+            **_state(newest_change(url), FIRST_ANSWER_SECONDS),
             "plan": newest,
             "running": running,
             "changes": [] if is_live else plan.plan_changes(newest),
@@ -40,14 +45,13 @@ def page(request: HttpRequest) -> HttpResponse:
 
 def state(request: HttpRequest) -> HttpResponse:
     """Answer the part that asks again every few seconds; nothing (204) if the page has the newest snapshot."""
-    shown = _state(0)
+    shown = _state(_change.get().value or 0, 0)
     if request.GET.get("seen") == shown["seen"]:
         return HttpResponse(status=204)
     return render(request, "console/data_management_state.html", shown)
 
 
-def _state(wait: float) -> dict[str, object]:
-    change = newest_change(PIPELINE.nexus_database_url.get_secret_value())
+def _state(change: int, wait: float) -> dict[str, object]:
     counts, connections = _counts.get(wait=wait, change=change), _connections.get(wait=wait)
     seen = f"{counts.number}.{int(counts.at is not None)}.{connections.number}"
     return {"counts": counts, "connections": connections, "seen": seen}
