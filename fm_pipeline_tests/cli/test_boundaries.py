@@ -8,7 +8,7 @@ records and backups beside the code that reads them.
 from __future__ import annotations
 
 import gzip
-import re
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -249,10 +249,11 @@ def test_what_answers_in_place_of_the_database_of_a_drill_or_of_the_console_is_t
             drill = told(run("restore", "--drill", url, **bench.environment()))
             given = bench.environment() | {"CONSOLE_DATABASE_URL": url, "DAGSTER_HOME": str(tmp_path)}
             served = told(run("serve", "--port", str(free_port()), **given))
-        # Words that are not UTF-8 are lost with Python 3.11.2; then only the general error is left.
-        expected = "no PostgreSQL server|PostgreSQL does not answer" if name == "no text" else "no PostgreSQL server"
-        assert re.search(expected, drill), name
-        assert re.search(expected, served), name
+        # Python 3.11.2 loses words that are not UTF-8, and 3.11.7 does not. Without them the general error is left.
+        is_lost = name == "no text" and sys.version_info < (3, 11, 7)
+        expected = "PostgreSQL does not answer" if is_lost else "no PostgreSQL server"
+        assert expected in drill, name
+        assert expected in served, name
 
 
 def test_a_list_of_waiting_mails_that_is_something_else_is_told(bench: MigrationBench) -> None:
