@@ -83,7 +83,7 @@ class Measurements:
             self._beside.append(self._reimport(url))
             ended = time.time()
             found = [tuple(map(float, line.split())) for line in answers.read_text("ascii").splitlines()]
-        if refused := sum(status != 200 for _, _, status in found):
+        if refused := sum(status not in {200, 204} for _, _, status in found):
             sys.exit(f"{refused} of {len(found)} requests were refused: there is nothing to measure.")
         first = began - IDLE_SECONDS / 2  # the first answers fill caches
         self._idle += [took for at, took, _ in found if first < at < began]

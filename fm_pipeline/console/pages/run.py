@@ -174,7 +174,7 @@ def _state(run: RunState) -> dict[str, Any]:
         "left": _left(steps.seconds_left, run),
         "plan": made,
         "carried_out_plan": _config(run, "reimport_transaction").get("plan_id"),
-        "backup": _backup(run),
+        "backup": _backup(run, committed=report is not None),
         "reason": read_reason(url, run.run_id) if run.status == "failed" else "",
         "cancelled_by": who_cancelled(url, run.run_id) if run.status == "cancelled" else "",
         "errors_are": "Quarantined" if run.job in CHECKS_RECORDS else "Errors",
@@ -203,11 +203,11 @@ def _config(run: RunState, op: str) -> Mapping[str, Any]:
     return ((run.config.get("ops") or {}).get(op) or {}).get("config") or {}
 
 
-def _backup(run: RunState) -> Backup | None:
+def _backup(run: RunState, *, committed: bool) -> Backup | None:
     """Return the backup that a run restores, or that a reimport has made before it changed anything."""
     folder = _config(run, "restore_rows").get("folder")
     made: set[str] = set()
-    if run.job == "full_reimport" and not run.unfinished:
+    if run.job == "full_reimport" and (committed or not run.unfinished):
         known = reimports_with_backup(PIPELINE.nexus_database_url.get_secret_value())
         made = {each["backup_id"] for each in known if each["run_id"] == run.run_id}
     if not folder and not made:

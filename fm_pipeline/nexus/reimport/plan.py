@@ -116,7 +116,7 @@ def permitted_plan(cursor: Cursor, permission: Permission, phases: Collection[Ph
         raise PlanStop(
             f"The plan is for the phases {', '.join(planned_phases)}, not for {', '.join(_names(phases))}.",
             meaning="Nothing was changed.",
-            remedy="Select the same assets as the plan, or make a plan for these.",
+            remedy="Select all phases, as the job full_reimport does.",
         )
     planned = Inputs.from_dict(content)
     if permission.confirm.split() != planned.confirmation.split():
