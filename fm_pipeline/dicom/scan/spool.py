@@ -56,7 +56,10 @@ class Spool:
             fault = error
         finally:
             with self._changed:
-                self._flush()
+                try:
+                    self._flush()
+                except OSError as error:  # `take` tries once more
+                    fault = fault or error
                 self._fault, self.ended = fault, True
                 self._changed.notify_all()
 
@@ -115,7 +118,9 @@ class Spool:
             content = json.dumps([(type(met).__name__, _VALUES[type(met)](met)) for met in self._waiting]).encode(
                 "ascii"
             )
-            os.pwrite(self._file.fileno(), content, self._end)
+            written = 0
+            while written < len(content):  # a disk that becomes full takes a part
+                written += os.pwrite(self._file.fileno(), content[written:], self._end + written)
             self._segments.append((self._end, len(content)))
             self._end += len(content)
             self._waiting = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 from collections.abc import Iterator
 
@@ -62,6 +64,25 @@ def test_what_the_scan_raised_comes_behind_what_it_gave() -> None:
     spool.fill(failing())
     assert spool.take(0) == [ONE]
     with pytest.raises(OSError, match="gone"):
+        spool.take(0)
+    spool.close()
+
+
+def test_a_disk_that_is_full_ends_the_scan_also_if_it_has_room_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    write, full = os.pwrite, [True, True]
+
+    def write_if_there_is_room(file: int, content: bytes, offset: int) -> int:
+        if full:
+            full.pop()
+            raise OSError(errno.ENOSPC, "no space left")
+        return write(file, content[:1000], offset)
+
+    monkeypatch.setattr(os, "pwrite", write_if_there_is_room)
+    spool = Spool()
+    spool.fill([ONE] * 600)
+    assert spool.ended
+    assert spool.take(0) == [ONE] * 500
+    with pytest.raises(OSError, match="no space"):
         spool.take(0)
     spool.close()
 
