@@ -155,9 +155,7 @@ def configure(settings: Settings, changes: Mapping[str, Any], *, actor: str, now
         audited(database_url, actor=actor, action="dicom_configure"),
         connect(database_url) as connection,
     ):
-        with connection.cursor() as cursor:
-            cursor.execute("LOCK TABLE fm_pipeline.sync_configuration IN SHARE ROW EXCLUSIVE MODE")
-        before = read_configuration(connection, settings)
+        before = _read_to_change(connection, settings)
         unknown = set(changes) - set(CHANGEABLE)
         if unknown:
             raise RequestError(f"There is no such setting of the import: {', '.join(sorted(unknown))}.")
@@ -195,13 +193,20 @@ def _logged_refusals() -> Iterator[None]:
 
 def mark_synced(connection: Connection, settings: Settings, now: datetime) -> None:
     """Record the start of a scheduled import of the whole directory. Does not commit."""
-    before = read_configuration(connection, settings)
+    before = _read_to_change(connection, settings)
     kept = {
         "last_sync_at": now,
         "updated_at": before.updated_at or now,
         "updated_by": before.updated_by or "fm_pipeline",
     }
     _write(connection, before.model_copy(update=kept))
+
+
+def _read_to_change(connection: Connection, settings: Settings) -> SyncConfiguration:
+    """Return the configuration, which nobody else can change until the end of the transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute("LOCK TABLE fm_pipeline.sync_configuration IN SHARE ROW EXCLUSIVE MODE")
+    return read_configuration(connection, settings)
 
 
 def _from_environment(settings: Settings) -> SyncConfiguration:

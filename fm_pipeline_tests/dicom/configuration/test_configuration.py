@@ -14,6 +14,7 @@ from fm_pipeline.dicom.configuration.configuration import SyncConfiguration, con
 from fm_pipeline.errors import RequestError
 from fm_pipeline.settings import Settings
 from fm_pipeline_tests.support.dicom import dicom_settings
+from fm_pipeline_tests.support.waiting import InThread, wait_until
 
 NOW = datetime(2026, 3, 1, 10, 0, tzinfo=UTC)
 
@@ -62,6 +63,26 @@ def test_there_is_one_row_however_often_it_is_written(settings: Settings) -> Non
     assert rows(settings, "SELECT id, monitoring_interval, last_sync_at FROM fm_pipeline.sync_configuration") == [
         (1, 30, NOW)
     ]
+
+
+def test_a_scheduled_import_that_starts_during_a_change_keeps_the_change(settings: Settings) -> None:
+    configure(settings, {"monitoring_enabled": True}, actor="anna", now=NOW)
+
+    def start() -> None:
+        with connect(settings.nexus_database_url.get_secret_value()) as connection:
+            mark_synced(connection, settings, NOW)
+            connection.commit()
+
+    with connect(settings.nexus_database_url.get_secret_value()) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "LOCK TABLE fm_pipeline.sync_configuration IN SHARE ROW EXCLUSIVE MODE;"
+            "UPDATE fm_pipeline.sync_configuration SET monitoring_enabled = false"
+        )
+        starting = InThread(start)
+        wait_until(lambda: rows(settings, "SELECT FROM pg_locks WHERE NOT granted") != [])
+        connection.commit()
+    starting.outcome()
+    assert (read(settings).monitoring_enabled, read(settings).last_sync_at) == (False, NOW)
 
 
 @pytest.mark.parametrize(
