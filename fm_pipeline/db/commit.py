@@ -62,6 +62,7 @@ def commit(connection: Connection, url: str) -> None:
         url: of the same database, for a second connection if this one is lost.
 
     Raises:
+        psycopg2.Error: a deferred constraint or trigger refused it; the transaction was rolled back.
         DatabaseError: the connection was lost, and the transaction was not committed or its state is not known yet.
     """
     with connection.cursor() as cursor:
@@ -69,7 +70,9 @@ def commit(connection: Connection, url: str) -> None:
         (transaction,) = cursor.fetchone() or ("0",)
     try:
         connection.commit()
-    except (psycopg2.OperationalError, psycopg2.InterfaceError):
+    except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+        if error.pgcode and not connection.closed:
+            raise  # the server has refused it, and says why
         if not was_committed(url, transaction):
             raise DatabaseError(
                 "The connection to PostgreSQL was lost at COMMIT.",
