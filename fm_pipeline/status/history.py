@@ -15,6 +15,7 @@ from psycopg2.extras import RealDictCursor
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.queries import has_table
 from fm_pipeline.errors import RequestError
+from fm_pipeline.settings import load_clinic_time_zone
 
 PAGE = 50
 KINDS = ("plan", "reimport", "sync", "backup", "restore", "verify", "export", "prune", "image_link", "image_import")
@@ -94,7 +95,7 @@ class HistoryFilter:
     """Which attempts; an empty text leaves a condition out.
 
     Attributes:
-        since: a day, YYYY-MM-DD.
+        since: a day in the clinic's zone, YYYY-MM-DD; from its beginning.
     """
 
     kind: str = ""
@@ -130,6 +131,8 @@ def read_history(database_url: str, wanted: HistoryFilter, page: int = 1) -> tup
     with connect(database_url) as connection, connection.cursor(cursor_factory=RealDictCursor) as cursor:
         if not has_table(cursor, "fm_pipeline.run_reports"):
             return [], False
+        if wanted.since:
+            cursor.execute("SELECT set_config('TimeZone', %s, false)", (load_clinic_time_zone(),))
         cursor.execute(_ATTEMPTS, values)
         found = [dict(row) for row in cursor.fetchall()]
     return found[:PAGE], len(found) > PAGE

@@ -60,6 +60,18 @@ def test_every_attempt_is_in_the_history_once_with_its_end_and_its_report(bench:
 
 
 @pytest.mark.usefixtures("migrated_once")
+def test_a_day_of_the_history_begins_at_midnight_of_the_clinic(bench: MigrationBench) -> None:
+    """A nightly run in Sydney is on the day before by UTC."""
+    bench.execute(
+        "INSERT INTO fm_pipeline.audit (at, actor, action, outcome, run_id)"
+        " VALUES ('2025-11-14 02:30+11', 'dagster', 'backup', 'done', 'nightly')"
+    )
+    for day, found in (("2025-11-14", ["nightly"]), ("2025-11-15", [])):
+        attempts, _ = read_history(bench.database_url, HistoryFilter(since=day))
+        assert [each["run_id"] for each in attempts] == found
+
+
+@pytest.mark.usefixtures("migrated_once")
 def test_a_run_shows_who_asked_its_progress_and_its_report(bench: MigrationBench) -> None:
     url = bench.database_url
     with pytest.raises(RequestError) as unknown:
