@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import pairwise
@@ -189,6 +189,8 @@ class Progress:
             action()
         except Exception as error:  # noqa: BLE001  # progress is nice to have; the run is not
             self._sinks.remove(sink)
+            with suppress(Exception):
+                sink.close()
             logging.getLogger(__name__).warning(
                 "Progress is no longer shown by %s (%s).", type(sink).__name__, type(error).__name__
             )

@@ -134,9 +134,10 @@ def test_a_sink_that_fails_is_left_out_and_the_others_and_the_run_go_on(
         def show(self, step: Step) -> None:
             raise ValueError("Zephyrine Quollthorpe")
 
-    kept = Kept()
-    with Progress([Failing(), kept], now=clock) as progress:
+    kept, failing = Kept(), Failing()
+    with Progress([failing, kept], now=clock) as progress:
         progress.update("write", 1, 2)
+        assert failing.is_closed
         progress.update("write", 2, 2)
     assert kept.steps[-1].ended_at
     assert [record.getMessage() for record in caplog.records] == [
