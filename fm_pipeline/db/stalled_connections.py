@@ -97,17 +97,27 @@ def _look_regularly() -> None:
 def look() -> None:
     """Ask about the statements that last long, and end the connections on which no answer will come."""
     for place, connections in _busy().items():
-        done = _sessions_done(connections, dict(place))
-        with _lock:
-            for connection in connections:
-                watched = _connections[connection]
-                if not _is_waiting(connection):
-                    continue
-                is_lost = done is None or connection.info.backend_pid in done
-                watched.unanswered = watched.unanswered + 1 if is_lost else 0
-                if watched.unanswered >= UNANSWERED:
-                    watched.stalled = True
-                    _end(connection)
+        with suppress(Exception):  # psycopg's, if another thread has just closed one: the next look is without it
+            _look_at(connections, dict(place))
+
+
+def _look_at(connections: Iterable[WatchableConnection], parameters: dict[str, Any]) -> None:
+    """Look at connections to one server.
+
+    Args:
+        parameters: for a second connection.
+    """
+    done = _sessions_done(connections, parameters)
+    with _lock:
+        for connection in connections:
+            watched = _connections[connection]
+            if not _is_waiting(connection):
+                continue
+            is_lost = done is None or connection.info.backend_pid in done
+            watched.unanswered = watched.unanswered + 1 if is_lost else 0
+            if watched.unanswered >= UNANSWERED:
+                watched.stalled = True
+                _end(connection)
 
 
 def _busy() -> Mapping[Any, list[WatchableConnection]]:

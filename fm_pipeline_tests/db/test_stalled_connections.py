@@ -5,9 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from typing import Self
 from urllib.parse import urlsplit
 
+import psycopg
 import psycopg2
+import psycopg2.extensions
 import pytest
 
 from fm_pipeline.db import stalled_connections
@@ -55,6 +58,32 @@ def _fallen_silent(proxy: SilentProxy, *, others_too: bool) -> None:
     with connect(proxy.url) as connection:
         proxy.fall_silent(new_ones_too=others_too)
         connection.cursor().execute("SELECT 1")
+
+
+class ClosedMeanwhile:
+    """A connection of psycopg that is closed between two questions about it."""
+
+    closed = False
+    transaction_status = psycopg2.extensions.TRANSACTION_STATUS_ACTIVE
+
+    @property
+    def info(self) -> Self:
+        return self
+
+    @property
+    def backend_pid(self) -> int:
+        return self.fileno()
+
+    def fileno(self) -> int:
+        raise psycopg.OperationalError("the connection is closed")
+
+
+@pytest.mark.usefixtures("soon")
+def test_a_connection_that_is_closed_while_it_is_looked_at_is_no_obstacle_to_the_others(proxy: SilentProxy) -> None:
+    closed = ClosedMeanwhile()
+    stalled_connections.watch(closed, {"host": "another"})
+    with pytest.raises(DatabaseError, match="has stopped answering"):
+        _fallen_silent(proxy, others_too=True)
 
 
 @pytest.mark.usefixtures("soon")
