@@ -12,6 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
 import psycopg2
+from psycopg2 import sql
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor
@@ -41,36 +42,56 @@ def copy_rows(cursor: Cursor, table_sql: str, columns: Sequence[str], rows: Iter
         psycopg2.Error: PostgreSQL refused. Whatever `rows` itself raises comes through unchanged.
     """
     quoted = ", ".join('"' + column.replace('"', '""') + '"' for column in columns)
-    reader = _CopyStream(columns, rows)
-    statement = f"COPY {table_sql} ({quoted}) FROM STDIN WITH (FORMAT text, ENCODING 'UTF8')"
+    lines = _CopyLines(columns, rows)
+    copy_from(cursor, f"COPY {table_sql} ({quoted}) FROM STDIN WITH (FORMAT text, ENCODING 'UTF8')", lines.read)
+    return lines.count
+
+
+def copy_from(cursor: Cursor, statement: sql.Composable | str, read: Callable[[int], bytes]) -> None:
+    """Run a COPY … FROM STDIN.
+
+    Args:
+        read: returns up to about as many bytes as it is asked for; none at the end.
+
+    Raises:
+        psycopg2.Error: PostgreSQL refused. What `read` raises comes through unchanged, an interrupt too: psycopg2 alone
+            would report it as a cancelled query.
+    """
+    source = _Source(read)
     try:
-        cursor.copy_expert(statement, reader, _CHUNK_BYTES)  # type: ignore[arg-type]  # only read() is called
+        cursor.copy_expert(statement, source, _CHUNK_BYTES)  # type: ignore[arg-type]  # only read() is called
     except psycopg2.Error:
-        if reader.fault is not None:  # psycopg2 reports a fault of the rows as a cancelled query
-            raise reader.fault from None
+        if source.fault is not None:
+            raise source.fault from None
         raise
-    return reader.count
 
 
-class _CopyStream:
-    """The file that COPY reads from. Keeps the exception that its rows raised."""
+class _Source:
+    """The file that COPY reads from. Keeps the exception that reading raised."""
+
+    def __init__(self, read: Callable[[int], bytes]) -> None:
+        self._read = read
+        self.fault: BaseException | None = None
+
+    def read(self, size: int) -> bytes:
+        try:
+            return self._read(size)
+        except BaseException as fault:
+            self.fault = fault
+            raise
+
+
+class _CopyLines:
+    """Rows as lines of COPY."""
 
     def __init__(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         self._columns = columns
         self._rows = iter(rows)
         self._ahead = 1  # until some rows are written, it is not known how long they are
         self.count = 0
-        self.fault: BaseException | None = None
 
     def read(self, size: int) -> bytes:
         """Return about `size` bytes of whole lines, nothing at the end."""
-        try:
-            return self._chunk(size)
-        except BaseException as fault:
-            self.fault = fault
-            raise
-
-    def _chunk(self, size: int) -> bytes:
         rows = list(islice(self._rows, self._ahead))
         if not rows:
             return b""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import pyrage
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
+from fm_pipeline.db.copy import copy_from
 from fm_pipeline.db.digest import table_digest
 from fm_pipeline.db.queries import column_list, comma
 from fm_pipeline.db.table import Table
@@ -116,8 +118,8 @@ def load_scratch_table(
     )
     try:
         with open_for_reading(folder / table.file, key) as plain:
-            cursor.copy_expert(copy, plain, 1 << 16)  # type: ignore[arg-type]  # only read() is called
-    except (OSError, EOFError, pyrage.DecryptError, psycopg2.DataError, psycopg2.errors.QueryCanceled):
+            copy_from(cursor, copy, plain.read)
+    except (OSError, EOFError, zlib.error, pyrage.DecryptError, psycopg2.DataError):
         raise broken from None
     except psycopg2.IntegrityError as error:  # a scratch table has no constraint but those of its domains
         raise BackupStop(

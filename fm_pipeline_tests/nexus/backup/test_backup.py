@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 from pydantic import SecretStr
 
 from fm_pipeline.errors import DatabaseError, PipelineError, SettingsError
+from fm_pipeline.nexus.backup import rows
 from fm_pipeline.nexus.backup.backup import Backup, backup_folder, list_backups, make_backup
 from fm_pipeline.nexus.backup.files import BackupStop, new_key, read_key
 from fm_pipeline.nexus.backup.manifest import read_manifest
@@ -173,6 +175,20 @@ def test_the_scratch_tables_are_gone_afterwards_also_when_it_failed(nexus: Migra
         backup(nexus, on_progress=fail)
     assert nexus.execute(schemas) == before
     assert nexus.execute("SELECT relname FROM pg_class WHERE relname LIKE 'backup\\_%%' AND relkind = 'r'") == []
+    assert nexus.execute("SELECT outcome FROM fm_pipeline.audit ORDER BY id DESC LIMIT 1") == [("cancelled",)]
+
+
+def test_ctrl_c_while_a_file_of_the_backup_is_read_is_no_damaged_backup(
+    nexus: MigrationBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupting(io.BytesIO):
+        def read(self, _size: int | None = -1, /) -> bytes:
+            signal.raise_signal(signal.SIGINT)
+            return b""
+
+    monkeypatch.setattr(rows, "open_for_reading", lambda *_: Interrupting())
+    with pytest.raises(KeyboardInterrupt):
+        backup(nexus)
     assert nexus.execute("SELECT outcome FROM fm_pipeline.audit ORDER BY id DESC LIMIT 1") == [("cancelled",)]
 
 
