@@ -341,7 +341,7 @@ class _ImportRun:
         """Whether the container still has the file that is in S3. It is downloaded for the comparison."""
         same = tuple(cell for cell in image.containers if item.container in {None, cell.field})
         try:
-            best = self._waterfall.best(replace(image, containers=same), tried=item.attempts)
+            best = self._waterfall.best(replace(image, containers=same), tried=0)  # a download that fails says nothing
         except (NoReadableContainer, RepeatedContainer):
             return False
         return object_has_content(self.bucket, s3_key, best.content)

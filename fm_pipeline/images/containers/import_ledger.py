@@ -88,6 +88,8 @@ class ImportLedger:
                 # A removed mark requests the image again; so does another record with this record id.
                 " state = CASE WHEN w.state IN ('marked', 'gone') OR w.filemaker_key <> excluded.filemaker_key"
                 " THEN 'listed' ELSE w.state END,"
+                " attempts = CASE WHEN w.state IN ('marked', 'gone') OR w.filemaker_key <> excluded.filemaker_key"
+                " THEN 0 ELSE w.attempts END,"
                 " image = CASE WHEN w.filemaker_key <> excluded.filemaker_key THEN NULL ELSE w.image END,"
                 " image_id = CASE WHEN w.filemaker_key <> excluded.filemaker_key THEN NULL ELSE w.image_id END",
                 [(each.record_id, own_id, each.key) for each in listed],

@@ -96,6 +96,34 @@ def test_a_record_edited_after_its_picture_was_stored_is_marked_because_the_pict
     assert (clinic.run().count("imported"), clinic.marked()) == (1, {1})
 
 
+def in_use_for_some_runs(clinic: ImageClinic) -> None:
+    """Its picture is in Nexus, and the record has had its turn several times."""
+    clinic.stand_in.faults(records_in_use={TABLE: [1]})
+    for _ in "ab":
+        assert clinic.run().count("in_use") == 1
+    clinic.stand_in.faults()
+
+
+def test_a_download_that_breaks_is_no_replaced_picture_however_often_the_record_was_tried(clinic: ImageClinic) -> None:
+    clinic.add(1)
+    in_use_for_some_runs(clinic)
+    clinic.store.edit(DATABASE, TABLE, 1, {"date": "2016-10-02"})
+    clinic.stand_in.disturb("cut", of=["container"])
+    report = clinic.run()
+    assert (report.reasons("failed"), report.count("imported"), clinic.marked()) == ({}, 1, {1})
+
+
+def test_an_image_that_is_asked_for_again_does_not_come_smaller_because_a_download_breaks(clinic: ImageClinic) -> None:
+    clinic.add(1, image_small=picture(9))
+    in_use_for_some_runs(clinic)
+    assert clinic.run().count("imported") == 1
+    clinic.execute("DELETE FROM images_image")
+    clinic.store.edit(DATABASE, TABLE, 1, {"NexusExportDate": ""})
+    clinic.stand_in.disturb("cut", of=["container"])
+    assert clinic.run().passed_over() == {}
+    clinic.check()
+
+
 def test_a_record_that_is_deleted_meanwhile_ends_as_gone(clinic: ImageClinic) -> None:
     clinic.add(1)
     clinic.add(2)
