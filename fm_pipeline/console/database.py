@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from psycopg2 import sql
 
 from fm_pipeline.db.connection import PATIENCE, connect
 from fm_pipeline.db.table import Table
-from fm_pipeline.db.url import connection_parameters
+from fm_pipeline.db.url import connection_parameters, named_in_errors
 from fm_pipeline.errors import SettingsError
 from fm_pipeline.nexus.console_grants import CONSOLE_SCHEMA
 from fm_pipeline.settings import Settings
@@ -30,7 +32,8 @@ def django_database(settings: Settings) -> dict[str, Any]:
     Raises:
         SettingsError: the URL is none.
     """
-    parameters = PATIENCE | connection_parameters(console_url(settings))
+    with _named_in_errors(settings):
+        parameters = PATIENCE | connection_parameters(console_url(settings))
     named = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
     database: dict[str, Any] = {django: parameters.pop(libpq, "") for libpq, django in named.items()}
     options = f"-c search_path={SCHEMA} {parameters.pop('options', '')}".strip()
@@ -48,7 +51,7 @@ def prepare_schema(settings: Settings) -> None:
         SettingsError: the role may not read the password hashes of the accounts.
     """
     accounts = Table(settings.nexus_schema, "auth_user").identifier
-    with connect(console_url(settings)) as connection, connection.cursor() as cursor:
+    with _named_in_errors(settings), connect(console_url(settings)) as connection, connection.cursor() as cursor:
         cursor.execute(
             "SELECT current_user, has_column_privilege(to_regclass(%s), 'password', 'SELECT')",
             (accounts.as_string(cursor),),
@@ -64,3 +67,9 @@ def prepare_schema(settings: Settings) -> None:
         if cursor.fetchone() == (True,):
             cursor.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(SCHEMA)))
         connection.commit()
+
+
+@contextmanager
+def _named_in_errors(settings: Settings) -> Iterator[None]:
+    with named_in_errors("CONSOLE_DATABASE_URL" if settings.console_database_url else "NEXUS_DATABASE_URL"):
+        yield

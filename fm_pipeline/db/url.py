@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.parse import quote, unquote
 
 import psycopg2
 from psycopg2.extensions import parse_dsn
 
-from fm_pipeline.errors import SettingsError
+from fm_pipeline.errors import PipelineError, SettingsError
 
 FORM = "Write it as postgresql://user:password@host:5432/database."
 SEVERAL = (
@@ -58,6 +60,21 @@ def connection_parameters(database_url: str) -> dict[str, str]:
     except (psycopg2.Error, ValueError):  # a byte that is no text, a NUL
         raise SettingsError("NEXUS_DATABASE_URL is not a database URL.", remedy=f"{FORM} {ENCODE}") from None
     return _checked(parameters)
+
+
+@contextmanager
+def named_in_errors(name: str) -> Iterator[None]:
+    """Give the URL another name in errors of the block, which call it NEXUS_DATABASE_URL."""
+
+    def renamed(text: str) -> str:
+        said = text.replace("NEXUS_DATABASE_URL", name)
+        return said[:1].upper() + said[1:]
+
+    try:
+        yield
+    except PipelineError as error:
+        PipelineError.__init__(error, renamed(error.what), meaning=renamed(error.meaning), remedy=renamed(error.remedy))
+        raise
 
 
 def _no_url(text: str) -> SettingsError:

@@ -254,6 +254,9 @@ def test_what_answers_in_place_of_the_database_of_a_drill_or_of_the_console_is_t
         expected = "PostgreSQL does not answer" if is_lost else "no PostgreSQL server"
         assert expected in drill, name
         assert expected in served, name
+        for said, setting in ((drill, "the URL of the drill"), (served, "CONSOLE_DATABASE_URL")):
+            assert setting in said, name
+            assert "NEXUS_DATABASE_URL" not in said, name
 
 
 def test_a_list_of_waiting_mails_that_is_something_else_is_told(bench: MigrationBench) -> None:

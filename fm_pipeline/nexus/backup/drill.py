@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +11,7 @@ from pydantic import SecretStr
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.migrate import migrate
 from fm_pipeline.db.queries import has_table
-from fm_pipeline.db.url import connection_parameters
-from fm_pipeline.errors import SettingsError
+from fm_pipeline.db.url import connection_parameters, named_in_errors
 from fm_pipeline.nexus.backup.backup import list_backups
 from fm_pipeline.nexus.backup.files import BackupStop, read_key
 from fm_pipeline.nexus.backup.manifest import Manifest, read_manifest
@@ -68,13 +65,13 @@ def drill(settings: Settings, url: str, folder: Path | None, *, on_progress: OnP
     """
     if folder is None:
         folder = _newest(settings)
-    with _named_as_the_drills():
-        connection_parameters(url)
     there = settings.model_copy(update={"nexus_database_url": SecretStr(url)})
-    manifest = read_manifest(folder, read_key(settings))
-    _refuse_rows(url, manifest)
-    migrate(url)
-    report = restore(there, folder, confirm="", dry_run=True, on_progress=on_progress)
+    with named_in_errors("the URL of the drill"):
+        connection_parameters(url)
+        manifest = read_manifest(folder, read_key(settings))
+        _refuse_rows(url, manifest)
+        migrate(url)
+        report = restore(there, folder, confirm="", dry_run=True, on_progress=on_progress)
     written = {str(table.table) for table in manifest.tables if table.role != "referenced"}
     if short := [each.table for each in report.tables if each.table in written and each.inserted != each.backup]:
         raise BackupStop(
@@ -96,15 +93,6 @@ def _newest(settings: Settings) -> Path:
             remedy="Make one: fm-pipeline backup",
         )
     return backups[0].folder
-
-
-@contextmanager
-def _named_as_the_drills() -> Iterator[None]:
-    try:
-        yield
-    except SettingsError as error:
-        what = error.what.replace("NEXUS_DATABASE_URL", "The URL of the drill")
-        raise SettingsError(what, meaning=error.meaning, remedy=error.remedy) from None
 
 
 def _refuse_rows(url: str, manifest: Manifest) -> None:
