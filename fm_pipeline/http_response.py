@@ -6,13 +6,14 @@ import io
 import socket
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from http.client import HTTPException, HTTPResponse
 from typing import Any, Literal, cast
 
 SLOWEST_BYTES_PER_SECOND = 2_000_000  # a large file may take that long: 2 GB 17 minutes; Orthanc 1.10.1 took 30 s
 _BLOCK = 1 << 20
 _EITHER = 32 + zlib.MAX_WBITS  # gzip, or zlib's own form
+_MEMBER = b"\x1f\x8b"  # a member of gzip begins with it
 
 
 class TimedResponse(HTTPResponse):
@@ -73,7 +74,7 @@ def decoded(response: HTTPResponse) -> Iterator[bytes]:
     if packed not in {"identity", "gzip", "x-gzip", "deflate", ""}:
         raise LookupError(packed)
     blocks = _blocks(response)
-    return blocks if packed in {"identity", ""} else _unpacked(blocks)
+    return blocks if packed in {"identity", ""} else _unpacked_or_refused(blocks)
 
 
 def _blocks(response: HTTPResponse) -> Iterator[bytes]:
@@ -83,16 +84,33 @@ def _blocks(response: HTTPResponse) -> Iterator[bytes]:
         raise HTTPException
 
 
-def _unpacked(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    inflater = zlib.decompressobj(_EITHER)
-    met = False
+def _unpacked_or_refused(blocks: Iterable[bytes]) -> Iterator[bytes]:
     try:
-        for block in blocks:
-            met, rest = True, block
-            while rest:
-                yield inflater.decompress(rest, _BLOCK)
-                rest = inflater.unconsumed_tail
+        yield from unpacked(blocks)
     except zlib.error:
         raise LookupError from None
-    if met and not inflater.eof:
-        raise HTTPException
+    except EOFError:
+        raise HTTPException from None
+
+
+def unpacked(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the content of gzip or zlib, in blocks of limited size.
+
+    Content of gzip may have several members (RFC 1952, 2.2). Anything else that follows the end is ignored.
+
+    Raises:
+        zlib.error: it is neither.
+        EOFError: it ends too early.
+    """
+    inflater = None
+    for block in blocks:
+        rest = block
+        while rest:
+            if inflater is None or (inflater.eof and _MEMBER.startswith(rest[: len(_MEMBER)])):
+                inflater = zlib.decompressobj(_EITHER)
+            elif inflater.eof:
+                break
+            yield inflater.decompress(rest, _BLOCK)
+            rest = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
+    if inflater is not None and not inflater.eof:
+        raise EOFError

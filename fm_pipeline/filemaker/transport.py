@@ -40,7 +40,7 @@ from fm_pipeline.filemaker.errors import (
     ServerUnavailable,
     UnreadableAnswer,
 )
-from fm_pipeline.http_response import TimedResponse
+from fm_pipeline.http_response import TimedResponse, unpacked
 from fm_pipeline.retry import exponential_pauses, retry
 
 _log = logging.getLogger(__name__)
@@ -52,7 +52,6 @@ CONNECT_TIMEOUT = 10.0  # seconds; the time-out in the settings applies to the a
 LONGEST_ANSWER = 1 << 28  # bytes; ten thousand records, the most that are asked for at once, are a tenth of it
 LONGEST_SECONDS = 600.0  # of an answer's content, also when it comes in drops
 PIECE = 1 << 16  # bytes of a file that are read at a time
-_GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 NOT_ANSWERING = {500, 502, 503, 504}  # with a body that is not FileMaker's: the web server speaks for it
 
 T = TypeVar("T")
@@ -206,16 +205,14 @@ class Transport:
         ends_at = time.monotonic() + longest
         # Decompressed here, because urllib3 accepts a compressed file that is cut off.
         zipped = response.headers.get("Content-Encoding", "").strip().lower() in {"gzip", "x-gzip", "deflate"}
-        inflate = zlib.decompressobj(_GZIP_OR_ZLIB) if zipped else None
+        pieces = response.raw.stream(PIECE, decode_content=False)
         body = bytearray()
-        for piece in response.raw.stream(PIECE, decode_content=False):
-            body += inflate.decompress(piece, limit + 1 - len(body)) if inflate else piece
+        for piece in unpacked(pieces) if zipped else pieces:
+            body += piece
             if len(body) > limit:
                 raise ContainerTooLarge(f"The file has more than {limit:,} bytes when asked to {action}.")
             if time.monotonic() > ends_at:
                 raise ServerTimeout(f"The file did not come within {longest:g} seconds when asked to {action}.")
-        if inflate and body and not inflate.eof:
-            raise zlib.error
         return bytes(body)
 
     def _send_once(self, call: Call, headers: dict[str, str], timeout: float) -> FetchedResponse:
@@ -248,7 +245,7 @@ class Transport:
             ) from None
         except (requests.exceptions.ReadTimeout, ReadTimeoutError):
             raise _too_slow(action, timeout) from None
-        except (requests.exceptions.RequestException, HTTPError, zlib.error) as error:
+        except (requests.exceptions.RequestException, HTTPError, EOFError, zlib.error) as error:
             if error.args and isinstance(error.args[0], ReadTimeoutError):  # within the body
                 raise _too_slow(action, timeout) from None
             raise ServerUnavailable(

@@ -245,7 +245,15 @@ def test_a_path_that_a_proxy_does_not_let_through_is_not_an_instance_that_is_mis
     assert stopped.value.reason == reason
 
 
-@pytest.mark.parametrize(("name", "packed"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
+def _in_members(content: bytes) -> bytes:
+    return gzip.compress(content[:5]) + gzip.compress(content[5:]) + b"\0" * 9
+
+
+@pytest.mark.parametrize(
+    ("name", "packed"),
+    [("gzip", gzip.compress), ("deflate", zlib.compress), ("gzip", _in_members)],
+    ids=["gzip", "deflate", "members of gzip, and filling"],
+)
 def test_an_answer_that_a_proxy_has_packed_is_unpacked_also_a_file(name: str, packed: Callable[[bytes], bytes]) -> None:
     content = b"content" * 1_000_000
     system = reply(200, packed(json.dumps(SYSTEM).encode()), Content_Encoding=name)

@@ -189,6 +189,7 @@ def test_an_expired_cookie_or_url_is_replaced_once(server: Server) -> None:
 
 CHUNKS = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (JPEG[:1000], JPEG[1000:]))
 ZIPPED = gzip.compress(JPEG)
+IN_MEMBERS = gzip.compress(JPEG[:1000]) + gzip.compress(JPEG[1000:])
 
 
 def test_a_file_may_come_in_chunks_or_compressed_or_without_a_length(server: Server) -> None:
@@ -198,7 +199,8 @@ def test_a_file_may_come_in_chunks_or_compressed_or_without_a_length(server: Ser
         handler.wfile.write(JPEG)
 
     in_chunks = say(200, CHUNKS + b"0\r\n\r\n", ("Transfer-Encoding", "chunked"))
-    for answer in (in_chunks, say(200, ZIPPED, ("Content-Encoding", "gzip")), until_the_end):
+    zipped = [say(200, content, ("Content-Encoding", "gzip")) for content in (ZIPPED, IN_MEMBERS)]
+    for answer in (in_chunks, *zipped, until_the_end):
         assert server.download(answer) == JPEG
 
 
@@ -210,6 +212,7 @@ def test_a_file_may_come_in_chunks_or_compressed_or_without_a_length(server: Ser
         say(200, CHUNKS[:700], ("Transfer-Encoding", "chunked")),
         say(200, ZIPPED[:-9], ("Content-Encoding", "gzip"), ("Content-Length", str(len(ZIPPED)))),
         say(200, ZIPPED[:-9], ("Content-Encoding", "gzip")),
+        say(200, IN_MEMBERS[:-9], ("Content-Encoding", "gzip")),
         say(200, JPEG, ("Content-Encoding", "gzip")),
     ],
     ids=[
@@ -218,6 +221,7 @@ def test_a_file_may_come_in_chunks_or_compressed_or_without_a_length(server: Ser
         "half a chunk",
         "compressed and short",
         "compressed and cut",
+        "the second member cut",
         "not compressed",
     ],
 )
