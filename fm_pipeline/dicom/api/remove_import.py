@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from psycopg2.extensions import cursor as Cursor
 
@@ -103,7 +103,7 @@ def remove_import(
         done, after = 0, ""
         while batch := database.run(lambda cursor, after=after: next_removable(cursor, job_id, after, _BATCH)):  # type: ignore[misc]
             after = batch[-1].orthanc_id
-            _remove_batch(database, orthanc, removal, batch)
+            removal = _remove_batch(database, orthanc, removal, batch)
             done += len(batch)
             on_progress("delete in Orthanc", done, removal.instances_planned)
         removal = database.run(lambda cursor: end_removal(cursor, removal))
@@ -114,7 +114,8 @@ def remove_import(
 
 def _remove_batch(
     database: ReconnectingConnection, orthanc: Orthanc, removal: Removal, batch: list[BroughtInstance]
-) -> None:
+) -> Removal:
+    """Delete some instances, and return the removal with the new counts."""
     deleted: list[str] = []
     absent: list[str] = []
     kept = 0
@@ -128,7 +129,14 @@ def _remove_batch(
             else:
                 absent.append(each.orthanc_id)
     finally:
-        database.run(lambda cursor: record_removed(cursor, removal, deleted, absent, kept))
+        counted = replace(
+            removal,
+            instances_deleted=removal.instances_deleted + len(deleted),
+            instances_absent=removal.instances_absent + len(absent),
+            instances_kept=removal.instances_kept + kept,
+        )
+        database.run(lambda cursor: record_removed(cursor, counted, [*deleted, *absent]))
+    return counted
 
 
 def _refuse(status: str, plan: RemovalPlan, confirm: str) -> None:

@@ -126,19 +126,22 @@ def begin_removal(cursor: Cursor, job_id: int, *, planned: int, requested_by: st
     return Removal(*cursor.fetchall()[0])
 
 
-def record_removed(
-    cursor: Cursor, removal: Removal, deleted: Collection[str], absent: Collection[str], kept: int
-) -> None:
-    """Record instances that are not in Orthanc any more, in the rows of all files of the job that had them."""
+def record_removed(cursor: Cursor, removal: Removal, gone: Collection[str]) -> None:
+    """Record instances that are not in Orthanc any more, in the rows of all files of the job that had them. Idempotent.
+
+    Args:
+        removal: with its new counts.
+        gone: Orthanc's ids.
+    """
     cursor.execute(
         "UPDATE fm_pipeline.import_history SET removed_at = clock_timestamp(), removal_id = %s, missing_since = NULL"
         " WHERE job_id = %s AND orthanc_instance_id = ANY(%s) AND removed_at IS NULL",
-        (removal.id, removal.job_id, [*deleted, *absent]),
+        (removal.id, removal.job_id, list(gone)),
     )
     cursor.execute(
-        "UPDATE fm_pipeline.import_removals SET instances_deleted = instances_deleted + %s,"
-        " instances_absent = instances_absent + %s, instances_kept = instances_kept + %s WHERE id = %s",
-        (len(deleted), len(absent), kept, removal.id),
+        "UPDATE fm_pipeline.import_removals SET instances_deleted = %s, instances_absent = %s, instances_kept = %s"
+        " WHERE id = %s",
+        (removal.instances_deleted, removal.instances_absent, removal.instances_kept, removal.id),
     )
 
 
