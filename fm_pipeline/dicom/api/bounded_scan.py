@@ -50,7 +50,7 @@ class BoundedPreview:
         return f"{counted(self.totals.files, 'file')} to import{'' if self.ended else ', as far as it went'}."
 
 
-def preview_bounded(settings: Settings, root: str, *, most_files: int = MOST_FILES) -> BoundedPreview:
+def preview_bounded(settings: Settings, root: str) -> BoundedPreview:
     """Inspect the files below an allowed path, as an import would, until the limit.
 
     Raises:
@@ -58,11 +58,11 @@ def preview_bounded(settings: Settings, root: str, *, most_files: int = MOST_FIL
     """
     result = BoundedPreview()
     limits, excluded = ArchiveLimits.from_settings(settings), excluded_folders(settings)
-    result.ended = _until_limit(preview(root, result.totals, limits, excluded), _listed_in(result), most_files)
+    result.ended = _until_limit(preview(root, result.totals, limits, excluded), _listed_in(result))
     return result
 
 
-def preview_new_bounded(settings: Settings, root: str, *, most_files: int = MOST_FILES) -> BoundedPreview:
+def preview_new_bounded(settings: Settings, root: str) -> BoundedPreview:
     """The same for files that are new or have changed since their import.
 
     Raises:
@@ -72,14 +72,12 @@ def preview_new_bounded(settings: Settings, root: str, *, most_files: int = MOST
     limits, excluded = ArchiveLimits.from_settings(settings), excluded_folders(settings)
     with ReconnectingConnection(settings.nexus_database_url.get_secret_value()) as database:
         new = NewFiles(database, root, now=datetime.now(UTC), excluded=excluded)
-        result.ended = _until_limit(preview_new(new, result.totals, limits, excluded), _listed_in(result), most_files)
+        result.ended = _until_limit(preview_new(new, result.totals, limits, excluded), _listed_in(result))
         result.totals.known = new.unchanged_files
     return result
 
 
-def count_files(
-    settings: Settings, root: str, job_type: JobType, *, most_files: int = MOST_FILES
-) -> tuple[int, int] | None:
+def count_files(settings: Settings, root: str, job_type: JobType) -> tuple[int, int] | None:
     """Count the files that a job of this type would look at, without opening them.
 
     Returns:
@@ -96,10 +94,10 @@ def count_files(
 
     excluded = excluded_folders(settings)
     if job_type != "incremental":
-        ended = _until_limit(scan(root, excluded), count, most_files)
+        ended = _until_limit(scan(root, excluded), count)
     else:
         with ReconnectingConnection(settings.nexus_database_url.get_secret_value()) as database:
-            ended = _until_limit(NewFiles(database, root, now=datetime.now(UTC), excluded=excluded), count, most_files)
+            ended = _until_limit(NewFiles(database, root, now=datetime.now(UTC), excluded=excluded), count)
     return (len(sizes), sum(sizes)) if ended else None
 
 
@@ -111,11 +109,11 @@ def _listed_in(result: BoundedPreview) -> Callable[[PreviewedFile], None]:
     return add
 
 
-def _until_limit(items: Iterable[_Item], take: Callable[[_Item], None], most_files: int) -> bool:
+def _until_limit(items: Iterable[_Item], take: Callable[[_Item], None]) -> bool:
     """Take items until a limit. Return whether all were taken."""
     until = time.monotonic() + MOST_SECONDS
     for number, item in enumerate(items):
-        if number >= most_files or time.monotonic() > until:
+        if number >= MOST_FILES or time.monotonic() > until:
             return False
         take(item)
     return True

@@ -7,7 +7,7 @@ nothing behind. Until then the list is in the spool, an unlinked temporary file.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -44,7 +44,7 @@ class _Listing:
     unreadable: list[Unreadable] = field(default_factory=list)
     unchanged: int = 0
 
-    def fill(self, met: Iterable[Met], on_progress: Callable[[int], object]) -> None:
+    def fill(self, met: Iterable[Met]) -> None:
         for each in met:
             if isinstance(each, Unreadable) and each.is_directory:
                 if each.reason in {"root_empty", "not_mounted"}:
@@ -52,8 +52,6 @@ class _Listing:
                 self.unreadable.append(each)
                 continue
             self.spool.put(each)
-            if self.spool.files % 1000 == 0:
-                on_progress(self.spool.files)
 
     def entries(self) -> Iterator[Met]:
         while (taken := self.spool.take(_TAKE_SECONDS)) is not None:
@@ -68,7 +66,6 @@ def create_shared_job(
     requested_by: str,
     excluded: ExcludedFolders,
     chunk_files: int = CHUNK_FILES,
-    on_progress: Callable[[int], object] = lambda _: None,
 ) -> Job:
     """List a directory and create a job in chunks for it. An incremental job has only files that history does not know.
 
@@ -76,7 +73,6 @@ def create_shared_job(
         source_path: absolute and already checked (`paths.allowed`).
         chunk_files: after so many, or CHUNK_BYTES, a chunk goes on to the end of the directory, but not beyond twice
             as much.
-        on_progress: called with the number of entries listed so far.
 
     Raises:
         RootUnavailable: the directory cannot be listed, or is empty.
@@ -87,10 +83,10 @@ def create_shared_job(
         if job_type == "incremental":
             with ReconnectingConnection(database_url) as scanning:
                 new = NewFiles(scanning, source_path, now=datetime.now(UTC), excluded=excluded)
-                listing.fill(new, on_progress)
+                listing.fill(new)
                 listing.unchanged = new.unchanged
         else:
-            listing.fill(scan(source_path, excluded), on_progress)
+            listing.fill(scan(source_path, excluded))
         spool.end()
         if not spool.files and not listing.unchanged:
             raise RootUnavailable(STOPPED["no_files"])

@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 import threading
 import zipfile
-from pathlib import Path
 
 import pytest
 
+from fm_pipeline.dicom.api import bounded_scan
 from fm_pipeline.dicom.api.batches import Batches
-from fm_pipeline.dicom.api.bounded_scan import count_files, preview_bounded, preview_new_bounded
+from fm_pipeline.dicom.choices import JOB_TYPES
 from fm_pipeline.dicom.history.jobs import Job
 from fm_pipeline.errors import RequestError
 from fm_pipeline.sandbox.dicom.series import series, write_series
@@ -80,14 +80,16 @@ def test_a_caller_that_does_not_wait_is_told_that_the_job_runs_and_finds_it_comp
     assert refused.value.code == 409
 
 
-def test_a_scan_beyond_the_limit_ends_without_totals(imports: ImportBench, tmp_path: Path) -> None:
+def test_a_scan_beyond_the_limit_ends_without_totals(imports: ImportBench, monkeypatch: pytest.MonkeyPatch) -> None:
     write_series(imports.folder / "a", 5, 2_000)
     root = str(imports.folder)
-    assert count_files(imports.settings, root, "initial", most_files=4) is None
-    number, size = count_files(imports.settings, root, "incremental", most_files=5) or (0, 0)
-    assert (number, size) == (5, sum(path.stat().st_size for path in (imports.folder / "a").iterdir()))
-    for preview in (preview_bounded, preview_new_bounded):
-        part = preview(imports.settings, root, most_files=3)
-        assert (part.ended, part.list_complete, len(part.files)) == (False, False, 3)
-        whole = preview(imports.settings, root)
-        assert (whole.ended, whole.list_complete, whole.totals.files) == (True, True, 5)
+    bytes_of_all = sum(path.stat().st_size for path in (imports.folder / "a").iterdir())
+    for limit in (4, 5):
+        monkeypatch.setattr(bounded_scan, "MOST_FILES", limit)
+        ended = limit == 5
+        for job_type in JOB_TYPES:
+            counted = bounded_scan.count_files(imports.settings, root, job_type)
+            assert counted == ((5, bytes_of_all) if ended else None)
+        for preview in (bounded_scan.preview_bounded, bounded_scan.preview_new_bounded):
+            found = preview(imports.settings, root)
+            assert (found.ended, found.list_complete, len(found.files)) == (ended, ended, limit)
