@@ -125,6 +125,14 @@ def test_a_row_that_others_must_point_to_stops_when_it_would_go(further: Migrati
         further.extract_and_stage().plan()
 
 
+def test_a_column_that_must_be_given_and_whose_field_filemaker_does_not_have_is_told(
+    further: MigrationBench, tmp_path: Path
+) -> None:
+    write_profile(tmp_path, with_example(referral={"fields": {"reason": ["No such field"]}}))
+    with pytest.raises(CatalogueStop, match=r"Nothing feeds referrals\.reason, .* names for reason of referral"):
+        further.extract_and_stage().plan()
+
+
 def test_a_profile_without_the_table_leaves_its_rows_and_forgets_what_was_staged(
     further: MigrationBench, tmp_path: Path
 ) -> None:

@@ -214,7 +214,7 @@ def plan_difference(
         nexus_only: whether the other columns keep their value or go back to what a new row has.
 
     Raises:
-        CatalogueStop: a fed column does not exist, or a column must be given and nobody knows its value.
+        CatalogueStop: a fed column does not exist, or a column must be given and nothing feeds it.
     """
     table = catalogue.table(entity.table)
     columns = catalogue.columns[table]
@@ -241,6 +241,15 @@ def plan_difference(
         inserts["updated_at"] = sql.SQL("%(now)s")
     inserts |= defaults | fed
     nobody_knows = sorted(name for name, column in columns.items() if column.must_be_given and name not in inserts)
+    if unfed := [name for name in nobody_knows if name in entity.columns]:
+        fields = ", ".join(dict.fromkeys(field for name in unfed for field in entity.columns[name].fields))
+        raise CatalogueStop(
+            f"Nothing feeds {', '.join(f'{table}.{name}' for name in unfed)}, which must have a value: FileMaker has none"
+            f" of the fields that the mapping profile names for {fields} of {entity.name}.",
+            meaning="No new row could be inserted. Nothing was changed.",
+            remedy="Correct the names of the fields in the mapping profile; fm-pipeline check lists those that FileMaker"
+            " does not have.",
+        )
     if nobody_knows:
         raise CatalogueStop(
             f"The table {table} has columns that must be given and that the pipeline does not know:"
