@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from pathlib import Path
 from typing import Literal
 
 import click
 
-from fm_pipeline.cli._shared.interrupts import at_interrupt, restore_sigint
+from fm_pipeline.cli._shared.interrupts import at_interrupt, exit_at_sigterm, restore_sigint
 from fm_pipeline.errors import PipelineError
 
 QUICK_SCALE = 0.05
@@ -71,8 +70,7 @@ def command(  # its options
     if report and not report.parent.is_dir():
         raise click.UsageError(f"The folder of --report does not exist: {report.parent}")
 
-    # A polite kill takes the same way out as Ctrl-C: what was started is stopped.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    exit_at_sigterm()
     restore_sigint()
     profile = profile or ("wep" if as_found else "nexus")
     with at_interrupt("What the demo had started was stopped.", "The next demo begins anew."):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from fm_pipeline.cli._shared.interrupts import at_interrupt
+from fm_pipeline.cli._shared.interrupts import at_interrupt, exit_at_sigterm
 from fm_pipeline.cli._shared.json_output import json_option
 from fm_pipeline.errors import PipelineError
 
@@ -70,6 +70,7 @@ def up(
         "mail": smtp_port,
         "orthanc": orthanc_port,
     }
+    exit_at_sigterm()
     stack = Stack(state_dir)
     env_line("STATE_DIR", str(stack.state_dir))  # refused before anything is started
     with at_interrupt("The servers that this command had started were stopped.", "Run it again to start them."):

@@ -1,10 +1,15 @@
-"""Ctrl-C: what a command says after it, and commands that run until they are interrupted."""
+"""Ctrl-C and SIGTERM: what a command says after them, and commands that run until they are interrupted."""
 
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+import click
+
+TERMINATED = 128 + signal.SIGTERM  # the exit code of a program that SIGTERM has ended, as shells give it
 
 
 def restore_sigint() -> None:
@@ -12,10 +17,19 @@ def restore_sigint() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def exit_at_sigterm() -> None:
+    """Let SIGTERM take the same way out as Ctrl-C: what was started is stopped."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+
+
 @contextmanager
 def at_interrupt(meaning: str, remedy: str) -> Iterator[None]:
-    """Give a Ctrl-C in the block sentences of its own, which `fm-pipeline` prints."""
+    """Give a Ctrl-C in the block sentences of its own, which `fm-pipeline` prints. After SIGTERM, print them."""
     try:
         yield
     except KeyboardInterrupt:
         raise KeyboardInterrupt("Interrupted.", meaning, remedy) from None
+    except SystemExit as end:
+        if end.code == TERMINATED:
+            click.echo(f"Terminated. {meaning} {remedy}", err=True)
+        raise

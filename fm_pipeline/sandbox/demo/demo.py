@@ -41,6 +41,7 @@ from fm_pipeline.sandbox.stack.console import ConsoleService
 from fm_pipeline.sandbox.stack.orthanc import OrthancService
 from fm_pipeline.sandbox.stack.ownership import OWNER_FILE, owned, refuse_if_in_use
 from fm_pipeline.sandbox.stack.ports import free_port, refuse_taken_port
+from fm_pipeline.sandbox.stack.put_off import interrupts_put_off
 from fm_pipeline.sandbox.stack.stack import CLINIC_SETTINGS, LOCK_FILE, SERVICES, Stack
 from fm_pipeline.sandbox.stack.state import DEMO_FILE, make_private_folder, write_json
 from fm_pipeline.sequence.report_terminal import report_lines
@@ -138,7 +139,7 @@ class Demo:
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
     def __exit__(self, *_: object) -> None:
-        with self._terminal.status("Stopping everything that was started …"):
+        with interrupts_put_off(), self._terminal.status("Stopping everything that was started …"):
             self._open.close()
 
     @property

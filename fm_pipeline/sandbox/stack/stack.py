@@ -29,6 +29,7 @@ from fm_pipeline.sandbox.stack.ownership import owned, refuse_if_in_use
 from fm_pipeline.sandbox.stack.ports import free_port, listens, refuse_taken_port
 from fm_pipeline.sandbox.stack.postgresql import PostgreSQLService
 from fm_pipeline.sandbox.stack.processes import ProcessRecord, find, find_programs_of, stop
+from fm_pipeline.sandbox.stack.put_off import interrupts_put_off
 from fm_pipeline.sandbox.stack.s3 import S3Service
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT, Service
 from fm_pipeline.sandbox.stack.smtp import SmtpService
@@ -114,8 +115,9 @@ class Stack:
                 for last in (False, True):
                     kinds = [kind for kind in self.service_types if kind.starts_last == last]
                     for kind in kinds:
-                        if self._begin(kind, (ports or {}).get(kind.name)):
+                        if not self._runs(kind, (ports or {}).get(kind.name)):
                             started.append(kind.name)
+                            self._begin(kind, (ports or {}).get(kind.name))
                     for kind in kinds:
                         self._settle(kind, (ports or {}).get(kind.name), begun=kind.name in started)
             except BaseException:
@@ -200,6 +202,10 @@ class Stack:
         return self
 
     def __exit__(self, *_: object) -> None:
+        with interrupts_put_off():
+            self._leave()
+
+    def _leave(self) -> None:
         self.down()
         if self._watchdog is not None:
             # It has nothing left to stop, and would otherwise wait as long as this process uses the folder.
@@ -226,19 +232,22 @@ class Stack:
             if name not in records or find(records[name]) is None:
                 refuse_taken_port(port, name)
 
-    def _begin(self, kind: type[Service], wanted: int | None) -> bool:
-        """Start one service if it does not run; return whether this call started it."""
+    def _runs(self, kind: type[Service], wanted: int | None) -> bool:
+        """Return whether the service runs, on the wanted port."""
         known = self._records().get(kind.name)
-        if known is not None and find(known) is not None:
-            if wanted not in (None, known.port):
-                raise PipelineError(
-                    f"{kind.name} already runs on port {known.port}, not on {wanted}.",
-                    meaning="It was left as it is.",
-                    remedy=f"Stop the stack first: fm-pipeline stack down --state-dir {self.state_dir}",
-                )
+        if known is None or find(known) is None:
             return False
-        self._start(kind, wanted or free_port(known.port if known else 0))
+        if wanted not in (None, known.port):
+            raise PipelineError(
+                f"{kind.name} already runs on port {known.port}, not on {wanted}.",
+                meaning="It was left as it is.",
+                remedy=f"Stop the stack first: fm-pipeline stack down --state-dir {self.state_dir}",
+            )
         return True
+
+    def _begin(self, kind: type[Service], wanted: int | None) -> None:
+        known = self._records().get(kind.name)
+        self._start(kind, wanted or free_port(known.port if known else 0))
 
     def _settle(self, kind: type[Service], wanted: int | None, *, begun: bool) -> None:
         """Wait until a service is ready; if this call of `up` has started it and it ended, start it once more."""
@@ -250,9 +259,10 @@ class Stack:
     def _start(self, kind: type[Service], port: int) -> None:
         service = kind(self.state_dir, port, self.secrets)
         service.prepare()
-        self._write(kind.name, service.record())
-        process = service.start()
-        self._write(kind.name, replace(service.record(), pid=process.pid, started=process.create_time()))
+        with interrupts_put_off():  # a process that is just being made has no command line yet, so nobody could find it
+            self._write(kind.name, service.record())
+            process = service.start()
+            self._write(kind.name, replace(service.record(), pid=process.pid, started=process.create_time()))
 
     def _wait(self, service: Service, *, last: bool = True) -> bool:
         """Wait until the service answers; return False if it ended and may be started once more."""
@@ -279,11 +289,12 @@ class Stack:
         )
 
     def _stop(self, names: Sequence[str]) -> None:
-        records = self._records()
-        stop(records[name] for name in reversed(names) if name in records)
-        for name in names:
-            if name in records:
-                self._write(name, replace(records[name], pid=None, started=None))
+        with interrupts_put_off():
+            records = self._records()
+            stop(records[name] for name in reversed(names) if name in records)
+            for name in names:
+                if name in records:
+                    self._write(name, replace(records[name], pid=None, started=None))
 
     def _status(self, name: str, record: ProcessRecord | None) -> Status:
         process = find(record) if record else None

@@ -10,7 +10,6 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 from rich.console import Console
 
@@ -19,6 +18,7 @@ from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT
 from fm_pipeline.sandbox.stack.stack import Stack
 from fm_pipeline.sequence.report_terminal import report_lines
 from fm_pipeline_tests.support.clinics import RUN_TIME
+from fm_pipeline_tests.support.processes import processes_of
 from fm_pipeline_tests.support.waiting import wait_until
 
 LIMIT_SECONDS = 900
@@ -55,19 +55,6 @@ def started(checkout: Path, folder: Path, *options: str) -> subprocess.Popen[str
     )
 
 
-def processes_of(folder: Path) -> list[str]:
-    """Command lines that name the folder."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            line = " ".join(process.cmdline())
-        except psutil.Error:
-            continue
-        if str(folder) in line:
-            found.append(line)
-    return found
-
-
 def test_the_demo_holds_and_leaves_nothing_running_when_it_ends_or_is_killed(checkout: Path, folder: Path) -> None:
     report = checkout / "report.json"
     with started(checkout, folder, "--once", "--report", str(report)) as demo:
@@ -78,7 +65,7 @@ def test_the_demo_holds_and_leaves_nothing_running_when_it_ends_or_is_killed(che
     assert processes_of(folder) == []
 
     with started(checkout, folder) as demo:
-        wait_until(lambda: any("fm_pipeline.console.server" in line for line in processes_of(folder)), LIMIT_SECONDS)
+        wait_until(lambda: bool(processes_of(folder, "fm_pipeline.console.server")), LIMIT_SECONDS)
         demo.send_signal(signal.SIGKILL)
     wait_until(lambda: not processes_of(folder))
 

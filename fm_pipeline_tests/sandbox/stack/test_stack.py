@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import smtplib
 import stat
@@ -26,23 +25,11 @@ from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT
 from fm_pipeline.sandbox.stack.smtp import SmtpService
 from fm_pipeline.sandbox.stack.stack import Stack
 from fm_pipeline_tests.support.postgres import DisposablePostgreSQL
+from fm_pipeline_tests.support.processes import processes_of
 from fm_pipeline_tests.support.waiting import wait_until
 
 QUICK = (SmtpService,)
 ALL_BUT_FILEMAKER = (DisposablePostgreSQL, S3Service, SmtpService)
-
-
-def processes_of(folder: Path) -> list[psutil.Process]:
-    """Every living process with the folder on its command line."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            alive = process.status() != psutil.STATUS_ZOMBIE
-            if alive and process.pid != os.getpid() and any(str(folder) in word for word in process.cmdline()):
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
 
 
 def start_in_another_process(folder: Path, services: Sequence[str], *, context: bool) -> subprocess.Popen[str]:
