@@ -128,3 +128,8 @@ def no_database(request: HttpRequest) -> HttpResponse:
         address = request.get_full_path() if request.method in _SAFE else ""
         body = render_to_string("console/no_database.html", {**_SUPPORT, "address": address})
     return HttpResponse(body, status=503, headers={"Retry-After": "10"})
+
+
+def no_database_page() -> str:
+    """Return the page of such an answer at an address of Dagster, whose pages cannot be put into another one."""
+    return render_to_string("console/no_database.html", {**_SUPPORT, "reloads": True})

@@ -21,6 +21,7 @@ from fm_pipeline.settings import load_settings
 
 CODE_SERVER_SECONDS = 60.0  # afterwards the site starts without it, and says so
 POLL_SECONDS = 0.1
+HEALTH_PATH = "/health"
 STOP_SECONDS = 5  # for requests that are being answered; a websocket of an open page has no end of its own
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _LOG: dict[str, Any] = {
@@ -34,8 +35,16 @@ _LOG: dict[str, Any] = {
             "datefmt": "%Y-%m-%d %H:%M:%S %z",
         }
     },
+    "filters": {
+        "no probe": {"()": "fm_pipeline.console.server.NoProbe"},
+        "no trace": {"()": "fm_pipeline.console.server.NoTrace"},
+    },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "loggers": {"alembic": {"level": "WARNING"}},  # Dagster's own tables
+    "loggers": {
+        "alembic": {"level": "WARNING"},  # Dagster's own tables
+        "django.request": {"filters": ["no probe"]},
+        "django.security.DisallowedHost": {"filters": ["no trace"]},
+    },
     "root": {"level": "INFO", "handlers": ["stderr"]},
 }
 
@@ -46,6 +55,23 @@ class LineFormatter(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:
         """Return the message with its control characters escaped; a stack trace below it keeps its lines."""
         return _CONTROL.sub(lambda found: repr(found[0])[1:-1], super().formatMessage(record))
+
+
+class NoProbe(logging.Filter):
+    """Leaves out the answers of the health page. That something is not well is their content, and no error of it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether the record is kept. Django gives it the request."""
+        return getattr(getattr(record, "request", None), "path", None) != HEALTH_PATH
+
+
+class NoTrace(logging.Filter):
+    """Leaves out the stack trace. Its message says all, and anybody can cause it by sending a wrong name."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Keep the record."""
+        record.exc_info = record.exc_text = None
+        return True
 
 
 def main(workspace_file: str, listening: str, code_socket: str) -> None:

@@ -67,6 +67,7 @@ class Site:
 
         from fm_pipeline.console.address import connection_address  # noqa: PLC0415
         from fm_pipeline.console.database import console_url  # noqa: PLC0415
+        from fm_pipeline.console.failures import no_database_page  # noqa: PLC0415
         from fm_pipeline.console.gateway_trail import record_access, record_mutation  # noqa: PLC0415
         from fm_pipeline.console.visitor import find_visitor  # noqa: PLC0415  # needs Django's models
         from fm_pipeline.db.audit import requested_cancels  # noqa: PLC0415
@@ -79,6 +80,7 @@ class Site:
             record=record_access,
             hosts=settings.ALLOWED_HOSTS,
             url=settings.PIPELINE.console_url,
+            no_accounts_page=no_database_page,
         )
         runs = Runs(context)
         unfinished = [run.run_id for run in runs.unfinished()]

@@ -39,12 +39,14 @@ class Console:
     Attributes:
         hospital: the directory of DICOM files, the only allowed root.
         environment: the settings that it has been started with.
+        log: what its parts have printed.
     """
 
     url: str
     bench: MigrationBench
     hospital: Path
     environment: Mapping[str, str]
+    log: Path
 
     def session(self, username: str | None = None) -> requests.Session:
         """A browser's session: logged in, if a name is given; its requests come from a page of the console."""
@@ -118,4 +120,5 @@ def console(
             for name, value in environment.items():
                 patch.setenv(name, value)
             own = running.enter_context(temporary_stack([QuickConsole]))
-        yield Console(own.service(QuickConsole).url, bench, hospital, environment)
+        served = own.service(QuickConsole)
+        yield Console(served.url, bench, hospital, environment, served.log)

@@ -13,6 +13,17 @@ def test_a_probe_without_an_account_learns_whether_all_is_well_and_no_more(conso
         assert session.get(f"{console.url}{address}", timeout=30, allow_redirects=False).status_code in (302, 401)
 
 
+def test_what_is_no_error_of_the_service_leaves_no_trace_in_its_log(console: Console) -> None:
+    """Each start asks the health page until all parts answer."""
+    before = console.log.read_text("utf-8")
+    assert "/health" not in before
+    answer = console.session().get(console.url, headers={"Host": "another.example"}, timeout=30)
+    assert answer.status_code == 400
+    logged = console.log.read_text("utf-8").removeprefix(before)
+    assert "Invalid HTTP_HOST header: 'another.example'" in logged
+    assert "Traceback" not in logged
+
+
 def test_after_a_restart_of_the_database_the_first_request_is_answered(console: Console) -> None:
     """Also if the pool was full: every connection in it has ended then."""
     session = console.session("reception")

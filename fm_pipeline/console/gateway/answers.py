@@ -17,6 +17,11 @@ HEADERS = {
 }
 # What is no page loads and shows nothing. A script has none: a worker would take it for its own.
 NO_PAGE = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox"
+# A page that is shown in place of one of Dagster's; it has no script.
+OWN_PAGE = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none';"
+    " form-action 'none'; frame-ancestors 'none'"
+}
 KEPT_FILES = "private, max-age=86400"
 
 

@@ -15,10 +15,10 @@ from typing import Protocol
 from urllib.parse import urlencode
 
 from starlette.requests import HTTPConnection
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fm_pipeline.console.gateway.answers import with_headers
+from fm_pipeline.console.gateway.answers import OWN_PAGE, with_headers
 from fm_pipeline.console.gateway.context import ADDRESS, ADMIN, ROLE, USER
 from fm_pipeline.console.gateway.origin import is_ours, is_same_origin
 from fm_pipeline.console.gateway.routes import PREFIX, Kind, as_run_id, kind_of
@@ -29,6 +29,7 @@ SESSION_CHECK_SECONDS = 3.0  # between two questions whether the session of an o
 REFUSED_ORIGIN = "Refused: this request does not come from a page of this site."
 REFUSED_SCOPE = "Refused: the scope of this token does not allow this."
 REFUSED_ROLE = "Refused: only an administrator may read the output and the record of a run."
+RETRY = {"Retry-After": "10"}  # seconds
 
 _log = logging.getLogger(__name__)
 
@@ -57,6 +58,7 @@ class Guard:
         record: the audit trail.
         hosts: the names of this site, as in Django's ALLOWED_HOSTS.
         url: where people open the site; None if only the name in the `Host` header is known.
+        no_accounts_page: renders what a person sees while nobody can be looked for.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Guard:
         record: RecordAccess,
         hosts: Sequence[str],
         url: str | None,
+        no_accounts_page: Callable[[], str],
     ) -> None:
         self._dagster = dagster
         self._find_visitor = find_visitor
@@ -76,6 +79,7 @@ class Guard:
         self._record = record
         self._hosts = hosts
         self._url = url
+        self._no_accounts_page = no_accounts_page
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -100,7 +104,7 @@ class Guard:
             visitor = await (self._recent if kind is Kind.FILE else self._find_visitor)(connection)
         except Exception:  # noqa: BLE001
             _log.exception("Nobody can be let in.")
-            return None, PlainTextResponse("The accounts cannot be read now. Try again in a minute.", 503)
+            return None, self._no_accounts(kind)
         if visitor is not None and not visitor.role:
             if kind is not Kind.FILE:
                 await self._record(
@@ -112,6 +116,11 @@ class Guard:
         elif visitor is not None and kind is Kind.DOWNLOAD:
             refusal = await self._download_refusal(connection, visitor)
         return visitor, refusal
+
+    def _no_accounts(self, kind: Kind) -> Response:
+        if kind is not Kind.PAGE:
+            return PlainTextResponse("The accounts cannot be read now. Try again in a minute.", 503, headers=RETRY)
+        return HTMLResponse(self._no_accounts_page(), 503, headers={**RETRY, **OWN_PAGE})
 
     async def _graphql_refusal(self, connection: HTTPConnection, visitor: Visitor) -> Response | None:
         # First what a page of another site can send without asking; so nobody fills the audit trail from there.

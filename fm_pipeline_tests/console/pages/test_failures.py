@@ -52,22 +52,28 @@ def test_without_the_database_every_page_says_so_and_comes_back_by_itself(consol
         return session.get(f"{console.url}{path}", headers=headers, timeout=60)
 
     with closed_database(console), ThreadPoolExecutor() as at_once:  # each waits for a connection
-        whole, part, machine, sent = at_once.map(
+        whole, part, machine, sent, dagster, graphql = at_once.map(
             lambda asked: asked(),
             [
                 lambda: ask(history),
                 lambda: ask(state, **{"HX-Request": "true"}),
                 lambda: ask(call),
                 lambda: session.post(f"{console.url}/logout/", data=console.token(session), timeout=60),
+                lambda: ask("/dagster/runs"),
+                lambda: session.post(f"{console.url}/dagster/graphql", json={"query": "{ version }"}, timeout=60),
             ],
         )
     said = "The database of Nexus does not answer"
-    assert [(answer.status_code, said in answer.text) for answer in (whole, part, machine, sent)] == [
+    assert [(answer.status_code, said in answer.text) for answer in (whole, part, machine, sent, dagster)] == [
         (503, True),
         (503, True),
         (500, True),
         (503, True),
+        (503, True),
     ]
+    assert '<meta http-equiv="refresh" content="10">' in dagster.text
+    assert "style-src 'self'" in dagster.headers["Content-Security-Policy"]
+    assert (graphql.status_code, graphql.headers["Content-Type"]) == (503, "text/plain; charset=utf-8")
     assert f'hx-get="{history}" hx-trigger="every 10s"' in whole.text
     assert "hx-get" not in sent.text
     assert "look at the page History before you repeat it" in sent.text
