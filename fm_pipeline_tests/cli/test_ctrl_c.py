@@ -16,7 +16,7 @@ from fm_pipeline.console.service.part_states import read_part_states
 from fm_pipeline.sandbox.stack.ports import free_port
 from fm_pipeline.sandbox.stack.state import STACK_FILE
 from fm_pipeline.serve.lock import LOCK_FILE
-from fm_pipeline_tests.support.processes import interrupted, processes_of
+from fm_pipeline_tests.sandbox.stack.processes import interrupted, processes_of
 from fm_pipeline_tests.support.waiting import wait_until
 
 INTERRUPTED, TERMINATED = 130, 143

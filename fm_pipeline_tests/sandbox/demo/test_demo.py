@@ -17,8 +17,8 @@ from fm_pipeline.nexus.reimport.report import ReimportReport, SourceOutcomes, Ta
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT
 from fm_pipeline.sandbox.stack.stack import Stack
 from fm_pipeline.sequence.report_terminal import report_lines
+from fm_pipeline_tests.sandbox.stack.processes import processes_of
 from fm_pipeline_tests.support.clinics import RUN_TIME
-from fm_pipeline_tests.support.processes import processes_of
 from fm_pipeline_tests.support.waiting import wait_until
 
 LIMIT_SECONDS = 900

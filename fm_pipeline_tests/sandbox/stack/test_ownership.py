@@ -23,10 +23,10 @@ from fm_pipeline.sandbox.stack.service import Service
 from fm_pipeline.sandbox.stack.smtp import SmtpService
 from fm_pipeline.sandbox.stack.stack import Stack
 from fm_pipeline.sandbox.stack.state import SECRETS_FILE, Secrets
+from fm_pipeline_tests.sandbox.stack.processes import processes_of
 from fm_pipeline_tests.sandbox.stack.test_stack import QUICK, kill, start_in_another_process, wait_for_up
 from fm_pipeline_tests.support.answering import answering
 from fm_pipeline_tests.support.postgres import DisposablePostgreSQL
-from fm_pipeline_tests.support.processes import processes_of
 from fm_pipeline_tests.support.waiting import wait_until
 
 OK = b"HTTP/1.1 200 OK\r\n"

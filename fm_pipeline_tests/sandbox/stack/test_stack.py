@@ -24,8 +24,8 @@ from fm_pipeline.sandbox.stack.s3 import S3Service
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT
 from fm_pipeline.sandbox.stack.smtp import SmtpService
 from fm_pipeline.sandbox.stack.stack import Stack
+from fm_pipeline_tests.sandbox.stack.processes import processes_of
 from fm_pipeline_tests.support.postgres import DisposablePostgreSQL
-from fm_pipeline_tests.support.processes import processes_of
 from fm_pipeline_tests.support.waiting import wait_until
 
 QUICK = (SmtpService,)
