@@ -11,7 +11,7 @@ from fm_pipeline.db.connection import connect
 from fm_pipeline.db.queries import count, database_name
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.nexus.reimport.plan_inputs import Inputs, deciding_settings
-from fm_pipeline.nexus.sync.baseline import ends_kept_edits
+from fm_pipeline.nexus.sync.baseline import is_behind
 from fm_pipeline.nexus.sync.decisions import Decision
 from fm_pipeline.sequence.locked_transaction import Merge, plan_changes
 from fm_pipeline.settings import Settings
@@ -46,7 +46,7 @@ def find_nothing_new(settings: Settings, merge: Merge) -> NothingNew | None:
             if any(each.is_conflict or not each.kept for each in merged.decisions):
                 return None
             for difference in merged.differences:
-                if ends_kept_edits(cursor, difference):
+                if is_behind(cursor, difference):
                     return None
                 cursor.execute(
                     sql.SQL(

@@ -163,10 +163,10 @@ def validate_plan_early(
 def keep_synced_edits(settings: Settings, now: datetime) -> Merge:
     """Return the merge of a reimport: values that a sync has kept stay, unless NEXUS_SYNC_EDITS is `replace`."""
 
-    def merge(cursor: Cursor, _policy: Policy, differences: Sequence[Difference]) -> Merged:
+    def merge(cursor: Cursor, policy: Policy, differences: Sequence[Difference]) -> Merged:
         if not has_baseline(cursor):
             return Merged(list(differences), [])
-        merged = keep_edits(cursor, differences, now=now)
+        merged = keep_edits(cursor, policy, differences, now=now)
         if settings.nexus_sync_edits == "keep":
             return merged
         return Merged(list(differences), [replace(each, kept=False) for each in merged.decisions])
@@ -177,7 +177,8 @@ def keep_synced_edits(settings: Settings, now: datetime) -> Merge:
 def _keep_baseline(held: LockedTransaction, settings: Settings, phases: Collection[Phase], now: datetime) -> None:
     """Store what a sync compares with, where one is used."""
     if settings.filemaker_sync or has_baseline(held.cursor):
-        write_baseline(held.cursor, [each for each in held.staged if each.entity.phase in phases], now)
+        staged = [each for each in held.staged if each.entity.phase in phases]
+        write_baseline(held.cursor, staged, now, reimported=True)
 
 
 def _record(

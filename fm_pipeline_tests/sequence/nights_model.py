@@ -1,14 +1,16 @@
-"""What a sync must do, as a small model in Python: it decides row by row and knows no SQL.
+"""What a sync, a reimport and a restore must do, as a small model in Python: it decides row by row and knows no SQL.
 
 A row is a record of FileMaker, a row of Nexus, or both. `patient` of an appointment or note is the key of its patient.
 """
 
 from __future__ import annotations
 
+import copy
+import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-Values = dict[str, str]
+Values = dict[str, str | None]
 COLUMNS = {
     "patient": ("last_name", "coordinator_name"),
     "appointment": ("patient", "notes"),
@@ -17,12 +19,34 @@ COLUMNS = {
 NEXUS_NAMES = {"patient": "patient_id"}
 
 
+@dataclass(frozen=True)
+class Base:
+    """What both systems had after the last commit.
+
+    Attributes:
+        unknown: columns in which they differ, and nobody knows who changed it.
+    """
+
+    fm: Values
+    nexus: Values
+    unknown: frozenset[str] = frozenset()
+
+    def keeps(self, name: str) -> bool:
+        """Whether a sync has kept a user's value."""
+        return name not in self.unknown and self.nexus.get(name) != self.fm.get(name)
+
+    def knows(self, name: str, now: str | None) -> bool:
+        """Whether it can be told who has changed a value."""
+        return name in self.nexus and not (name in self.unknown and now == self.nexus[name])
+
+
 @dataclass
 class Row:
     """One record and its row.
 
     Attributes:
-        base: what FileMaker and Nexus had after the last commit; None before the first one.
+        base: None before the first commit.
+        modified, saved: when FileMaker's record and Nexus' row were last written.
     """
 
     kind: str
@@ -30,22 +54,26 @@ class Row:
     record_id: int = 0
     fm: Values | None = None
     nexus: Values | None = None
-    base: tuple[Values, Values] | None = None
+    base: Base | None = None
     is_known_gone: bool = False  # a sync has kept it without a record
+    modified: dt.datetime | None = None
+    saved: dt.datetime | None = None
 
     @property
     def edited(self) -> bool:
         """Whether Nexus has something else than it had from FileMaker."""
-        return self.base is not None and (self.nexus != self.base[1] or self.base[0] != self.base[1])
+        base, now = self.base, self.nexus or {}
+        return base is not None and (base.fm != base.nexus or any(now[name] != base.nexus[name] for name in base.nexus))
 
 
 @dataclass
-class Night:
-    """What a sync decides."""
+class Outcome:
+    """What a sync or a reimport decides."""
 
     after: dict[str, Values | None] = field(default_factory=dict)  # of Nexus, by key
     conflicts: set[tuple[str, str]] = field(default_factory=set)  # key, column
     deletions: set[str] = field(default_factory=set)
+    kept: set[tuple[str, str]] = field(default_factory=set)  # of a reimport
     changed: int = 0
 
 
@@ -55,6 +83,8 @@ class Model:
 
     rows: dict[str, Row] = field(default_factory=dict)
     made: dict[str, str] = field(default_factory=dict)
+    columns: dict[str, tuple[str, ...]] = field(default_factory=lambda: dict(COLUMNS))
+    policies: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def of(self, kind: str) -> Iterator[Row]:
         """Return the rows of a kind, in a fixed order."""
@@ -64,13 +94,13 @@ class Model:
         """Return whether the record passes the rules: its patient is a record too."""
         if row.fm is None:
             return False
-        patient = self.rows.get(row.fm.get("patient", ""))
+        patient = self.rows.get(row.fm.get("patient") or "")
         return row.kind == "patient" or (patient is not None and patient.fm is not None)
 
-    def decide(self) -> Night:
-        """Decide about every row."""
-        night, out = Night(), set()
-        for kind in COLUMNS:
+    def sync(self) -> Outcome:
+        """Decide what a sync does with every row."""
+        night, out = Outcome(), set()
+        for kind in self.columns:
             for row in self.of(kind):
                 if not self.staged(row):
                     continue
@@ -81,37 +111,101 @@ class Model:
                     night.changed += not left_out
                     if left_out:
                         out.add(row.key)
-                        if row.base is None or row.fm != row.base[0]:
+                        if row.base is None or row.fm != row.base.fm:
                             night.conflicts.add((row.key, ""))
                 else:
                     self._merge(row, out, night)
         self._delete(night)
         return night
 
-    def _merge(self, row: Row, out: set[str], night: Night) -> None:
+    def reimport(self, *, replace: bool) -> Outcome:
+        """Decide what a reimport does: Nexus becomes FileMaker, but for what a sync has kept."""
+        outcome = Outcome()
+        for row in self.rows.values():
+            outcome.after[row.key] = dict(row.fm) if row.fm is not None and self.staged(row) else None
+            for name, desired in (outcome.after[row.key] or {}).items():
+                if row.nexus is None or row.base is None or row.nexus[name] == desired or not row.base.keeps(name):
+                    continue
+                if name == "patient" and not self.staged(self.rows[row.nexus[name] or ""]):
+                    continue
+                outcome.kept.add((row.key, NEXUS_NAMES.get(name, name)))
+                if not replace:
+                    outcome.after[row.key] = {**(outcome.after[row.key] or {}), name: row.nexus[name]}
+        return outcome
+
+    def commit(self, outcome: Outcome, now: dt.datetime, *, reimported: bool = False) -> None:
+        """Let it have happened."""
+        if reimported:
+            self.made.clear()
+        for row in list(self.rows.values()):
+            before, row.nexus = row.nexus, outcome.after.get(row.key, row.nexus)
+            if row.nexus is not None and row.nexus != before:
+                row.saved = now
+            if self.staged(row) and row.nexus is not None and row.fm is not None:
+                base = row.base or Base({}, {})
+                differ = [name for name in row.fm if row.fm[name] != row.nexus[name]]
+                unknown = frozenset(name for name in differ if not base.knows(name, row.nexus[name]))
+                row.base = Base(dict(row.fm), dict(row.nexus), unknown)
+                row.is_known_gone = False
+            elif self.staged(row) and row.fm is not None:  # left out
+                row.base = Base(dict(row.fm), dict(row.fm))
+            elif reimported:
+                row.base = None
+            row.is_known_gone = row.is_known_gone or ((row.key, "") in outcome.conflicts and row.fm is None)
+            if row.fm is None and row.nexus is None:
+                del self.rows[row.key]
+
+    def restore(self, backup: Model) -> None:
+        """Let Nexus be what it was. What both systems had after the last commit stays as it is."""
+        self.made = dict(backup.made)
+        for key, before in backup.rows.items():
+            if before.nexus is not None and key not in self.rows:
+                self.rows[key] = Row(before.kind, key)
+        for key, row in list(self.rows.items()):
+            before = backup.rows.get(key, Row(row.kind, key))
+            row.nexus, row.saved = copy.copy(before.nexus), before.saved
+            if row.nexus is not None:
+                for name in self.columns[row.kind]:
+                    row.nexus.setdefault(name, None)
+            if row.nexus is None and row.fm is None and row.base is None:
+                del self.rows[key]
+
+    def add_column(self, kind: str, name: str) -> None:
+        """Let the profile have one more column, which Nexus has been without."""
+        self.columns[kind] += (name,)
+        for row in self.of(kind):
+            if row.nexus is not None:
+                row.nexus[name] = None
+
+    def _merge(self, row: Row, out: set[str], night: Outcome) -> None:
         assert row.fm is not None
         assert row.nexus is not None
         after = {}
         for name, desired in row.fm.items():
-            now = row.nexus[name]
-            after[name] = now
+            now, base = row.nexus[name], row.base
+            policy = self.policies.get(row.kind, {}).get(name, "nexus")
+            after[name] = desired if policy == "filemaker" else now
             if now == desired:
                 continue
             if name == "patient" and desired in out:
-                if row.base is None or desired != row.base[0][name]:
+                after[name] = now
+                if base is None or desired != base.fm[name]:
                     night.conflicts.add((row.key, NEXUS_NAMES[name]))
-            elif row.base is None:
+            elif base is None or not base.knows(name, now):
                 pass
-            elif now == row.base[1][name] == row.base[0][name]:
+            elif now == base.nexus[name] == base.fm[name]:
                 after[name] = desired
-            elif desired != row.base[0][name]:
+            elif desired != base.fm[name]:
                 night.conflicts.add((row.key, NEXUS_NAMES.get(name, name)))
+                is_newer = row.modified is not None and row.saved is not None and row.modified > row.saved
+                if policy == "newer" and is_newer:
+                    after[name] = desired
         night.after[row.key] = after
         night.changed += after != row.nexus
 
-    def _delete(self, night: Night) -> None:
+    def _delete(self, night: Outcome) -> None:
         """Decide about rows without a record, children first."""
-        for kind in reversed(COLUMNS):
+        for kind in reversed(self.columns):
             for row in self.of(kind):
                 if self.staged(row) or row.nexus is None:
                     continue
@@ -124,21 +218,8 @@ class Model:
                     night.after[row.key] = None
                     night.deletions.add(row.key)
 
-    def _named(self, night: Night) -> set[str]:
+    def _named(self, night: Outcome) -> set[str | None]:
         """Return the patients that rows name after the night."""
         rows = (row for row in self.rows.values() if row.nexus is not None and row.key not in night.deletions)
         after = (night.after.get(row.key) or row.nexus or {} for row in rows)
-        return {*self.made.values(), *(values.get("patient", "") for values in after)}
-
-    def commit(self, night: Night) -> None:
-        """Let the night have happened."""
-        for row in list(self.rows.values()):
-            if row.key in night.after:
-                row.nexus = night.after[row.key]
-            if self.staged(row) and row.nexus is not None and row.fm is not None:
-                row.base = (dict(row.fm), dict(row.nexus))
-            elif self.staged(row) and row.fm is not None:  # left out
-                row.base = (dict(row.fm), dict(row.fm))
-            row.is_known_gone = row.is_known_gone or ((row.key, "") in night.conflicts and row.fm is None)
-            if row.fm is None and row.nexus is None:
-                del self.rows[row.key]
+        return {*self.made.values(), *(values.get("patient") for values in after)}

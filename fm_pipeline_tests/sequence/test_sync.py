@@ -144,6 +144,16 @@ def test_a_full_reimport_keeps_what_a_sync_has_kept_unless_told_otherwise(synced
     assert coordinator(synced, edited[0]) != "Nexus"
 
 
+def test_an_edit_that_a_quiet_night_has_kept_is_kept_by_a_reimport_too(synced: MigrationBench) -> None:
+    (edited, *_) = synced.execute(RECORDS)
+    assert sync(synced).status == "nothing_new"
+    synced.execute("UPDATE patients SET coordinator_name = 'Nexus' WHERE id = %s", edited[0])
+    quiet = sync_staged(synced.settings, now=NIGHT, actor="bench", staged_again=False)
+    assert (quiet.status, [each.decision for each in quiet.decisions]) == ("nothing_new", ["edit"])
+    assert synced.reimport(NIGHT).changed_rows == 0
+    assert coordinator(synced, edited[0]) == "Nexus"
+
+
 def test_what_a_person_has_seen_does_not_wait_again_and_what_nobody_has_seen_is_not_done(
     synced: MigrationBench,
 ) -> None:

@@ -10,8 +10,9 @@ import pytest
 
 from fm_pipeline.sequence.read_and_stage import read_changes_and_stage
 from fm_pipeline_tests.sequence.nights import Nights, nights
-from fm_pipeline_tests.sequence.nights_clinic import LAYOUTS, Clinic
+from fm_pipeline_tests.sequence.nights_clinic import Clinic
 from fm_pipeline_tests.sequence.nights_model import Row
+from fm_pipeline_tests.sequence.nights_systems import LAYOUTS
 from fm_pipeline_tests.support.clinics import DATABASE, RUN_TIME
 from fm_pipeline_tests.support.postgres import DisposablePostgreSQL
 

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TypeVar
 
 import hypothesis
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 T = TypeVar("T")
 
@@ -59,10 +61,42 @@ def search(
         part: number of examples with one seed.
         seen: returns the text to print after each part.
     """
+    for seed, settings in _parts(options, part, seen):
+        hypothesis.seed(seed)(settings(hypothesis.given(examples)(try_out)))()
+
+
+def search_machines(
+    make: Callable[[], RuleBasedStateMachine],
+    options: argparse.Namespace,
+    *,
+    part: int,
+    steps: int,
+    seen: Callable[[], str],
+) -> None:
+    """Do the same with state machines.
+
+    Args:
+        steps: number of rules that each runs.
+    """
+    for seed, settings in _parts(options, part, seen):
+        run_machines(hypothesis.seed(seed)(partial(make)), hypothesis.settings(settings, stateful_step_count=steps))
+
+
+def run_machines(make: Callable[[], RuleBasedStateMachine], settings: hypothesis.settings) -> None:
+    """Run as many state machines as the settings say."""
+    run_state_machine_as_test(make, settings=settings)  # type: ignore[arg-type]  # it takes any callable
+
+
+def _parts(
+    options: argparse.Namespace, part: int, seen: Callable[[], str]
+) -> Iterator[tuple[str, hypothesis.settings]]:
+    """Yield the seed and the settings of each part that is to be done."""
     part = min(part, options.count)
     for first in range(options.done // part * part, options.count, part):
-        settings = hypothesis.settings(
-            max_examples=part, deadline=None, database=None, suppress_health_check=list(hypothesis.HealthCheck)
+        yield (
+            f"{options.seed}/{first}",
+            hypothesis.settings(
+                max_examples=part, deadline=None, database=None, suppress_health_check=list(hypothesis.HealthCheck)
+            ),
         )
-        hypothesis.seed(f"{options.seed}/{first}")(settings(hypothesis.given(examples)(try_out)))()
         say(f"{first + part:,}: {seen()}")

@@ -152,7 +152,8 @@ def _about_syncs(cursor: Cursor) -> list[str]:
         return []
     return [
         "A sync takes the restored values for edits and keeps them, and does not insert again what the restore has"
-        " removed. If FileMaker is to count again, make a plan and a full reimport."
+        " removed. If FileMaker is to count again, make a plan and a full reimport before the next sync. After a sync,"
+        " the reimport needs NEXUS_SYNC_EDITS=replace for it."
     ]
 
 

@@ -23,14 +23,47 @@ def has_baseline(cursor: Cursor) -> bool:
     return cursor.fetchone() == (True,)
 
 
-def write_baseline(cursor: Cursor, differences: Sequence[Difference], now: datetime) -> None:
+# Columns in which both differ, although nobody knows who changed them: the baseline had no value, and it is still as
+# it was then.
+_UNKNOWN = """
+SELECT n FROM unnest(v.differing) n WHERE b.nexus_id IS NULL OR NOT b.nexus ? n
+OR (b.unknown @> ARRAY[n] AND v.nexus ->> n IS NOT DISTINCT FROM b.nexus ->> n)
+"""
+_WRITE = """
+INSERT INTO fm_pipeline.synced_rows (entity, nexus_id, filemaker_key, filemaker, nexus, kept, unknown, state)
+SELECT %(entity)s, t.id, s.filemaker_key, v.filemaker, v.nexus,
+       CASE WHEN v.differing = '{{}}' THEN '{{}}' ELSE ARRAY(SELECT unnest(v.differing) EXCEPT ({unknown})) END,
+       CASE WHEN v.differing = '{{}}' THEN '{{}}' ELSE ARRAY({unknown}) END, {state}
+FROM {staged} s JOIN {table} t ON t.id = s.nexus_id
+LEFT JOIN fm_pipeline.synced_rows b ON b.entity = %(entity)s AND b.nexus_id = t.id
+-- Objects are made of the few rows only that have changed; to make them of all took most of the time.
+CROSS JOIN LATERAL (SELECT {filemaker} AS filemaker, {nexus} AS nexus,
+                           array_remove(ARRAY[{differing}]::text[], NULL) AS differing OFFSET 0) v
+WHERE b.nexus_id IS NULL OR b.gone OR b.filemaker_key <> s.filemaker_key OR b.state IS DISTINCT FROM {state}
+ON CONFLICT (entity, nexus_id) DO UPDATE SET filemaker_key = excluded.filemaker_key,
+    filemaker = excluded.filemaker, nexus = excluded.nexus, kept = excluded.kept, unknown = excluded.unknown,
+    state = excluded.state, gone = false
+"""
+_FORGET = """
+DELETE FROM fm_pipeline.synced_rows b WHERE b.entity = %(entity)s
+AND NOT EXISTS (SELECT FROM {table} t WHERE t.id = b.nexus_id)
+AND (%(reimported)s OR (NOT EXISTS (SELECT FROM {staged} s WHERE s.nexus_id = b.nexus_id)
+     AND NOT EXISTS (SELECT FROM fm_pipeline.source_records r
+                     WHERE r.entity = b.entity AND r.filemaker_key = b.filemaker_key)))
+"""
+
+
+def write_baseline(
+    cursor: Cursor, differences: Sequence[Difference], now: datetime, *, reimported: bool = False
+) -> None:
     """Store the states of all rows that are staged and in Nexus; after the load, in its transaction.
 
-    The state of a row that a user deleted in Nexus stays, so that it is not inserted again, also while a rule holds its
-    record back. The state of a row that neither side has is removed.
+    After a sync, the state of a row that a user deleted in Nexus stays, so that it is not inserted again, also while a
+    rule holds its record back. The state of a row that neither side has is removed.
 
     Args:
         differences: between what is staged (not the merged rows) and Nexus.
+        reimported: after a reimport. A row that Nexus does not have was deleted by it, or was inserted again.
     """
     for difference in differences:
         names = merged_columns(difference)
@@ -38,20 +71,10 @@ def write_baseline(cursor: Cursor, differences: Sequence[Difference], now: datet
             sql.SQL("CASE WHEN {} THEN {} END").format(difference.differs([name]), literal(name)) for name in names
         ]
         texts = [text for name in names for text in (desired(difference, name), in_nexus(name))]
+        parameters = {"entity": difference.entity.name, "now": now, "reimported": reimported}
         cursor.execute(
-            sql.SQL(
-                # Objects are made of the few rows only that have changed; to make them of all took most of the time.
-                "INSERT INTO fm_pipeline.synced_rows (entity, nexus_id, filemaker_key, filemaker, nexus, kept, state)"
-                " SELECT %(entity)s, t.id, s.filemaker_key, {filemaker}, {nexus},"
-                " array_remove(ARRAY[{differing}]::text[], NULL), {state}"
-                " FROM {staged} s JOIN {table} t ON t.id = s.nexus_id"
-                " LEFT JOIN fm_pipeline.synced_rows b ON b.entity = %(entity)s AND b.nexus_id = t.id"
-                " WHERE b.nexus_id IS NULL OR b.gone OR b.filemaker_key <> s.filemaker_key"
-                " OR b.state IS DISTINCT FROM {state}"
-                " ON CONFLICT (entity, nexus_id) DO UPDATE SET filemaker_key = excluded.filemaker_key,"
-                " filemaker = excluded.filemaker, nexus = excluded.nexus, kept = excluded.kept,"
-                " state = excluded.state, gone = false"
-            ).format(
+            sql.SQL(_WRITE).format(
+                unknown=sql.SQL(_UNKNOWN),
                 filemaker=as_object({name: desired(difference, name) for name in names}),
                 nexus=as_object({name: in_nexus(name) for name in names}),
                 differing=comma(differing),
@@ -59,35 +82,35 @@ def write_baseline(cursor: Cursor, differences: Sequence[Difference], now: datet
                 staged=difference.staged,
                 table=difference.table.identifier,
             ),
-            {"entity": difference.entity.name, "now": now},
+            parameters,
         )
-        cursor.execute(
-            sql.SQL(
-                "DELETE FROM fm_pipeline.synced_rows b WHERE b.entity = %(entity)s"
-                " AND NOT EXISTS (SELECT FROM {table} t WHERE t.id = b.nexus_id)"
-                " AND NOT EXISTS (SELECT FROM {staged} s WHERE s.nexus_id = b.nexus_id)"
-                " AND NOT EXISTS (SELECT FROM fm_pipeline.source_records r"
-                " WHERE r.entity = b.entity AND r.filemaker_key = b.filemaker_key)"
-            ).format(staged=difference.staged, table=difference.table.identifier),
-            {"entity": difference.entity.name},
-        )
+        cursor.execute(sql.SQL(_FORGET).format(staged=difference.staged, table=difference.table.identifier), parameters)
 
 
-def ends_kept_edits(cursor: Cursor, difference: Difference) -> bool:
-    """Return whether a value that an earlier sync has kept is again FileMaker's, which the baseline has to say.
+_BEHIND = """
+SELECT EXISTS (
+    SELECT FROM {columns} c LEFT JOIN fm_pipeline.synced_rows b ON b.entity = %(entity)s AND b.nexus_id = c.nexus_id
+    WHERE b.nexus_id IS NULL
+       OR NOT CASE WHEN c.decision = 'edit_without_baseline' THEN b.unknown ELSE b.kept END @> ARRAY[c.name]
+) OR EXISTS (
+    SELECT FROM fm_pipeline.synced_rows b CROSS JOIN LATERAL unnest(b.kept || b.unknown) k(name)
+    JOIN {staged} s ON s.nexus_id = b.nexus_id JOIN {table} t ON t.id = b.nexus_id
+    WHERE b.entity = %(entity)s AND NOT EXISTS
+        (SELECT FROM {columns} c WHERE c.nexus_id = b.nexus_id AND c.name = k.name))
+"""
 
-    Otherwise the next change in FileMaker would be taken for a conflict.
+
+def is_behind(cursor: Cursor, difference: Difference) -> bool:
+    """Return whether the baseline has to be written although no row of Nexus changes.
+
+    It must know a value that users have edited since, or the next reimport would replace it. It must also know that a
+    value which an earlier sync has kept is FileMaker's again, or the next change in FileMaker would be a conflict.
 
     Args:
-        difference: merged; the temporary table of its columns is there.
+        difference: merged; the temporary table of its columns is there, and all of its values are kept.
     """
     cursor.execute(
-        sql.SQL(
-            "SELECT EXISTS (SELECT FROM fm_pipeline.synced_rows b CROSS JOIN LATERAL unnest(b.kept) k(name)"
-            " JOIN {staged} s ON s.nexus_id = b.nexus_id JOIN {table} t ON t.id = b.nexus_id"
-            " WHERE b.entity = %(entity)s AND NOT EXISTS"
-            " (SELECT FROM {columns} c WHERE c.nexus_id = b.nexus_id AND c.name = k.name))"
-        ).format(
+        sql.SQL(_BEHIND).format(
             staged=difference.staged,
             table=difference.table.identifier,
             columns=decided_values(difference),
@@ -112,7 +135,7 @@ def acknowledge(cursor: Cursor, differences: Sequence[Difference], now: datetime
                 " SELECT %(entity)s, s.nexus_id, s.filemaker_key, {states}, {states}, 0"
                 " FROM {staged} s JOIN {out} o USING (nexus_id) LEFT JOIN {table} t ON t.id = s.nexus_id"
                 " ON CONFLICT (entity, nexus_id) DO UPDATE SET filemaker = excluded.filemaker, nexus = excluded.nexus,"
-                " kept = '{{}}', state = 0, gone = false"
+                " kept = '{{}}', unknown = '{{}}', state = 0, gone = false"
             ).format(
                 states=states,
                 staged=difference.staged,

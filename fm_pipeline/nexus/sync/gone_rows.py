@@ -24,7 +24,7 @@ SELECT t.id, c.filemaker_key,
                          WHERE r.entity = %(entity)s AND r.filemaker_key = c.filemaker_key) THEN 'not_loaded'
             WHEN b.nexus_id IS NULL THEN 'gone_without_baseline'
             WHEN b.gone THEN 'gone_kept'
-            WHEN b.kept <> '{{}}' OR EXISTS (SELECT FROM (VALUES {values}) v(name, now)
+            WHEN b.kept <> '{{}}' OR b.unknown <> '{{}}' OR EXISTS (SELECT FROM (VALUES {values}) v(name, now)
                          WHERE b.nexus ? v.name AND v.now IS DISTINCT FROM b.nexus ->> v.name) THEN 'gone_edited'
             ELSE 'gone' END AS decision
 FROM {table} t LEFT JOIN fm_pipeline.crosswalk c ON c.entity = %(entity)s AND c.nexus_id = t.id

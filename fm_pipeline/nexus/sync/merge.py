@@ -25,7 +25,7 @@ from psycopg2.extensions import cursor as Cursor
 from fm_pipeline.db.queries import comma
 from fm_pipeline.db.table import Table
 from fm_pipeline.nexus.catalogue.table_details import columns_of
-from fm_pipeline.nexus.reimport.difference import Difference
+from fm_pipeline.nexus.reimport.difference import Difference, column_of
 from fm_pipeline.nexus.sync.decisions import Decision, decided_values, left_out_rows, read_decisions
 from fm_pipeline.nexus.sync.gone_rows import find_gone_rows
 from fm_pipeline.nexus.sync.values import desired, in_nexus, literal, merged_columns
@@ -43,7 +43,8 @@ FROM (SELECT t.id AS nexus_id, s.filemaker_key, c.name, c.now, c.without_parent,
              coalesce({modified} > {updated_at}, false) AS is_newer,
              CASE WHEN c.without_parent AND c.desired IS DISTINCT FROM b.filemaker ->> c.name THEN 'parent_deleted'
                   WHEN c.without_parent THEN 'edit'
-                  WHEN b.nexus_id IS NULL OR NOT b.nexus ? c.name THEN 'edit_without_baseline'
+                  WHEN b.nexus_id IS NULL OR NOT b.nexus ? c.name OR (b.unknown @> ARRAY[c.name]
+                       AND c.now IS NOT DISTINCT FROM b.nexus ->> c.name) THEN 'edit_without_baseline'
                   WHEN c.now IS NOT DISTINCT FROM b.nexus ->> c.name AND NOT b.kept @> ARRAY[c.name] THEN 'change'
                   WHEN c.desired IS NOT DISTINCT FROM b.filemaker ->> c.name THEN 'edit'
                   ELSE 'conflict' END AS decision
@@ -160,19 +161,26 @@ CREATE TEMP TABLE {columns} ON COMMIT DROP AS
 SELECT t.id AS nexus_id, s.filemaker_key, c.name, c.now, 'edit' AS decision, true AS kept
 FROM {staged} s JOIN {table} t ON t.id = s.nexus_id
 JOIN fm_pipeline.synced_rows b ON b.entity = %(entity)s AND b.nexus_id = t.id AND b.kept <> '{{}}'
-CROSS JOIN LATERAL (VALUES {values}) c(name, now, differs)
-WHERE c.differs AND b.kept @> ARRAY[c.name];
+CROSS JOIN LATERAL (VALUES {values}) c(name, now, differs, parent_goes)
+WHERE c.differs AND b.kept @> ARRAY[c.name] AND NOT c.parent_goes;
 CREATE TEMP TABLE {out} (nexus_id uuid) ON COMMIT DROP
 """
 
 
-def keep_edits(cursor: Cursor, differences: Sequence[Difference], *, now: datetime) -> Merged:
-    """Do the same for a reimport: keep only the values that a sync has kept. Rows go and come as without it."""
+def keep_edits(cursor: Cursor, policy: Policy, differences: Sequence[Difference], *, now: datetime) -> Merged:
+    """Do the same for a reimport: keep only the values that a sync has kept. Rows go and come as without it.
+
+    A reference to a row that the reimport deletes cannot be kept.
+    """
     merged = []
     for difference in differences:
         names = merged_columns(difference)
         compared = [
-            sql.SQL("({}, {}, {})").format(literal(name), in_nexus(name), difference.differs([name])) for name in names
+            sql.SQL("({}, {}, {}, {})").format(
+                *(literal(name), in_nexus(name), difference.differs([name])),
+                _parent_goes(policy, difference, name, differences),
+            )
+            for name in names
         ]
         cursor.execute(
             sql.SQL(_KEPT_BEFORE).format(
@@ -198,6 +206,27 @@ def _without_parent(
         )
         for key in policy.catalogue.foreign_keys
         if key.table == difference.table and key.columns == (name,) and key.references in out
+    ]
+    return sql.SQL("({})").format(sql.SQL(" OR ").join([sql.SQL("false"), *conditions]))
+
+
+def _parent_goes(
+    policy: Policy, difference: Difference, name: str, differences: Sequence[Difference]
+) -> sql.Composable:
+    """Condition: the row of Nexus refers by this column to a row that a reimport deletes."""
+    by_table = {each.table: each for each in differences}
+    conditions: list[sql.Composable] = [
+        sql.SQL(
+            "EXISTS (SELECT FROM {parents} p WHERE p.id = t.{column} AND p.id::text <> ALL({kept}::text[])"
+            " AND NOT EXISTS (SELECT FROM {staged} o WHERE o.nexus_id = p.id))"
+        ).format(
+            parents=key.references.identifier,
+            column=column_of(name),
+            kept=sql.Literal(list(by_table[key.references].kept)),
+            staged=by_table[key.references].staged,
+        )
+        for key in policy.catalogue.foreign_keys
+        if key.table == difference.table and key.columns == (name,) and key.references in by_table
     ]
     return sql.SQL("({})").format(sql.SQL(" OR ").join([sql.SQL("false"), *conditions]))
 
