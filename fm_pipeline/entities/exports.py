@@ -26,7 +26,8 @@ def export_options(profile: Profile) -> list[ExportOptions]:
 
 
 def _options(mapping: EntityMapping, entity: Entity, said: ExportMapping) -> ExportOptions:
-    dated = set(_dated(entity)) & mapping.fields.keys()
+    dated = date_fields(entity) & mapping.fields.keys()
+    numbers = {field for feed in entity.columns.values() if feed.kind == "number" for field in feed.fields}
     needed = [frozenset(_folded(mapping, each)) for each in entity.required]
     return ExportOptions(
         files=tuple(mapping.names("exports")),
@@ -34,19 +35,19 @@ def _options(mapping: EntityMapping, entity: Entity, said: ExportMapping) -> Exp
         needed=[group for group in needed if group],
         date_fields=frozenset(_folded(mapping, dated)),
         time_fields=frozenset(_folded(mapping, _TIMES)),
+        number_fields=frozenset(_folded(mapping, numbers)),
         columns=tuple(said.columns or ()),
         record_id=tuple(said.record_id or ()),
         dates=said.dates,
+        decimal=said.decimal,
         encoding=said.encoding,
         found_set=said.found_set,
     )
 
 
-def _dated(entity: Entity) -> Iterator[str]:
-    yield from _DATES
-    for feed in entity.columns.values():
-        if feed.kind in _DATE_READERS:
-            yield from feed.fields
+def date_fields(entity: Entity) -> set[str]:
+    """Return the canonical fields that hold dates or timestamps."""
+    return _DATES.union(*(feed.fields for feed in entity.columns.values() if feed.kind in _DATE_READERS))
 
 
 def _folded(mapping: EntityMapping, canonical: Iterable[str]) -> Iterator[str]:

@@ -24,7 +24,7 @@ from fm_pipeline.entities.yaml_keys import repeated_key
 from fm_pipeline.errors import MappingError
 from fm_pipeline.filemaker.door import DoorKind
 from fm_pipeline.filemaker.exports.encoding import Encoding
-from fm_pipeline.filemaker.exports.options import DateOrder
+from fm_pipeline.filemaker.exports.options import DateOrder, DecimalSign, TypedOrder
 
 REMEDY = "Correct the profile; docs/mapping.md lists the entities and their canonical fields."
 
@@ -75,6 +75,7 @@ class ExportMapping(BaseModel):
     columns: Names | None = None  # all of them in order, of a file without a header
     record_id: Names | None = None  # the column with FileMaker's Get(RecordID)
     dates: DateOrder | None = None
+    decimal: DecimalSign | None = None
     encoding: Encoding | None = None
     found_set: StrictBool = False  # the file rightly has only some of the table's records
 
@@ -88,6 +89,7 @@ class EntityMapping(BaseModel):
     table: Names | None = None  # of OData
     file: Names | None = None  # of a folder of exports
     export: ExportMapping | None = None
+    dates: TypedOrder | None = None  # that people have typed into text fields; none: the dates prove it
     fields: dict[StrictStr, Names]
     containers: ContainerMapping | None = None
     nexus: NexusMapping | None = None

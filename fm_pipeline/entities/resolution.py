@@ -9,6 +9,7 @@ from dataclasses import astuple, dataclass
 from fm_pipeline.entities.profile import Profile
 from fm_pipeline.errors import MappingError
 from fm_pipeline.filemaker.door import TABLE_WORDS, DoorKind
+from fm_pipeline.filemaker.exports.options import TypedOrder
 from fm_pipeline.filemaker.model import Field
 
 _MISSING: Mapping[DoorKind, str] = {
@@ -32,6 +33,7 @@ class Resolution:
         feeds: canonical field -> fields of the layout, in the order in which they count.
         unfed: canonical fields of the profile for which the layout has no field; none of them is required.
         modified: the field with the time of a record's last change, if the profile names one that is there.
+        dates: the order of dates in text fields, if the profile names it.
     """
 
     entity: str
@@ -39,6 +41,7 @@ class Resolution:
     feeds: Mapping[str, tuple[Field, ...]]
     unfed: tuple[str, ...]
     modified: Field | None = None
+    dates: TypedOrder | None = None
 
     @property
     def fields(self) -> list[Field]:
@@ -50,7 +53,8 @@ class Resolution:
     def signature(self) -> str:
         """Which field of FileMaker, of which type, feeds what: records of another signature were read differently."""
         feeds = {canonical: list(map(astuple, fields)) for canonical, fields in self.feeds.items()}
-        return json.dumps({"feeds": feeds, "modified": self.modified and astuple(self.modified)}, sort_keys=True)
+        signed = {"feeds": feeds, "modified": self.modified and astuple(self.modified)}
+        return json.dumps(signed | ({"dates": self.dates} if self.dates else {}), sort_keys=True)
 
 
 def resolve(
@@ -106,4 +110,4 @@ def resolve(
     names = (mapping.sync.modified if mapping.sync else None) or []
     stamps = (on_layout[name.casefold()] for name in names if name.casefold() in on_layout)
     modified = next((field for field in stamps if field.result == "timeStamp"), None)
-    return Resolution(entity, layout, feeds, unfed, modified)
+    return Resolution(entity, layout, feeds, unfed, modified, mapping.dates)

@@ -22,6 +22,7 @@ from fm_pipeline.errors import LockStop
 from fm_pipeline.filemaker.door import Door, Progress, Reading
 from fm_pipeline.filemaker.errors import ChangedWhileReading, FieldMissing
 from fm_pipeline.filemaker.model import GROUP_SEPARATOR, Field, FileMakerRecord, Value
+from fm_pipeline.staging.origin import note_orders
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
@@ -119,6 +120,7 @@ def extract(
                 result.digest,
             ),
         )
+        note_orders(cursor, resolution, profile)
     return result
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.entities.registry import LOOK_UPS, looked_up_in
+from fm_pipeline.filemaker.exports.options import TypedOrder
 from fm_pipeline.nexus.catalogue.schema import Catalogue
 from fm_pipeline.staging.record import Context
 from fm_pipeline.staging.values.dates import read_zone
 from fm_pipeline.staging.values.keys import as_key
 from fm_pipeline.staging.values.names import NameIndex
+from fm_pipeline.staging.values.typed_dates import readers
 
 
 def read_context(
@@ -24,11 +26,13 @@ def read_context(
     now: datetime,
     time_zone: str,
     more: Iterable[str],
+    date_orders: Mapping[str, TypedOrder | None],
 ) -> Context:
     """Everything that the transformations look up.
 
     Args:
         more: look-ups of an entity beside those of `LOOK_UPS`, as `table.column`.
+        date_orders: of the dates in text fields.
 
     Raises:
         CatalogueStop: Nexus lacks one of the tables.
@@ -50,7 +54,7 @@ def read_context(
         )
     )
     clinics = {as_key(key): nexus_id for key, nexus_id in cursor}
-    return Context(zone, now.astimezone(zone).date(), fed, names, clinics)
+    return Context(zone, now.astimezone(zone).date(), fed, names, clinics, readers(date_orders))
 
 
 def table_identifier(catalogue: Catalogue, name: str) -> sql.Identifier:

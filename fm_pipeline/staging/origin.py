@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from psycopg2.extensions import cursor as Cursor
 
+from fm_pipeline.entities.exports import date_fields
 from fm_pipeline.entities.order import parents, sources
+from fm_pipeline.entities.profile import Profile
 from fm_pipeline.entities.registry import CONTACT_DETAIL, ENTITIES, Registry
+from fm_pipeline.entities.resolution import Resolution
 from fm_pipeline.errors import StagingStop
+from fm_pipeline.filemaker.exports.dates import DateReader
+from fm_pipeline.filemaker.exports.options import TypedOrder
 
 
 class Extraction(NamedTuple):
@@ -18,12 +24,41 @@ class Extraction(NamedTuple):
     id: str
     fed_fields: frozenset[str]
     row_count: int
+    date_orders: Mapping[str, TypedOrder | None]
 
 
 def read_extractions(cursor: Cursor) -> dict[str, Extraction]:
     """The extractions that there are, by entity."""
-    cursor.execute("SELECT entity, extraction_id::text, fed_fields, row_count FROM fm_pipeline.source_extractions")
-    return {entity: Extraction(key, frozenset(fed), rows) for entity, key, fed, rows in cursor}
+    cursor.execute(
+        "SELECT entity, extraction_id::text, fed_fields, row_count, date_orders FROM fm_pipeline.source_extractions"
+    )
+    return {entity: Extraction(key, frozenset(fed), rows, orders) for entity, key, fed, rows, orders in cursor}
+
+
+def note_orders(cursor: Cursor, resolution: Resolution, profile: Profile) -> None:
+    """Find out the order of the dates in each text field of an entity, and store it with the extraction."""
+    dated = date_fields(profile.registry[resolution.entity])
+    orders = {}
+    for name, fields in resolution.feeds.items():
+        if name not in dated or all(each.result != "text" for each in fields):
+            continue
+        found = _look(cursor, resolution.entity, name)
+        if found.ambiguous or any(found.proofs.values()):  # else the year is first, or a door has put it there
+            orders[name] = resolution.dates or found.proved()
+    cursor.execute(
+        "UPDATE fm_pipeline.source_extractions SET date_orders = %s WHERE entity = %s",
+        (json.dumps(orders), resolution.entity),
+    )
+
+
+def _look(cursor: Cursor, entity: str, name: str) -> DateReader:
+    reader = DateReader(None)
+    cursor.execute(
+        "SELECT DISTINCT fields ->> %s FROM fm_pipeline.source_records WHERE entity = %s AND fields ->> %s IS NOT NULL",
+        (name, entity, name),
+    )
+    reader.convert([text for (text,) in cursor])
+    return reader
 
 
 def extracted_again() -> StagingStop:

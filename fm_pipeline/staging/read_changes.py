@@ -38,6 +38,7 @@ from fm_pipeline.staging.extract import (
     parents_of,
     refuse_second_extraction,
 )
+from fm_pipeline.staging.origin import note_orders
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
@@ -116,6 +117,7 @@ def read_changes(
         )
         if changed:
             _replace_extraction(cursor, result, now)
+            note_orders(cursor, resolution, profile)
     return result
 
 

@@ -19,6 +19,7 @@ from fm_pipeline.staging.values.dates import (
 from fm_pipeline.staging.values.keys import as_key
 from fm_pipeline.staging.values.names import NameIndex
 from fm_pipeline.staging.values.text import NO_ACCESS, one_line, several_lines
+from fm_pipeline.staging.values.typed_dates import TypedDates
 
 MIDNIGHT = dt.timedelta(0)
 T = TypeVar("T")
@@ -34,6 +35,7 @@ class Context:
         fed: the canonical fields that the extraction has.
         names: the Nexus rows that are looked up by name: clinic, clinician, appointment_type, funding.
         clinics_by_filemaker_id: clinic ids by the key of their FileMaker id.
+        typed_dates: by canonical field, what reads the dates that people have typed into a text field.
     """
 
     zone: ZoneInfo
@@ -41,6 +43,7 @@ class Context:
     fed: frozenset[str]
     names: Mapping[str, NameIndex]
     clinics_by_filemaker_id: Mapping[str, str]
+    typed_dates: Mapping[str, TypedDates] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -111,14 +114,22 @@ class Record:
 
     def choice(self, name: str, read: Callable[[str], tuple[T, list[str]]]) -> T:
         """A field read by a function that takes one-line text."""
-        value, rules = read(self.line(name))
+        return self._read(name, self.line(name), read)
+
+    def _read(self, name: str, text: str, read: Callable[[str], tuple[T, list[str]]]) -> T:
+        value, rules = read(text)
         for rule in rules:
             self.notice(rule, name)
         return value
 
+    def _date_line(self, name: str) -> str:
+        """A field with a date as one-line text, with the date in a form that can be read."""
+        text, typed = self.line(name), self.context.typed_dates.get(name)
+        return self._read(name, text, typed.read) if typed and text else text
+
     def date(self, name: str) -> dt.date | None:
         """A field as a date."""
-        return self.choice(name, read_date)
+        return self._read(name, self._date_line(name), read_date)
 
     def time(self, name: str) -> dt.timedelta | None:
         """A field as a time of the day."""
@@ -126,18 +137,16 @@ class Record:
 
     def moment(self, name: str) -> Moment:
         """A field as a date with or without a time."""
-        return self.choice(name, read_moment)
+        return self._read(name, self._date_line(name), read_moment)
 
     def timestamp(self, name: str) -> dt.datetime | None:
         """A field as a moment in UTC; a date alone is its midnight."""
-        text = self.line(name)
+        text = self._date_line(name)
         if not text:
             return None
         if usual := read_usual_timestamp(text, self.context.zone):
             return usual
-        moment, rules = read_moment(text)
-        for rule in rules:
-            self.notice(rule, name)
+        moment = self._read(name, text, read_moment)
         return self.utc(moment.date, moment.time or MIDNIGHT, name) if moment.date else None
 
     def utc(self, day: dt.date, time: dt.timedelta, name: str) -> dt.datetime | None:

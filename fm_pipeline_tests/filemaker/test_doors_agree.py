@@ -41,7 +41,7 @@ TYPES: Mapping[str, Any] = {
     "reason": "number",
 }
 ENTITY = "appointment"
-COLUMNS = {"columns": list(TYPES), "dates": "mdy"}
+COLUMNS = {"columns": list(TYPES), "dates": "mdy", "decimal": "point"}
 MAPPING = {"layout": ["Rows"], "fields": {name: [name] for name in TYPES}, "export": COLUMNS}
 # Excel does not tell a midnight from a day, so no timestamp is one. `.tab`, `.xml` and `.xlsx` cannot hold control
 # characters.

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from datetime import date
 
 from fm_pipeline.filemaker.exports.errors import ExportStop
-from fm_pipeline.filemaker.exports.options import DateOrder
+from fm_pipeline.filemaker.exports.options import DateOrder, TypedOrder
 
 _YEAR_FIRST = re.compile(r"(\d{4})([/.-])(\d{1,2})\2(\d{1,2})", re.ASCII)
 _YEAR_LAST = re.compile(r"(\d{1,2})([/.-])(\d{1,2})\2(\d{4})", re.ASCII)
@@ -43,7 +43,7 @@ class DateReader:
         self._iso_days = _Kept(self._day_of)
         self._clocks = _Kept(_clock)
 
-    def proved(self) -> DateOrder | None:
+    def proved(self) -> TypedOrder | None:
         """Return the order that the dates prove; None if they prove none, or both."""
         if bool(self.proofs["dmy"]) == bool(self.proofs["mdy"]):
             return None

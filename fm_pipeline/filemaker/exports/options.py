@@ -10,6 +10,11 @@ from fm_pipeline.filemaker.exports.encoding import Encoding
 
 DateOrder = Literal["dmy", "mdy", "iso"]
 """The order of day, month and year; `iso` is the year first."""
+TypedOrder = Literal["dmy", "mdy"]
+"""The order of day and month in dates that people have typed. With the year first it needs no proof."""
+
+DecimalSign = Literal["comma", "point"]
+"""What stands in front of the decimals of a number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +27,11 @@ class ExportOptions:
         needed: of each group, a header has at least one name.
         date_fields: those that hold dates or timestamps, where the file takes them for text.
         time_fields: those that hold times, likewise.
+        number_fields: those that hold numbers, likewise.
         columns: names of all columns in order, of a file without a header.
         record_id: the columns that may have FileMaker's record id; the first that is there counts.
         dates: their order, if the file cannot prove it.
+        decimal: the sign in front of the decimals, if there are commas.
         encoding: of text, if it cannot be detected.
         found_set: the file may have fewer records than the table.
     """
@@ -34,8 +41,10 @@ class ExportOptions:
     needed: Sequence[frozenset[str]] = ()
     date_fields: frozenset[str] = frozenset()
     time_fields: frozenset[str] = frozenset()
+    number_fields: frozenset[str] = frozenset()
     columns: Sequence[str] = ()
     record_id: Sequence[str] = ()
     dates: DateOrder | None = None
+    decimal: DecimalSign | None = None
     encoding: Encoding | None = None
     found_set: bool = False

@@ -15,6 +15,7 @@ from fm_pipeline.filemaker.exports.encoding import Encoding
 from fm_pipeline.filemaker.exports.errors import ExportChanged, ExportStop
 from fm_pipeline.filemaker.exports.header import column_names, is_related, refuse_repeated, wrong_number
 from fm_pipeline.filemaker.exports.kinds import HEAD, Format, format_of, text_format
+from fm_pipeline.filemaker.exports.numbers import NumberReader
 from fm_pipeline.filemaker.exports.options import ExportOptions
 from fm_pipeline.filemaker.exports.quoted import quoted_batches
 from fm_pipeline.filemaker.exports.record_ids import RecordIds
@@ -27,6 +28,7 @@ from fm_pipeline.filemaker.values import parse_number
 
 _RESULTS = {"NUMBER": "number", "DATE": "date", "TIME": "time", "TIMESTAMP": "timeStamp", "CONTAINER": "container"}
 _DATED = {"date", "timeStamp"}
+_NUMBER = "text with a number"
 
 
 @dataclass
@@ -74,8 +76,8 @@ class ExportTable:
             self.fields = self._fields_of_xml(file) if self.format == "xml" else self._fields_of_rows(file)
         # In a text field of XML people may have typed dates in another order than the file's, so they stay as they are.
         dated = () if self.format == "xml" else self.options.date_fields
-        timed = self.options.time_fields
-        self._columns = [column for field in self.fields for column in _columns_of(field, dated, timed)]
+        columns = (_columns_of(field, dated, self.options) for field in self.fields)
+        self._columns = [column for of_field in columns for column in of_field]
         self._width = len(self._columns)
 
     @property
@@ -101,7 +103,8 @@ class ExportTable:
             ExportStop: the file contradicts itself.
             ExportChanged: it changed during the reading.
         """
-        counts, faults, dates = RowCounts(), RowFaults(), self._date_reader()
+        sign = "point" if self.format == "xlsx" else self.options.decimal  # a cell with a number has no sign
+        counts, faults, readers = RowCounts(), RowFaults(), (self._date_reader(), NumberReader(sign))
         folded = {name.casefold() for name in wanted}
         taken = [at for at, column in enumerate(self._columns) if column.field.name.casefold() in folded]
         names = [self._columns[at].name for at in taken]
@@ -109,13 +112,14 @@ class ExportTable:
         with self._open() as file:
             for rows in self._batches(file, faults):
                 batch = self._without_continued(rows, counts)
-                columns = [self._prepared(batch, at, dates) for at in taken]
+                columns = [self._prepared(batch, at, *readers) for at in taken]
                 yield from map(FileMakerRecord, *ids.take(batch), _as_dicts(names, columns, len(batch.lines)))
                 counts.records += len(batch.lines)
                 if on_progress and file.read_bytes:
                     on_progress(counts.records, max(counts.records, counts.records * file.size // file.read_bytes))
             faults.refuse(self.name, self._width or 0)
-            dates.refuse_unproved(self.name)
+            readers[0].refuse_unproved(self.name)
+            readers[1].refuse_unnamed(self.name)
             file.refuse_changed()
         self._sheet = None
         counts.rejected = faults.count
@@ -211,20 +215,20 @@ class ExportTable:
         with self._open() as file, closing(self._batches(file, RowFaults())) as batches:
             for batch in batches:
                 for at in positions:
-                    self._prepared(batch, at, reader)
+                    self._prepared(batch, at, reader, NumberReader("point"))
                 if reader.proofs["dmy"] or reader.proofs["mdy"]:
                     break
         reader.order = reader.proved()
         reader.refuse_unproved(self.name)
         return DateReader(reader.order)
 
-    def _prepared(self, batch: RowBatch, at: int, dates: DateReader) -> Sequence[Value]:
+    def _prepared(self, batch: RowBatch, at: int, dates: DateReader, numbers: NumberReader) -> Sequence[Value]:
         """Return a column in the form of all doors: dates in ISO form, several values without the empty ones."""
         column, result = batch.columns[at], self._columns[at].result
         if not (batch.has_groups and GROUP_SEPARATOR in "".join(column)):  # much faster than asking each field
-            return _converted(column, result, dates)
+            return _converted(column, result, dates, numbers)
         several = ([value for value in text.split(GROUP_SEPARATOR) if value] or [""] for text in column)
-        return [_as_one(_converted(values, result, dates)) for values in several]
+        return [_as_one(_converted(values, result, dates, numbers)) for values in several]
 
     def _without_continued(self, batch: RowBatch, counts: RowCounts) -> RowBatch:
         """Leave out the rows in which only related fields are filled, as they follow the record that they belong to.
@@ -277,24 +281,26 @@ def _position_of(names: Sequence[str], known: Sequence[str]) -> int | None:
     return next((folded.index(name.casefold()) for name in known if name.casefold() in folded), None)
 
 
-def _columns_of(field: Field, dated: Collection[str], timed: Collection[str]) -> list[_TableColumn]:
+def _columns_of(field: Field, dated: Collection[str], options: ExportOptions) -> list[_TableColumn]:
     """Return the columns of a field: one, or one for each repetition.
 
     Args:
         dated: names of fields with dates that the file takes for text.
-        timed: likewise, with times.
     """
     result, name = field.result, field.name.casefold()
     if result == "text":
-        result = "date" if name in dated else "time" if name in timed else result
+        times, numbers = options.time_fields, options.number_fields
+        result = "date" if name in dated else "time" if name in times else _NUMBER if name in numbers else result
     if len(field.repetitions) == 1:
         return [_TableColumn(field.name, field, result)]
     return [_TableColumn(f"{field.name}({n})", field, result) for n in field.repetitions]
 
 
-def _converted(column: Sequence[str], result: str, dates: DateReader) -> Sequence[Value]:
+def _converted(column: Sequence[str], result: str, dates: DateReader, numbers: NumberReader) -> Sequence[Value]:
     if result == "number":
-        return [parse_number(text) for text in column]
+        return [parse_number(text) for text in numbers.convert(column)]
+    if result == _NUMBER:
+        return numbers.convert(column)
     if result in _DATED:
         return dates.convert(column)
     return [time_of_day(text) for text in column] if result == "time" else column

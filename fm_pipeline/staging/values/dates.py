@@ -1,8 +1,8 @@
 """Dates, times and timestamps of FileMaker, and the clinic's time as UTC.
 
-The zone is the setting CLINIC_TIME_ZONE. Source: docs/mapping.md, "Dates and times". Month first or ISO, never day
-first, nothing is guessed. The functions take trimmed text and return the value and the ids of the rules that noticed
-something; none of them raises.
+The zone is the setting CLINIC_TIME_ZONE. Source: docs/mapping.md, "Dates and times". Month first or ISO, nothing is
+guessed; `typed_dates.py` brings dates of text fields into that form. The functions take trimmed text and return
+the value and the ids of the rules that noticed something; none of them raises.
 """
 
 from __future__ import annotations

@@ -115,6 +115,32 @@ def test_a_number_in_xml_does_not_depend_on_the_records_around_it(tmp_path: Path
     assert values(written(tmp_path, xml("a:NUMBER", rows), "Notes.xml"), ANY) == [["7\x1d8"], [7], [9], [""]]
 
 
+def test_what_a_comma_in_a_number_means_is_named_and_never_guessed(tmp_path: Path) -> None:
+    rows = row(1, "1,5") + row(2, "1,234") + row(3, "1.234") + row(4, "-1.234,50") + row(5, "7") + row(6, "3,4 kg")
+    path = written(tmp_path, xml("a:NUMBER", rows), "Notes.xml")
+    with pytest.raises(ExportStop, match=r"2 number.s. of Notes.xml have a comma in front of their decimals") as stop:
+        values(path, ANY)
+    assert "`decimal: comma`" in stop.value.remedy
+    assert values(path, replace(ANY, decimal="comma")) == [[1.5], [1.234], [1234], [-1234.5], [7], ["3,4 kg"]]
+    assert values(path, replace(ANY, decimal="point")) == [["1,5"], ["1,234"], [1.234], ["-1.234,50"], [7], ["3,4 kg"]]
+    thousands = written(tmp_path, xml("a:NUMBER", row(1, "1,234") + row(2, "1,234,567.5")), "Visits.xml")
+    assert values(thousands, ANY) == [["1,234"], ["1,234,567.5"]]
+
+
+def test_a_comma_in_a_file_without_types_is_looked_at_where_the_profile_reads_a_number(tmp_path: Path) -> None:
+    path = written(tmp_path, '"1,5","1,5"\r"2","3"\r', "Notes.csv")
+    said = replace(ANY, columns=("height", "text"), number_fields=frozenset({"height"}))
+    with pytest.raises(ExportStop, match="1 number"):
+        values(path, said)
+    assert values(path, replace(said, decimal="comma")) == [["1.5", "1,5"], ["2", "3"]]
+
+
+def test_a_number_in_a_cell_has_a_point_whatever_the_file_has(tmp_path: Path) -> None:
+    path = book(tmp_path / "Notes.xlsx", ["height", "text"], [1.234, "a"])
+    said = replace(ANY, columns=("height", "text"), number_fields=frozenset({"height"}), decimal="comma")
+    assert values(path, said) == [["1.234", "a"]]
+
+
 def test_times_in_text_fields_of_xml_are_read_but_not_dates_whose_order_may_be_another(tmp_path: Path) -> None:
     path = written(
         tmp_path, xml("day:TEXT at:TEXT", row(1, "3/12/2016", "9:05:00 p. m."), dates="D/m/yyyy"), "Notes.xml"
