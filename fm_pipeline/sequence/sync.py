@@ -139,7 +139,7 @@ def sync_staged(
                 refuse_stale(waiting.inputs, held.inputs.with_target_of(waiting.inputs))
                 refuse_more_than_shown(waiting, deletions, decisions)
             transaction = held.run(report, tuple(Phase), on_phase, planned=permission is None)
-            _refuse_mended(transaction)
+            _refuse_repointed(transaction)
             why = [] if waiting else _why_it_waits(settings, report, deletions, decisions)
             status: SyncStatus = "waits" if why else "committed" if waiting or report.changed_rows else "nothing_new"
             report.committed = status == "committed"
@@ -196,10 +196,10 @@ def _why_it_waits(
     return why
 
 
-def _refuse_mended(transaction: Transaction) -> None:
+def _refuse_repointed(transaction: Transaction) -> None:
     """Stop if a reference of another table was changed: a sync keeps every row that something refers to."""
-    if transaction.mended:
-        tables = ", ".join(sorted(map(str, transaction.mended)))
+    if transaction.repointed:
+        tables = ", ".join(sorted(map(str, transaction.repointed)))
         raise ValidationStop(
             f"The sync would change references in {tables}.",
             meaning="A row that something refers to must stay. The transaction was rolled back; Nexus is unchanged.",

@@ -119,7 +119,7 @@ def changes_by_table(report: ReimportReport) -> str:
     for name, files in (("documents", report.documents), ("image batches", report.batches)):
         if files and (files.relinked or files.settled):
             lines.append(f"| {name}, relinked | 0 | 0 | {files.relinked + files.settled:,} |")
-    if rows := sum(int(mended["repointed"]) + int(mended["set_to_null"]) for mended in report.references):
+    if rows := sum(int(reference["repointed"]) + int(reference["set_to_null"]) for reference in report.references):
         lines.append(f"| references in other tables | 0 | 0 | {rows:,} |")
     return "\n".join(lines)
 

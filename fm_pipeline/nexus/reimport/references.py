@@ -73,7 +73,7 @@ def repoint_references(
         " FROM fm_pipeline.retired_patient_ids r JOIN fm_pipeline.staged_patients s USING (filemaker_key)"
     )
     losing = [table for table, rows in gone_rows.items() if rows]
-    mended = []
+    changed = []
     for reference in find_references(cursor, policy, fed_columns, losing):
         with _constraints_explained(cursor, reference):
             led = reference.to.name == "patients" and not reference.generated
@@ -86,7 +86,7 @@ def repoint_references(
                 f"{left} row(s) of {reference.table}.{reference.column} ({reference.constraint}) point to rows of"
                 f" {reference.to} that FileMaker no longer has, and the column may not be empty.",
                 meaning="They would be lost or left without their owner. Nothing was changed.",
-                remedy=f"Decide in Nexus what becomes of these rows of {reference.table}, or bring the records back"
+                remedy=f"Decide in Nexus what to do with these rows of {reference.table}, or bring the records back"
                 " in FileMaker, then start again.",
             )
         if left:
@@ -99,8 +99,8 @@ def repoint_references(
         if repointed or left:
             _refuse_what_stayed(cursor, reference, condition)
             _refuse_what_cannot_be_restored(cursor, policy, reference)
-            mended.append(RepointedReference(reference, repointed, left))
-    return mended
+            changed.append(RepointedReference(reference, repointed, left))
+    return changed
 
 
 def _refuse_what_stayed(cursor: Cursor, reference: Reference, condition: sql.Composable) -> None:
@@ -111,7 +111,7 @@ def _refuse_what_stayed(cursor: Cursor, reference: Reference, condition: sql.Com
             f"{left} row(s) of {reference.table}.{reference.column} ({reference.constraint}) point to rows of"
             f" {reference.to} that would be deleted, and a trigger or a rule of {reference.table} keeps them so.",
             meaning="They would point to nobody. Nothing was changed.",
-            remedy=f"Decide in Nexus what becomes of these rows of {reference.table}, then start again.",
+            remedy=f"Decide in Nexus what to do with these rows of {reference.table}, then start again.",
         )
 
 
@@ -123,7 +123,7 @@ def _refuse_what_cannot_be_restored(cursor: Cursor, policy: Policy, reference: R
         f"Rows of {reference.table}.{reference.column} ({reference.constraint}) point to rows of {reference.to} that"
         f" would be deleted, and {reference.table} has no primary key.",
         meaning="A restore could not tell which of its rows had been changed. Nothing was changed.",
-        remedy=f"Give {reference.table} a primary key, or decide in Nexus what becomes of its rows, then start again.",
+        remedy=f"Give {reference.table} a primary key, or decide in Nexus what to do with its rows, then start again.",
     )
 
 
@@ -144,11 +144,11 @@ def _constraints_explained(cursor: Cursor, reference: Reference) -> Iterator[Non
         f"Rows of {table}.{reference.column} point to rows of {reference.to} that would be deleted. They can neither"
         " be re-pointed to the patient's remaining row nor set to NULL:"
     )
-    cursor.execute("SAVEPOINT mending")
+    cursor.execute("SAVEPOINT repointing")
     try:
         yield
     except psycopg2.IntegrityError as error:
-        cursor.execute("ROLLBACK TO SAVEPOINT mending")
+        cursor.execute("ROLLBACK TO SAVEPOINT repointing")
         if constraint := violated_not_valid_constraint(cursor, table, error):
             raise CatalogueStop(
                 f"{what} the NOT VALID constraint {constraint.name} of {table} forbids it"
@@ -161,9 +161,9 @@ def _constraints_explained(cursor: Cursor, reference: Reference) -> Iterator[Non
         raise CatalogueStop(
             f"{what} {_said(error)} of {table} forbids it.",
             meaning="A patient who is in Nexus twice may have the same there twice, too. Nothing was changed.",
-            remedy=f"Decide in Nexus what becomes of these rows of {table}, then start again.",
+            remedy=f"Decide in Nexus what to do with these rows of {table}, then start again.",
         ) from None
-    cursor.execute("RELEASE SAVEPOINT mending")
+    cursor.execute("RELEASE SAVEPOINT repointing")
 
 
 def _examples(cursor: Cursor, constraint: NotValidConstraint) -> str:

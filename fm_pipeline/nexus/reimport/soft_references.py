@@ -193,7 +193,7 @@ def repoint_soft_references(cursor: Cursor, policy: Policy) -> Iterator[Repointe
                 f"{kept} row(s) of {soft.table}.{soft.column} hold the id of rows of {soft.to} that would be deleted"
                 f" ({NO_KEY}).",
                 meaning="They would point to nobody. NEXUS_SOFT_REFERENCES=stop refuses that. Nothing was changed.",
-                remedy=f"Decide in Nexus what becomes of these rows of {soft.table}, or set NEXUS_SOFT_REFERENCES to"
+                remedy=f"Decide in Nexus what to do with these rows of {soft.table}, or set NEXUS_SOFT_REFERENCES to"
                 " keep or empty, then start again.",
             )
         if repointed or emptied or kept:
@@ -359,14 +359,14 @@ def _stays(policy: Policy, soft: SoftReference) -> sql.Composable:
 
 def _write(cursor: Cursor, statement: sql.Composable) -> int:
     """Run an update and return its number of rows; 0 if a constraint refuses it, since the reference may then stay."""
-    cursor.execute("SAVEPOINT mending")
+    cursor.execute("SAVEPOINT repointing")
     try:
         cursor.execute(statement)
     except (psycopg2.IntegrityError, psycopg2.DataError):
-        cursor.execute("ROLLBACK TO SAVEPOINT mending; RELEASE SAVEPOINT mending")
+        cursor.execute("ROLLBACK TO SAVEPOINT repointing; RELEASE SAVEPOINT repointing")
         return 0
     rows = cursor.rowcount
-    cursor.execute("RELEASE SAVEPOINT mending")
+    cursor.execute("RELEASE SAVEPOINT repointing")
     return rows
 
 

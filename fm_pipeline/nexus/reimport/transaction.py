@@ -66,7 +66,7 @@ class Transaction:
     protected: Mapping[Table, int] = field(default_factory=dict)
     forms: TableStates = field(default_factory=dict)
     patients_before: Counts = field(default_factory=dict)
-    mended: dict[Table, set[str]] = field(default_factory=dict)  # columns, by table
+    repointed: dict[Table, set[str]] = field(default_factory=dict)  # columns with changed references, by table
 
     def run(self) -> None:
         """Run the requested phases in their order; validation always runs."""
@@ -109,21 +109,21 @@ class Transaction:
             )
             gone_rows[table] = self.cursor.rowcount
         fed = {d.table.name: list(d.updates) for d in self.differences}
-        mended_references = [
+        changed_references = [
             *repoint_references(self.cursor, self.policy, fed, gone_rows),
             *repoint_soft_references(self.cursor, self.policy),
         ]
-        for mended in mended_references:
-            if mended.repointed or mended.set_to_null:
-                self.mended.setdefault(mended.reference.table, set()).add(mended.reference.column)
+        for changed in changed_references:
+            if changed.repointed or changed.set_to_null:
+                self.repointed.setdefault(changed.reference.table, set()).add(changed.reference.column)
             self.report.references.append(
                 {
-                    "table": str(mended.reference.table),
-                    "column": mended.reference.column,
-                    "to": mended.reference.to.name,
-                    "repointed": mended.repointed,
-                    "set_to_null": mended.set_to_null,
-                    **({"kept": mended.kept} if mended.kept else {}),
+                    "table": str(changed.reference.table),
+                    "column": changed.reference.column,
+                    "to": changed.reference.to.name,
+                    "repointed": changed.repointed,
+                    "set_to_null": changed.set_to_null,
+                    **({"kept": changed.kept} if changed.kept else {}),
                 }
             )
         unlinked, kept_out = self._count_unlinked(), self._count_kept_out()
@@ -133,8 +133,8 @@ class Transaction:
         done = "Would delete" if self.planned else "Deleted"
         return (
             f"{done} {deleted['patients']:,} patients, {deleted['appointments']:,} appointments and"
-            f" {sum(deleted.values()) - deleted['patients'] - deleted['appointments']:,} other rows that the new"
-            " set does not have",
+            f" {sum(deleted.values()) - deleted['patients'] - deleted['appointments']:,} other rows that have"
+            " no staged record",
             sum(deleted.values()),
         )
 
@@ -218,7 +218,7 @@ class Transaction:
     def _validate(self) -> tuple[str, int]:
         self.cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
         relinked = [self.catalogue.table(name) for name in (DOCUMENTS, BATCHES)]
-        written = [*self.policy.tables_losing_rows, *relinked, *self.mended]
+        written = [*self.policy.tables_losing_rows, *relinked, *self.repointed]
         growing, read = self.policy.growing, [*written, *self.protected]
         if find_altered_tables(
             self.cursor, self.forms, read
@@ -252,14 +252,14 @@ class Transaction:
         checks = []
         for difference in self.differences:
             updated = difference.updates if difference.entity.phase in self.phases else ()
-            written = {*updated, *self.mended.get(difference.table, ())}
+            written = {*updated, *self.repointed.get(difference.table, ())}
             checks.append(
                 trigger_checks.check_kept_columns(self.cursor, self.other, self.catalogue, difference, written)
             )
         relinked = [self.catalogue.table(name) for name in (DOCUMENTS, BATCHES)]
         others = {
             table: columns
-            for table, columns in self.mended.items()
+            for table, columns in self.repointed.items()
             if table not in (*self.policy.tables_losing_rows, *relinked)
         }
         return checks + trigger_checks.check_other_columns_unchanged(

@@ -60,21 +60,21 @@ def check_other_columns_unchanged(
     cursor: Cursor,
     other: Cursor,
     catalogue: Catalogue,
-    mended: Mapping[Table, Collection[str]],
+    repointed: Mapping[Table, Collection[str]],
     growing: Collection[Table],
 ) -> list[Check]:
     """Check that tables with re-pointed references changed only in those columns.
 
     Args:
-        mended: the columns, by table.
+        repointed: the columns, by table.
         growing: the tables that may have new rows.
     """
     checks = []
-    for table, columns in sorted(mended.items()):
+    for table, columns in sorted(repointed.items()):
         names = sorted(set(catalogue.columns[table]) - {*columns} - _kept_by_the_database(cursor, catalogue, table))
         where = _not_new(cursor, other, catalogue, table) if table in growing else sql.SQL("true")
         unlike = _unlike(cursor, other, table, names, where)
-        checks.append(Check(f"{table}_only_mended", not unlike, f"{', '.join(unlike) or 'none'} changed"))
+        checks.append(Check(f"{table}_only_repointed", not unlike, f"{', '.join(unlike) or 'none'} changed"))
     return checks
 
 

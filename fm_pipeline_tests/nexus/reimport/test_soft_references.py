@@ -94,9 +94,9 @@ def test_an_id_of_a_merged_row_becomes_that_of_the_remaining_row_in_the_same_spe
     as_before, led = merged.after["sent_emails"]
     assert as_before == merged.before["sent_emails"][0]
     assert led == as_before, "in each spelling the id of the row that stays"
-    mended = _references(merged.report, "sent_emails")
-    assert mended.keys() == COLUMNS.keys()
-    assert all(reference["repointed"] == 1 for reference in mended.values())
+    repointed = _references(merged.report, "sent_emails")
+    assert repointed.keys() == COLUMNS.keys()
+    assert all(reference["repointed"] == 1 for reference in repointed.values())
 
 
 def test_a_restore_brings_the_earlier_id_back(merged: Merged) -> None:

@@ -60,9 +60,9 @@ def _refused(bench: MigrationBench, match: str, undo: str) -> None:
             "xero_invoices",
             "BEFORE UPDATE",
             "NEW.status = NEW.status || '?'; RETURN NEW",
-            "xero_invoices_only_mended: status",
+            "xero_invoices_only_repointed: status",
         ),
-        ("xero_contact_links", "AFTER UPDATE", "DELETE FROM xero_contact_links; RETURN NULL", "links_only_mended"),
+        ("xero_contact_links", "AFTER UPDATE", "DELETE FROM xero_contact_links; RETURN NULL", "links_only_repointed"),
     ],
 )
 def test_a_trigger_that_does_something_else_is_found_before_the_commit(
