@@ -26,7 +26,7 @@ def whole_file(path: Path, *, errors: str = "strict") -> Iterator[TextIO]:
     Otherwise a file that was there before stays, and nothing else is left.
 
     Args:
-        errors: what becomes of characters that UTF-8 does not have, as `open` takes it.
+        errors: as of `open`, for characters that UTF-8 does not have.
 
     Raises:
         OSError: it cannot be written.

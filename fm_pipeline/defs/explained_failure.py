@@ -50,5 +50,5 @@ def explained(cancelled: Callable[[], str] = lambda: UNCHANGED) -> Iterator[None
 
 
 def cancelled_reimport(settings: Settings, run_id: str) -> str:
-    """What is said of a cancelled run whose transaction may have been committed: the database is asked."""
+    """Return the sentence for a cancelled run: ask the database whether its transaction was committed."""
     return f"The run was cancelled. {COMMIT_SENTENCES[read_commit_status(settings, run_id).committed]}"

@@ -31,7 +31,7 @@ ID_COLUMNS = ("nexus_id", "record_id", "filemaker_key")
 
 
 def looked_up_in(name: str) -> tuple[str, str]:
-    """The Nexus table and column of what `lookup:` names: a word of `LOOK_UPS`, or `table.column`."""
+    """Return the Nexus table and column of a look-up: a key of `LOOK_UPS`, or `table.column`."""
     table, _, column = name.partition(".")
     return LOOK_UPS.get(name, (table, column))
 
@@ -64,7 +64,7 @@ class Feed:
 
     @property
     def kind(self) -> str:
-        """The reader without what it names."""
+        """The reader up to the colon."""
         return self.reader.partition(":")[0]
 
     @property
@@ -89,7 +89,7 @@ class Parent(NamedTuple):
 
 @dataclass(frozen=True)
 class Entity:
-    """A kind of FileMaker record, and what becomes of it. What is asked for with each record is computed once.
+    """A kind of FileMaker record, and how it is loaded into Nexus. Properties that are read for each record are cached.
 
     Attributes:
         plural: what assets, steps and the staged table are called by.
@@ -98,7 +98,7 @@ class Entity:
         optional: a profile may leave the entity out.
         table: the Nexus table that it is loaded into.
         phase: the phase that loads it.
-        columns: of the Nexus table, those that FileMaker feeds.
+        columns: the columns of the Nexus table that FileMaker feeds.
         defaults: values that a new row has and FileMaker does not feed; Django keeps these defaults to itself.
         model: Django's name of the table's model, for generic keys.
         id_column: the Nexus column with the FileMaker id.
@@ -144,7 +144,7 @@ class Entity:
 
     @property
     def joined_columns(self) -> tuple[str, ...]:
-        """Of the staged columns, those that other tables are joined by."""
+        """The staged columns that other tables are joined by."""
         keys = {*ID_COLUMNS, "entity", "filemaker_id", "patient_key", *(parent.column for parent in self.parents)}
         return tuple(name for name in self.staged_columns if name in keys)
 

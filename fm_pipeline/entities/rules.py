@@ -157,7 +157,7 @@ def _read_changes(path: Path) -> dict[object, Any]:
 
 
 def _changed(rule: Rule | None, name: object, wanted: object, entities: Collection[str]) -> Rule | str:
-    """The rule with what is wanted of it, or what is wrong with that."""
+    """Return the rule with the wanted changes, or what is wrong with them."""
     if rule is None:
         return f"there is no rule {name}"
     changes = wanted if isinstance(wanted, dict) else {"action": wanted}

@@ -139,7 +139,10 @@ def grant_statements(cursor: Cursor, settings: Settings, roles: RoleNames) -> It
     yield from _sequences(cursor, touched, restore_role, "SELECT, UPDATE", identities=True)
     kept = [table for table in writes if table not in policy.tables_losing_rows]
     deleting = _grant(cursor, "DELETE", kept, restore_role).replace("\n", "\n-- ")
-    yield f"-- Only for fm-pipeline restore --newer set-aside, which removes rows made since:\n-- {deleting}"
+    yield (
+        "-- Only for fm-pipeline restore --newer set-aside, which removes rows that are newer than the backup:\n"
+        f"-- {deleting}"
+    )
     yield ""
     yield from console_statements(cursor, catalogue, roles.console)
 

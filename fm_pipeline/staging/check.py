@@ -185,7 +185,7 @@ def broken_rules(
 def _files_left(
     cursor: Cursor, catalogue: Catalogue, entities: Collection[str], files: FilesOfGonePatients, rule: Rule
 ) -> Iterator[Broken]:
-    """Files of deleted patients: a stop until somebody has decided what becomes of them."""
+    """Files of deleted patients: a stop until somebody has decided what to do with them."""
     whole = set(REQUIRED_ENTITIES) <= set(entities)
     try:
         files = files.with_archive_patient(cursor, catalogue)

@@ -162,7 +162,7 @@ def refuse_second_extraction(cursor: Cursor, entity: str) -> None:
 def _take(
     cursor: Cursor, resolution: Resolution, parents: Sequence[str], records: Iterator[FileMakerRecord]
 ) -> DigestedRows:
-    """Write the records of one reading in place of what the table has of the entity."""
+    """Replace the stored records of an entity."""
     taken = DigestedRows()
     cursor.execute("SAVEPOINT reading")
     try:
@@ -211,7 +211,7 @@ def _rows(
 
 
 def _with_parents(rows: Iterable[tuple[object, ...]], parents: Sequence[str]) -> Iterator[tuple[object, ...]]:
-    """The rows with the keys of what they name, by canonical field; jsonb has no halves of surrogate pairs."""
+    """Append to each row the keys of its parents, by canonical field; jsonb refuses a lone surrogate."""
     for row in rows:
         fields = json.loads(str(row[-1]))
         keys = {name: key.encode("utf-8", "replace").decode() for name in parents if (key := key_of(fields.get(name)))}

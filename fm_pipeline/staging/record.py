@@ -53,11 +53,11 @@ class Record:
     Attributes:
         key: the FileMaker id as it is compared.
         patient_key: the same of the patient it belongs to; `''` without one.
-        inputs: hash of all that its row is made from.
+        inputs: hash of everything that its row is made from.
         unit: of a patient or contact detail, the key of the patient: they are built together.
         nexus_id: the id that its row has in Nexus, if it has one.
         patient_id: the Nexus id of its patient, if that one is loaded.
-        parents: Nexus ids of what else it names, by canonical field; of those that are loaded. None: it names nothing.
+        parents: Nexus ids of the other records that it names, by canonical field. None: it names none.
         is_plain: all its texts are printable ASCII without `<`, so that no rule about texts can notice anything.
         long: characters of its fields if they are so many that memory has to be thought of, else 0.
         noticed: pairs of rule id and field.
@@ -159,7 +159,7 @@ class Record:
     def look_up(
         self, name: str, *, empty: str, field: str = "", by_id: Sequence[str] = ("clinic_filemaker_id",)
     ) -> str | None:
-        """The Nexus id of what a field names.
+        """Return the Nexus id of the row that a field names.
 
         Args:
             name: what is looked up, which is also the beginning of the rules `_unknown` and `_ambiguous`; of a

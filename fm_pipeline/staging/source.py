@@ -196,7 +196,7 @@ def _parent_joins(parents: Sequence[Parent], registry: Registry) -> sql.Composab
 
 
 def _take_parents(record: Record, parents: Sequence[Parent], found: Sequence[Any]) -> None:
-    """The ids of what a record names, and the rules about those that it must name, or names in vain."""
+    """Set the Nexus ids of the records that a record names; note a parent that is needed or named, but not loaded."""
     ids = {}
     for parent, key, nexus_id, is_known in zip(parents, found[::3], found[1::3], found[2::3], strict=True):
         record.line(parent.field)  # notices a field that the account may not read

@@ -59,7 +59,7 @@ class ChangedRow:
 
 @dataclass(frozen=True)
 class Undoing:
-    """What becomes of Nexus if a sync is undone.
+    """What undoing a sync would do to Nexus.
 
     Attributes:
         saved_since: see `rows_saved_since`; if there are any, it cannot be undone.

@@ -170,7 +170,7 @@ def imported_dicom_files(
 
 
 def _pull(context: dg.AssetExecutionContext, settings: Settings, actor: str) -> FtpError | None:
-    """Pull from the FTP server; what it failed of is returned, since the import must not wait for the server."""
+    """Pull from the FTP server. Return the error instead of raising it: the import must not wait for the server."""
     try:
         pulled = pull(settings, actor=actor, run_id=context.run.run_id)
     except FtpError as error:

@@ -67,8 +67,9 @@ PHASES = [
         Phase.DELETE,
         "deleted_patient_data",
         "phase_2_delete",
-        "Rows that the new set does not have go: patients, appointments, notes, messages, letters, reminders. What"
-        " points to them is led to the patient's new row or emptied; if neither is possible, everything stops.",
+        "Deletes patients, appointments, notes, messages, letters and reminders that have no staged record. References"
+        " to them are re-pointed to the patient's remaining row or set to NULL; if neither is possible, the reimport"
+        " stops.",
         [*(f"staged_{entity.plural}" for entity in loaded(entities())), "nexus_backup"],
         (*(entity.table for entity in loaded(entities())), "letters_patientletter", "reminders"),
     ),
@@ -204,7 +205,7 @@ class ReimportConfig(dg.Config):
 
 
 def given_permission(run_config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a run's configuration says of the plan: plan_id, confirm, requested_by, as far as they are given."""
+    """Return plan_id, confirm and requested_by of a run's configuration; what is not given is missing."""
     ops = run_config.get("ops") or {}
     given: Mapping[str, Any] = (ops.get(TRANSACTION) or {}).get("config") or {}
     return given

@@ -21,8 +21,8 @@ class ODataBehaviour:
     """What differs between OData services, or is not documented.
 
     Args:
-        encoded_options: what becomes of an option that is written `%24top` in place of `$top`: `ignore` answers as if
-            it were not there, as field reports say; `refuse` answers -1002.
+        encoded_options: how an option is taken that is written `%24top` in place of `$top`: `ignore` answers as if it
+            were not there, as field reports say; `refuse` answers -1002.
         long_names: control names are always `@odata.count` and the like; otherwise as the request's version asks.
         answers_count: `/$count` is answered; otherwise 400.
         relative_links: next links have no server and no path of the service.

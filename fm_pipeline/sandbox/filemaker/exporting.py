@@ -126,7 +126,7 @@ class Exporter:
         """Yield the fields of each line as text, with VT and GS.
 
         Args:
-            number_of: what becomes of the text in a number field.
+            number_of: converts the text of a number field.
         """
         fields = self.fields(layout)
         for line in self._lines(layout):

@@ -29,7 +29,7 @@ _OWN_FUNCTIONS: Mapping[str, Callable[[Record], Row]] = {
 
 
 def transform_of(entity: Entity, columns: Mapping[str, Column]) -> Callable[[Record], Row]:
-    """The function that makes the values of a row by staged column; what is wrong is noticed in the record.
+    """Return the function that makes a row from a record: values by staged column. It notes findings in the record.
 
     Args:
         columns: of the Nexus table, by name; empty for documents and images.
@@ -107,7 +107,7 @@ def _number(source: Feed, column: Column | None) -> Read:
 
 
 def _look_up(source: Feed, column: Column | None) -> Read:
-    """The Nexus id of what a name names; its FileMaker id, in a second field, counts first."""
+    """Look up a Nexus id by a name, or rather by the FileMaker id, if a second field has it."""
     name, (field, *by_id), rule = source.names, source.fields, source.empty
     return _needed(lambda record: record.look_up(name, empty=rule, field=field, by_id=by_id), source, column)
 

@@ -65,7 +65,7 @@ def parse_options(query: str, encoded: str) -> Mapping[str, str]:
 
     Args:
         query: what follows the `?`, not decoded.
-        encoded: what becomes of an option whose `$` is encoded: `read`, `ignore` or `refuse`.
+        encoded: how an option whose `$` is encoded is taken: `read`, `ignore` or `refuse`.
 
     Raises:
         ServiceError: -1002 for an unknown option, and for a `+` in place of a space.

@@ -1,8 +1,8 @@
 """Values of fields as OData writes them, and terms for the fields that a filter names.
 
 Source: Claris OData API Guide, "Request field value": null for an empty field, ISO dates whatever the file's locale.
-A timestamp ends with `Z`, although FileMaker stores wall-clock time. What becomes of a text that does not fit its
-field's type is not documented: here a number field gives the number in the text, the other types null.
+A timestamp ends with `Z`, although FileMaker stores wall-clock time. How a text that does not fit
+its field's type is written is not documented: here a number field gives the number in the text, the other types null.
 """
 
 from __future__ import annotations
