@@ -21,7 +21,7 @@ T = TypeVar("T")
 PATIENCE_SECONDS = 120  # a restart of PostgreSQL, or of its machine
 _PAUSE_SECONDS = 0.5
 # Connection lost, too many of them, shut down: https://www.postgresql.org/docs/current/errcodes-appendix.html
-_TRANSIENT = ("08", "53", "57")
+_TRANSIENT = ("08", "53", "57P")
 _IDLE_TOO_LONG = "25P03"  # this process was suspended within a transaction
 _log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class ReconnectingConnection:
         def is_transient(error: Exception) -> bool:
             if not isinstance(error, DatabaseError):
                 return False
-            passing = (error.sqlstate or "08")[:2] in _TRANSIENT or error.sqlstate == _IDLE_TOO_LONG
+            passing = (error.sqlstate or "08").startswith(_TRANSIENT) or error.sqlstate == _IDLE_TOO_LONG
             return passing and not self._give_up()
 
         def reconnect(error: Exception, _attempt: int, _pause: float) -> None:

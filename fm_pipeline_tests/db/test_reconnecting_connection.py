@@ -36,14 +36,17 @@ def test_a_database_that_stays_away_is_an_error_after_the_patience() -> None:
         database.run(one)
 
 
-def test_a_statement_that_postgresql_refuses_is_not_repeated(database_url: str) -> None:
+@pytest.mark.parametrize("statement", ["SELECT * FROM nothing", "SELECT pg_cancel_backend(pg_backend_pid())"])
+def test_a_statement_that_is_refused_or_that_somebody_cancels_is_not_repeated(
+    database_url: str, statement: str
+) -> None:
     attempts: list[int] = []
 
     def action(cursor: Cursor) -> None:
         attempts.append(1)
-        cursor.execute("SELECT * FROM nothing")
+        cursor.execute(statement)
 
-    with ReconnectingConnection(database_url) as database:
+    with ReconnectingConnection(database_url, patience_seconds=2) as database:
         with pytest.raises(DatabaseError):
             database.run(action)
         assert database.run(one) == 1
