@@ -63,7 +63,8 @@ def command(only_list: bool, prune: bool, keep: int | None, only_csv: bool, only
         click.echo(folder)
     elif keep is not None:
         removed = prune_backups(settings, keep=keep)
-        console.print(f"Removed {counted(len(removed), 'backup')}; {len(list_backups(settings))} kept.")
+        kept = sum(backup.folder.is_dir() for backup in list_backups(settings))
+        console.print(f"Removed {counted(len(removed), 'backup')}; {kept} kept.")
     else:
         with (
             at_interrupt("There is no backup of this run.", "Nexus is unchanged."),

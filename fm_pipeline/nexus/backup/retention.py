@@ -20,7 +20,7 @@ def prune_backups(settings: Settings, *, keep: int) -> list[Path]:
     Nor are folders outside BACKUP_DIR: a copy of the database, made for a test, has the rows of the real backups.
 
     Args:
-        keep: how many stay, at least one.
+        keep: how many stay, at least one. A backup whose folder is missing does not count, and its row stays.
 
     Returns:
         The removed folders.
@@ -37,18 +37,22 @@ def prune_backups(settings: Settings, *, keep: int) -> list[Path]:
         try:
             with exclusive_folder(backup_folder(settings)) as root:
                 ours = [backup for backup in list_backups(settings) if backup.folder.parent == root.resolve()]
-                for backup in ours[keep:]:
-                    # The row first: killed in between, a folder is left over, never a row without its folder.
-                    _forget(url, backup)
-                    if backup.folder.is_dir():
-                        backup.folder.rename(backup.folder.with_name(backup.folder.name + _DELETING))
-                        removed.append(backup.folder)
-                        shutil.rmtree(backup.folder.with_name(backup.folder.name + _DELETING))
+                for backup in [each for each in ours if each.folder.is_dir()][keep:]:
+                    backup.folder.rename(_renamed(backup))
+                    removed.append(backup.folder)
+                # Killed before this or within, the next call goes on.
+                for backup in ours:
+                    if _renamed(backup).is_dir():
+                        _forget(url, backup)
                 for leftover in root.glob(f"*{_DELETING}"):
                     shutil.rmtree(leftover)
         except OSError as error:
             raise file_error("Old backups could not be removed", error) from None
     return removed
+
+
+def _renamed(backup: Backup) -> Path:
+    return backup.folder.with_name(backup.folder.name + _DELETING)
 
 
 def _forget(url: str, backup: Backup) -> None:

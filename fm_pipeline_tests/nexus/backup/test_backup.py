@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -284,18 +286,30 @@ def test_rows_that_a_policy_hides_make_it_fail_instead_of_missing_rows(nexus: Mi
         nexus.execute("DROP OWNED BY narrow; DROP ROLE narrow")
 
 
-def test_pruning_leaves_the_newest_and_whatever_it_does_not_know(nexus: MigrationBench) -> None:
+def test_pruning_leaves_the_newest_that_are_there_and_whatever_it_does_not_know(
+    nexus: MigrationBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = [make_backup(nexus.settings, now=RUN_TIME + timedelta(hours=hour)) for hour in range(4)]
     root = backup_folder(nexus.settings)
     (root / "a folder of somebody").mkdir()
     (root / f"{made[0].folder.name}.deleting").mkdir()  # a pruning that was killed
     assert prune_backups(nexus.settings, keep=3) == [made[0].folder]
     assert [known.id for known in list_backups(nexus.settings)] == [known.id for known in made[:0:-1]]
-    assert prune_backups(nexus.settings, keep=1) == [made[2].folder, made[1].folder]
-    assert leftovers(nexus) == sorted(["a folder of somebody", made[3].folder.name])
-    restore(nexus.settings, made[3].folder, confirm="", dry_run=True)
+    shutil.rmtree(made[3].folder)  # somebody has moved it to another machine
+    assert prune_backups(nexus.settings, keep=2) == []
+    with monkeypatch.context() as faulty:
+        faulty.setattr(Path, "rename", read_only)
+        with pytest.raises(BackupStop):
+            prune_backups(nexus.settings, keep=1)
+    assert prune_backups(nexus.settings, keep=1) == [made[1].folder]
+    assert leftovers(nexus) == sorted(["a folder of somebody", made[2].folder.name])
+    restore(nexus.settings, made[2].folder, confirm="", dry_run=True)
     with pytest.raises(ValueError, match="at least 1"):
         prune_backups(nexus.settings, keep=0)
+
+
+def read_only(*_: object) -> None:
+    raise OSError(errno.EROFS, "Read-only file system")
 
 
 def test_a_clock_that_was_once_wrong_does_not_hide_the_backup_of_the_rows(nexus: MigrationBench) -> None:
