@@ -103,7 +103,7 @@ SESSION_COOKIE_AGE = 12 * 3600
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = bool(_url and _url.startswith("https://"))
 CSRF_COOKIE_NAME = "fm_console_csrf"
-CSRF_COOKIE_SAMESITE = "Strict"
+CSRF_COOKIE_SAMESITE = "Lax"  # a link in an email must find it, or it makes a new one, and open forms are refused
 CSRF_FAILURE_VIEW = "fm_pipeline.console.failures.no_csrf_token"
 CSRF_TRUSTED_ORIGINS = [_url] if _url else []
 SECURE_REFERRER_POLICY = "same-origin"

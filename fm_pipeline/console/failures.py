@@ -38,6 +38,8 @@ class FailureMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self._get_response(request)
+        if response.status_code == 405 and request.method in _SAFE and not request.path.startswith(_API):
+            return _only_a_form(request)
         if request.headers.get("HX-Request") and response.status_code in _SWAPPED and response.content:
             response.content += _ANSWERED
             response.headers["Content-Length"] = str(len(response.content))
@@ -66,6 +68,17 @@ def failure_page(request: HttpRequest, status: int, what: str, meaning: str, rem
     whole = not request.headers.get("HX-Request")
     template = "console/failure.html" if whole else "console/failure_part.html"
     return render(request, template, {"what": what, "meaning": meaning, "remedy": remedy}, status=status)
+
+
+def _only_a_form(request: HttpRequest) -> HttpResponse:
+    """Answer 405, for example to somebody who opens the address of a button from the browser's history."""
+    return failure_page(
+        request,
+        405,
+        "This address takes only what a button sends.",
+        REFUSED,
+        "Open the page with the button from the menu.",
+    )
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import datetime
 from typing import Literal
 
 from fm_pipeline.db.connection import connect
@@ -99,6 +100,18 @@ def record(
             (actor, action, outcome, plan_id, run_id, detail, address or _address.get()),
         )
         connection.commit()
+
+
+def who_did(database_url: str, action: AuditAction, detail: str, since: datetime) -> str:
+    """Return who has done exactly this last, since a time (with a zone); empty if nobody has."""
+    with connect(database_url) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT actor FROM fm_pipeline.audit WHERE action = %s AND outcome = 'done' AND detail = %s AND at >= %s"
+            " ORDER BY id DESC LIMIT 1",
+            (action, detail, since),
+        )
+        row = cursor.fetchone()
+        return str(row[0]) if row else ""
 
 
 def requested_cancels(database_url: str, run_ids: Collection[str]) -> dict[str, str]:

@@ -183,7 +183,7 @@ def read_run(database_url: str, run_id: str) -> dict[str, Any]:
                 found[name] = [dict(row) for row in cursor.fetchall()]
             found["actor"] = next((row["actor"] for row in found.pop("requests")), None)
     if not any(found[name] for name in ("actor", "steps", "audit", "reports")):
-        raise _none("Nothing is on record of this run.")
+        raise _none("There is no run of that id on record.")
     return found
 
 

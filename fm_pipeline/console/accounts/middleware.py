@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit, urlunsplit
 
+from django.contrib import messages
 from django.contrib.sessions.backends.db import SessionStore
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
@@ -67,10 +68,29 @@ class RoleMiddleware:
         if request.token is not None:  # type: ignore[attr-defined]
             return None if role and enough else _refused_token(request)
         if role is None:
-            if request.headers.get("HX-Request"):  # a part of a page: the browser goes to the login as a whole
-                return HttpResponse(status=401, headers={"HX-Redirect": "/login/"})
-            return redirect(f"/login/?next={quote(request.get_full_path())}")
+            return _to_login(request)
         return None if enough else _refused_page(request)
+
+
+def _to_login(request: HttpRequest) -> HttpResponse:
+    """Lead to the login, and from there back to the page that the visitor had open."""
+    page = request.get_full_path()
+    if request.method not in SAFE:
+        messages.warning(request, "Your session had ended, so nothing was carried out. Log in, and then do it again.")
+        page = _path_here(request, request.headers.get("Referer", ""))
+    if request.headers.get("HX-Request"):  # a part of a page: the browser goes to the login as a whole
+        page = _path_here(request, request.headers.get("HX-Current-URL", ""))
+        return HttpResponse(status=401, headers={"HX-Redirect": f"/login/?next={quote(page)}"})
+    return redirect(f"/login/?next={quote(page)}")
+
+
+def _path_here(request: HttpRequest, url: str) -> str:
+    """Return path and query of a page of this site; empty for any other page."""
+    try:
+        page = urlsplit(url)
+    except ValueError:
+        return ""
+    return urlunsplit(("", "", page.path, page.query, "")) if page.netloc == request.get_host() else ""
 
 
 def _refused_page(request: HttpRequest) -> HttpResponse:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -63,20 +63,42 @@ class Runs:
         self._context = context
         self._schema = create_schema()
         self._lock = threading.Lock()
+        self._launching = threading.Lock()
         self._ending: set[str] = set()  # runs that are ended as soon as they can be
 
-    def launch(self, username: str, job: str, config: Mapping[str, Any] | None = None) -> str:
-        """Queue a run of a job and return its id.
+    def launch_once(
+        self, username: str, job: str, config: Mapping[str, Any], is_same: Callable[[RunState], bool]
+    ) -> tuple[str, bool]:
+        """Queue a run of a job, unless the same one waits or runs already.
+
+        Of two requests that come together the second finds the run of the first. A run that somebody has cancelled does
+        not count: the new one waits until it has ended.
 
         Args:
             username: the admin who asks; recorded with the run.
             config: run config, as in the launchpad.
+            is_same: whether a run of the job is the one that is asked for.
+
+        Returns:
+            the id of the run, and whether it is new.
+
+        Raises:
+            RequestError: Dagster refused it.
+        """
+        with self._launching:
+            for run in self.unfinished([job]):
+                if run.status != "cancelling" and is_same(run):
+                    return run.run_id, False
+            return self._launch(username, job, config), True
+
+    def _launch(self, username: str, job: str, config: Mapping[str, Any]) -> str:
+        """Queue a run of a job and return its id.
 
         Raises:
             RequestError: Dagster refused it.
         """
         selector = {"repositoryLocationName": LOCATION, "repositoryName": REPOSITORY, "jobName": job}
-        params = {"selector": selector, "runConfigData": dict(config or {}), "mode": "default"}
+        params = {"selector": selector, "runConfigData": dict(config), "mode": "default"}
         result = self._execute(_LAUNCH, {"params": params}, username)["launchRun"]
         if result["__typename"] != "LaunchRunSuccess":
             raise RequestError(
@@ -150,12 +172,15 @@ class Runs:
         record = self._context.instance.get_run_record_by_id(run_id)
         if record is None:
             return None
-        state = _state(record)
-        if state.unfinished and run_id in self._ending:
-            return replace(state, status="cancelling")
+        state = self._shown(record)
         if state.status == "failed" and self._was_cancelled_first(run_id):
             return replace(state, status="cancelled")
         return state
+
+    def _shown(self, record: dg.RunRecord) -> RunState:
+        """A run that is ended as soon as it can be is being cancelled."""
+        state = _state(record)
+        return replace(state, status="cancelling") if state.unfinished and state.run_id in self._ending else state
 
     def _was_cancelled_first(self, run_id: str) -> bool:
         """Whether a run was cancelled while its process was being started; Dagster then calls it failed."""
@@ -169,7 +194,7 @@ class Runs:
         ended = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
         statuses = [status for status in dg.DagsterRunStatus if status not in ended]
         records = self._context.instance.get_run_records(dg.RunsFilter(statuses=statuses))
-        return [_state(record) for record in records if jobs is None or record.dagster_run.job_name in jobs]
+        return [self._shown(record) for record in records if jobs is None or record.dagster_run.job_name in jobs]
 
     def log(self, run_id: str) -> list[LogLine]:
         """Return what a run has said, the oldest first; empty if there is no such run."""

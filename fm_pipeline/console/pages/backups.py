@@ -5,20 +5,21 @@ A restore takes two steps: a dry run shows what it would do, then the words that
 
 from __future__ import annotations
 
-import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import render
 from django.urls import path
 from django.views.decorators.http import require_GET, require_POST, require_safe
 
 from fm_pipeline.console.accounts.middleware import admins_only
 from fm_pipeline.console.audit import note
-from fm_pipeline.console.current_runs import runs
 from fm_pipeline.console.django_settings import PIPELINE
 from fm_pipeline.console.downloads import file_download
+from fm_pipeline.console.gateway.run_state import RunState
+from fm_pipeline.console.pages.launching import are_words, op_config, start_and_show
+from fm_pipeline.console.pages.run import is_dry_restore
 from fm_pipeline.errors import RequestError
 from fm_pipeline.nexus.backup.backup import Backup, list_backups
 from fm_pipeline.nexus.backup.export_csv import list_exports, open_export
@@ -44,13 +45,13 @@ def listing(request: HttpRequest) -> HttpResponse:
 @require_POST
 def make(request: HttpRequest) -> HttpResponse:
     """Start the job that makes a backup."""
-    return _launch(request, "make_backup", {})
+    return start_and_show(request, "make_backup", "The job make_backup.")
 
 
 @require_POST
 def export(request: HttpRequest) -> HttpResponse:
     """Start the job that writes tables as CSV."""
-    return _launch(request, "export_nexus_csv", {})
+    return start_and_show(request, "export_nexus_csv", "The job export_nexus_csv.")
 
 
 @require_safe
@@ -63,7 +64,13 @@ def backup(request: HttpRequest, backup_id: str) -> HttpResponse:
 def verify(request: HttpRequest, backup_id: str) -> HttpResponse:
     """Start the job that verifies it again."""
     found = _find(str(backup_id))
-    return _launch(request, "verify_backup", {"verify_rows": {"config": {"backup_id": found.id}}})
+    config = {"backup_id": found.id}
+    ops = {"verify_rows": {"config": config}}
+
+    def is_same(run: RunState) -> bool:
+        return op_config(run, "verify_rows") == config
+
+    return start_and_show(request, "verify_backup", "The job verify_backup.", ops, is_same)
 
 
 @require_POST
@@ -81,7 +88,7 @@ def dry_run(request: HttpRequest, backup_id: str) -> HttpResponse:
             remedy="Choose one of the two in the form.",
         )
     config = {"folder": str(found.folder), "newer": newer}
-    return _launch(request, "restore_backup", {"restore_rows": {"config": config}}, ", a dry run")
+    return _restore(request, config, ", a dry run", lambda run: op_config(run, "restore_rows") == config)
 
 
 @require_POST
@@ -91,7 +98,7 @@ def restore(request: HttpRequest, backup_id: str) -> HttpResponse:
     Raises:
         RequestError: there was no dry run of this backup since the last restore (409).
     """
-    found, typed = _find(str(backup_id)), request.POST.get("confirm", "").strip()
+    found, typed = _find(str(backup_id)), request.POST.get("confirm", "")
     shown = _tried(found)
     if shown is None:
         raise RequestError(
@@ -101,12 +108,12 @@ def restore(request: HttpRequest, backup_id: str) -> HttpResponse:
             remedy="Start the dry run of the restore.",
         )
     words, newer = shown["report"]["confirmation"], shown["report"]["newer_policy"]
-    if not hmac.compare_digest(typed.encode(), words.encode()):
+    if not are_words(typed, words):
         note(request, "restore", "refused", f"Other words than asked for were typed for the backup {found.id}.")
         wrong = "These are not the words that the page shows. Nothing was started."
         return _page(request, found, wrong, status=400)
     config = {"folder": str(found.folder), "newer": newer, "confirm": words}
-    return _launch(request, "restore_backup", {"restore_rows": {"config": config}})
+    return _restore(request, config, "", lambda run: not is_dry_restore(run))
 
 
 @admins_only
@@ -118,10 +125,11 @@ def download(request: HttpRequest, name: str, file: str) -> StreamingHttpRespons
     return file_download(f"{name}-{file}", opened)
 
 
-def _launch(request: HttpRequest, job: str, ops: Mapping[str, Any], about: str = "") -> HttpResponse:
-    run_id = runs().launch(request.user.get_username(), job, {"ops": ops} if ops else {})
-    note(request, "launch", "done", f"The job {job}{about}.", run_id=run_id)
-    return redirect("live-run", run_id)
+def _restore(
+    request: HttpRequest, config: Mapping[str, str], about: str, is_same: Callable[[RunState], bool]
+) -> HttpResponse:
+    ops = {"restore_rows": {"config": config}}
+    return start_and_show(request, "restore_backup", f"The job restore_backup{about}.", ops, is_same)
 
 
 def _find(backup_id: str) -> Backup:

@@ -11,6 +11,7 @@ from django.shortcuts import render
 from django.urls import path
 from django.views.decorators.http import require_safe
 
+from fm_pipeline.console.current_runs import runs
 from fm_pipeline.console.django_settings import PIPELINE
 from fm_pipeline.console.pages.paging import page_number, without_nul
 from fm_pipeline.console.pages.plan import report_parts
@@ -52,7 +53,8 @@ def reimport(request: HttpRequest, identifier: str) -> HttpResponse:
 @require_safe
 def run(request: HttpRequest, run_id: str) -> HttpResponse:
     """Show what is on record of a run, also of a command's, or of one that Dagster has forgotten."""
-    return render(request, "console/run.html", read_run(_URL, without_nul(run_id)))
+    found = read_run(_URL, without_nul(run_id))
+    return render(request, "console/run.html", found | {"kept": runs().find(run_id) is not None})
 
 
 def _report(request: HttpRequest, kind: str, identifier: str) -> HttpResponse:

@@ -7,13 +7,13 @@ from typing import Any
 
 from django import forms
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import render
 from django.urls import path
 from django.views.decorators.http import require_POST, require_safe
 
-from fm_pipeline.console.audit import note
-from fm_pipeline.console.current_runs import runs
 from fm_pipeline.console.django_settings import PIPELINE
+from fm_pipeline.console.gateway.run_state import RunState
+from fm_pipeline.console.pages.launching import op_config, start_and_show
 from fm_pipeline.errors import RequestError
 from fm_pipeline.status.history import last_run_report
 
@@ -84,9 +84,11 @@ def import_files(request: HttpRequest) -> HttpResponse:
 
 
 def _launch(request: HttpRequest, job: str, ops: Mapping[str, Any], *, dry_run: bool) -> HttpResponse:
-    run_id = runs().launch(request.user.get_username(), job, {"ops": ops})
-    note(request, "launch", "done", f"The job {job}{', a dry run' if dry_run else ''}.", run_id=run_id)
-    return redirect("live-run", run_id)
+    def is_same(run: RunState) -> bool:
+        return any(op_config(run, op).get("dry_run") is dry_run for op in ops)
+
+    about = f"The job {job}{', a dry run' if dry_run else ''}."
+    return start_and_show(request, job, about, ops, is_same)
 
 
 def _is_tried() -> bool:

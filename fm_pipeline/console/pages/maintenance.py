@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from django import forms
 from django.contrib import messages
@@ -15,10 +18,13 @@ from django.views.decorators.http import require_POST, require_safe
 
 from fm_pipeline.console.audit import note
 from fm_pipeline.console.django_settings import PIPELINE
+from fm_pipeline.db.audit import who_did
 from fm_pipeline.notifications.maintenance import announce_end, announce_maintenance
 from fm_pipeline.status.expected import read_expectations
 
 MOST_MINUTES = 24 * 60
+SAME = timedelta(minutes=5)  # in which the same announcement is a second click, or another administrator's
+_telling = threading.Lock()
 STATIC_PAGE = "console/maintenance_static.html"
 
 
@@ -42,17 +48,16 @@ def announce(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return _page(request, form, status=400)
     begins, minutes = form.cleaned_data["begins"], form.cleaned_data["minutes"]
-    announce_maintenance(PIPELINE, begins, minutes, now=datetime.now(UTC))
-    note(request, "maintenance", "done", f"Announced for {begins:%Y-%m-%d %H:%M %Z}, {minutes} minutes.")
-    return _told(request)
+    now = datetime.now(UTC)
+    detail = f"Announced for {begins:%Y-%m-%d %H:%M %Z}, {minutes} minutes."
+    return _tell_once(request, detail, now, partial(announce_maintenance, PIPELINE, begins, minutes, now=now))
 
 
 @require_POST
 def end(request: HttpRequest) -> HttpResponse:
     """Email the users that a maintenance is over."""
-    announce_end(PIPELINE, now=datetime.now(UTC))
-    note(request, "maintenance", "done", "The users were told that it is over.")
-    return _told(request)
+    now = datetime.now(UTC)
+    return _tell_once(request, "The users were told that it is over.", now, partial(announce_end, PIPELINE, now=now))
 
 
 @require_safe
@@ -63,8 +68,16 @@ def static_page(_: HttpRequest) -> HttpResponse:
     return response
 
 
-def _told(request: HttpRequest) -> HttpResponse:
-    messages.success(request, "The email is in the outbox. The sensor reimport_mails sends it within a minute.")
+def _tell_once(request: HttpRequest, detail: str, now: datetime, tell: Callable[[], None]) -> HttpResponse:
+    """Store an email, unless somebody has stored the same one a moment ago: two clicks are one email."""
+    with _telling:
+        if by := who_did(PIPELINE.nexus_database_url.get_secret_value(), "maintenance", detail, now - SAME):
+            messages.warning(request, f"No second email is sent: {by} has announced the same a moment ago.")
+        else:
+            tell()
+            note(request, "maintenance", "done", detail)
+            sent = "The email is in the outbox. The sensor reimport_mails sends it within a minute."
+            messages.success(request, sent)
     return redirect("maintenance")
 
 

@@ -7,12 +7,12 @@ from typing import Any
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import render
 from django.views.decorators.http import require_POST
 
-from fm_pipeline.console.audit import note
 from fm_pipeline.console.current_runs import runs
 from fm_pipeline.console.django_settings import PIPELINE
+from fm_pipeline.console.pages.launching import start_and_show
 from fm_pipeline.console.pages.sign_off import sign_off
 from fm_pipeline.db.url import connection_parameters
 from fm_pipeline.entities.rules import load_rules
@@ -31,11 +31,7 @@ ROWS = 1000  # of a table that are listed
 @require_POST
 def dry_run(request: HttpRequest) -> HttpResponse:
     """Start the job that makes a plan, or show the one that is being made."""
-    if already := runs().unfinished([JOB]):
-        return redirect("live-run", already[0].run_id)
-    run_id = runs().launch(request.user.get_username(), JOB)
-    note(request, "launch", "done", "Dry run.", run_id=run_id)
-    return redirect("live-run", run_id)
+    return start_and_show(request, JOB, "Dry run.")
 
 
 def page(request: HttpRequest, plan_id: UUID) -> HttpResponse:

@@ -9,9 +9,9 @@ from django.shortcuts import redirect
 from django.urls import reverse
 
 from fm_pipeline.console.accounts.middleware import admins_only
-from fm_pipeline.console.audit import note
 from fm_pipeline.console.current_runs import runs
 from fm_pipeline.console.django_settings import PIPELINE
+from fm_pipeline.console.pages.launching import start_and_show, tell_under_way
 from fm_pipeline.console.pages.plan import REIMPORT, plan_page
 from fm_pipeline.console.pages.sign_off import sign_off
 from fm_pipeline.errors import PipelineError, RequestError
@@ -29,18 +29,21 @@ def page(request: HttpRequest, plan_id: UUID) -> HttpResponse:
         return redirect(f"{reverse('plan', args=[plan_id])}#confirmation")
     plan = read_plan(PIPELINE.nexus_database_url.get_secret_value(), str(plan_id))
     try:
-        return redirect("live-run", _launch(request, plan))
+        return _launch(request, plan)
     except PipelineError as error:
         return plan_page(request, plan, refusal=error)
 
 
-def _launch(request: HttpRequest, plan: StoredPlan) -> str:
-    """Launch the reimport and return the run's id.
+def _launch(request: HttpRequest, plan: StoredPlan) -> HttpResponse:
+    """Launch the reimport, unless one is under way, and lead to the run.
 
     Raises:
-        RequestError: a box is not ticked, or a reimport is under way.
+        RequestError: a box is not ticked.
         PlanStop, LockStop: the words are wrong, or the plan is stale; the audit trail has it.
     """
+    if already := [run.run_id for run in runs().unfinished([REIMPORT]) if run.status != "cancelling"]:
+        tell_under_way(request, already[0])
+        return redirect("live-run", already[0])
     lines = list(sign_off(plan))
     open_lines = [line.words for line in lines if line.name and not request.POST.get(line.name)]
     if open_lines:
@@ -49,14 +52,8 @@ def _launch(request: HttpRequest, plan: StoredPlan) -> str:
             meaning="Nothing was started.",
             remedy="Tick what is true, then confirm again.",
         )
-    if runs().unfinished([REIMPORT]):
-        raise RequestError(
-            "A reimport is under way already.", meaning="Nothing was started.", remedy="Look at its run."
-        )
     username, words = request.user.get_username(), request.POST.get("confirm", "")
     validate_plan_early(PIPELINE, Permission(plan.id, words, username))
-    config = {"ops": {TRANSACTION: {"config": {"plan_id": plan.id, "confirm": words}}}}
-    run_id = runs().launch(username, REIMPORT, config)
     ticked = "; ".join(line.words for line in lines if line.name)
-    note(request, "launch", "done", f"Full reimport by the plan {plan.id}. Ticked: {ticked}.", run_id=run_id)
-    return run_id
+    ops = {TRANSACTION: {"config": {"plan_id": plan.id, "confirm": words}}}
+    return start_and_show(request, REIMPORT, f"Full reimport by the plan {plan.id}. Ticked: {ticked}.", ops)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -21,6 +20,7 @@ from fm_pipeline.console.django_settings import PIPELINE
 from fm_pipeline.console.gateway.run_state import RunState
 from fm_pipeline.console.navigation import menu
 from fm_pipeline.console.pages import plan
+from fm_pipeline.console.pages.launching import op_config
 from fm_pipeline.db.run_requests import run_requester
 from fm_pipeline.dicom.formats import duration_formatted
 from fm_pipeline.errors import RequestError
@@ -29,6 +29,7 @@ from fm_pipeline.sequence.progress import PREPARATION_STEP
 from fm_pipeline.status.history import (
     about_cancel,
     read_reason,
+    read_run,
     read_run_reports,
     reimports_with_backup,
     who_cancelled,
@@ -77,8 +78,11 @@ PHASES = {
 
 
 def page(request: HttpRequest, run_id: UUID) -> HttpResponse:
-    """Show a run."""
-    run = _find(run_id)
+    """Show a run; lead to what is on record of one that Dagster has not kept."""
+    run = runs().find(str(run_id))
+    if run is None:
+        read_run(PIPELINE.nexus_database_url.get_secret_value(), str(run_id))  # refuses if there is nothing
+        return redirect("run", run_id)
     section, name = SECTIONS.get(run.job, ("Data management", "data-management"))
     address = reverse(name)
     of_menu = {"section": section, "section_address": address, "menu": menu(address)}
@@ -166,14 +170,14 @@ def _state(run: RunState) -> dict[str, Any]:
         "run": run,
         "title": _title(run),
         "is_reimport": run.job in LIVE_JOBS,
-        "dry_run": run.job == "plan_reimport" or _is_dry_restore(run),
-        "rolled_back": run.status == "done" and _is_dry_restore(run),
+        "dry_run": run.job == "plan_reimport" or is_dry_restore(run),
+        "rolled_back": run.status == "done" and is_dry_restore(run),
         "requester": run_requester(url, run.run_id),
         "steps": shown,
         "current": current,
         "left": _left(steps.seconds_left, run),
         "plan": made,
-        "carried_out_plan": _config(run, "reimport_transaction").get("plan_id"),
+        "carried_out_plan": op_config(run, "reimport_transaction").get("plan_id"),
         "backup": _backup(run, committed=report is not None),
         "reason": read_reason(url, run.run_id) if run.status == "failed" else "",
         "cancelled_by": who_cancelled(url, run.run_id) if run.status == "cancelled" else "",
@@ -189,23 +193,18 @@ def _state(run: RunState) -> dict[str, Any]:
 
 def _title(run: RunState) -> str:
     return (
-        DRY_RESTORE if _is_dry_restore(run) else TITLES.get(run.job, run.job.strip("_").replace("_", " ").capitalize())
+        DRY_RESTORE if is_dry_restore(run) else TITLES.get(run.job, run.job.strip("_").replace("_", " ").capitalize())
     )
 
 
-def _is_dry_restore(run: RunState) -> bool:
+def is_dry_restore(run: RunState) -> bool:
     """Whether it restores nothing: the words of the dry run are not in its run config."""
-    return run.job == "restore_backup" and not _config(run, "restore_rows").get("confirm")
-
-
-def _config(run: RunState, op: str) -> Mapping[str, Any]:
-    """Return the run config of one op; empty if there is none."""
-    return ((run.config.get("ops") or {}).get(op) or {}).get("config") or {}
+    return run.job == "restore_backup" and not op_config(run, "restore_rows").get("confirm")
 
 
 def _backup(run: RunState, *, committed: bool) -> Backup | None:
     """Return the backup that a run restores, or that a reimport has made before it changed anything."""
-    folder = _config(run, "restore_rows").get("folder")
+    folder = op_config(run, "restore_rows").get("folder")
     made: set[str] = set()
     if run.job == "full_reimport" and (committed or not run.unfinished):
         known = reimports_with_backup(PIPELINE.nexus_database_url.get_secret_value())
@@ -235,7 +234,7 @@ def _step(step: StepState, run: RunState) -> dict[str, object]:
     label = LABELS.get(label.removeprefix("plan, "), label)
     if label.startswith("stage "):
         label = f"check {label.removeprefix('stage ')}"
-    if step.name == "restore" and _is_dry_restore(run):
+    if step.name == "restore" and is_dry_restore(run):
         label = "trial restore (nothing is kept)"
     return {
         "label": (label[:1].upper() + label[1:]).replace("_", " "),

@@ -5,18 +5,17 @@ Each works as a run of Dagster. Rows are shown by id and column, never with thei
 
 from __future__ import annotations
 
-import hmac
 from collections import Counter
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import render
 from django.urls import path
 from django.views.decorators.http import require_POST, require_safe
 
 from fm_pipeline.console.audit import note
-from fm_pipeline.console.current_runs import runs
 from fm_pipeline.console.django_settings import PIPELINE
+from fm_pipeline.console.pages.launching import are_words, start_and_show
 from fm_pipeline.errors import RequestError
 from fm_pipeline.nexus.sync.decisions import MEANINGS
 from fm_pipeline.status.syncs import RecordedSync, Undoing, read_sync, read_undoable_id, read_undoing
@@ -36,8 +35,6 @@ def page(request: HttpRequest) -> HttpResponse:
 @require_POST
 def start(request: HttpRequest) -> HttpResponse:
     """Start a sync, or show the one that is under way."""
-    if already := runs().unfinished([JOB]):
-        return redirect("live-run", already[0].run_id)
     return _launch(request, {}, "Sync.")
 
 
@@ -48,7 +45,7 @@ def confirm(request: HttpRequest, sync_id: str) -> HttpResponse:
     Raises:
         RequestError: it does not wait, or a later one has taken its place (409).
     """
-    found, typed = read_sync(_URL, str(sync_id)), request.POST.get("confirm", "").strip()
+    found, typed = read_sync(_URL, str(sync_id)), request.POST.get("confirm", "")
     if found.status != "waits" or not found.is_newest:
         raise RequestError(
             "This sync does not wait any more.",
@@ -58,8 +55,6 @@ def confirm(request: HttpRequest, sync_id: str) -> HttpResponse:
         )
     if not _are_words(request, found, typed):
         return _page(request, WRONG_WORDS, status=400)
-    if already := runs().unfinished([JOB]):
-        return redirect("live-run", already[0].run_id)
     return _launch(request, {"plan_id": found.id, "confirm": found.confirmation}, f"Sync {found.id}, confirmed.")
 
 
@@ -76,7 +71,7 @@ def undo(request: HttpRequest, sync_id: str) -> HttpResponse:
     Raises:
         RequestError: it has changed nothing, is undone, or rows were saved since (409).
     """
-    shown, typed = read_undoing(PIPELINE, str(sync_id)), request.POST.get("confirm", "").strip()
+    shown, typed = read_undoing(PIPELINE, str(sync_id)), request.POST.get("confirm", "")
     if not _are_words(request, shown.sync, typed):
         return _undo_page(request, shown, WRONG_WORDS, status=400)
     if shown.saved_since:
@@ -86,24 +81,19 @@ def undo(request: HttpRequest, sync_id: str) -> HttpResponse:
             meaning="Nothing was started.",
             remedy="The page lists them. Correct them in Nexus, or restore a backup.",
         )
-    if already := runs().unfinished([JOB]):
-        return redirect("live-run", already[0].run_id)
     config = {"undo_id": shown.sync.id, "confirm": shown.sync.confirmation}
     return _launch(request, config, f"Undo of the sync {shown.sync.id}.")
 
 
 def _are_words(request: HttpRequest, found: RecordedSync, typed: str) -> bool:
-    if hmac.compare_digest(typed.encode(), found.confirmation.encode()):
+    if are_words(typed, found.confirmation):
         return True
     note(request, "sync", "refused", f"Other words than asked for were typed for the sync {found.id}.")
     return False
 
 
 def _launch(request: HttpRequest, config: dict[str, str], about: str) -> HttpResponse:
-    ops = {"ops": {OP: {"config": config}}} if config else {}
-    run_id = runs().launch(request.user.get_username(), JOB, ops)
-    note(request, "launch", "done", about, run_id=run_id)
-    return redirect("live-run", run_id)
+    return start_and_show(request, JOB, about, {OP: {"config": config}} if config else None)
 
 
 def _undo_page(request: HttpRequest, shown: Undoing, wrong: str = "", *, status: int = 200) -> HttpResponse:

@@ -71,3 +71,21 @@ def test_an_account_sees_its_sessions_and_ends_the_others(console: Console) -> N
     here.post(f"{console.url}/account/end-sessions", data=console.token(here), timeout=30)
     assert elsewhere.get(console.url + PAGE, timeout=30, allow_redirects=False).status_code == 302
     assert here.get(console.url + PAGE, timeout=30, allow_redirects=False).status_code == 200
+
+
+def test_what_is_sent_after_the_session_has_ended_leads_back_to_its_page_and_is_said_to_be_not_carried_out(
+    console: Console,
+) -> None:
+    session = console.session("admin")
+    del session.cookies["fm_console_session"]
+    form, path = console.token(session), f"{PAGE}/dry-run"
+    for referer, back in ((f"{console.url}{PAGE}?of=it", f"{PAGE}%3Fof%3Dit"), ("http://evil.example/page", "")):
+        sent = session.post(
+            console.url + path, data=form, headers={"Referer": referer}, timeout=30, allow_redirects=False
+        )
+        assert (sent.status_code, sent.headers["Location"]) == (302, f"/login/?next={back}")
+    page = session.get(f"{console.url}/login/", timeout=30).text
+    assert "Your session had ended, so nothing was carried out." in page
+    part = {"HX-Request": "true", "HX-Current-URL": f"{console.url}{PAGE}#state"}
+    asked = session.get(f"{console.url}{PAGE}/state", headers=part, timeout=30)
+    assert (asked.status_code, asked.headers["HX-Redirect"]) == (401, f"/login/?next={PAGE}")

@@ -46,6 +46,8 @@ def test_an_admin_makes_tries_and_restores_a_backup_by_typed_words(console: Cons
     assert bench.execute(refused, f"%words%{backup_id}%") == [("admin", "refused")]
 
     restored = run_of(send(console, session, f"{page}/restore", confirm=f" {words} "))
+    pasted = words.replace(" ", "\u00a0\r\n")
+    assert run_of(send(console, console.session("manager"), f"{page}/restore", confirm=pasted)) == restored
     wait_until(lambda: bool(bench.execute(REPORT, restored)))
     assert bench.execute(REPORT, restored)[0][0]["committed"] is True
     end = f"/settings/data-management/runs/{restored}"

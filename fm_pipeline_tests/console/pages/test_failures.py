@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ import pytest
 import requests
 
 from fm_pipeline_tests.console.conftest import Console
+from fm_pipeline_tests.console.pages.forms import fetch
 from fm_pipeline_tests.support.waiting import wait_until
 
 
@@ -81,3 +83,11 @@ def test_without_the_database_every_page_says_so_and_comes_back_by_itself(consol
     assert machine.json()["success"] is False
     wait_until(lambda: ask(history).status_code == 200)
     assert 'id="no-database" hx-swap-oob="true"' in ask(state, **{"HX-Request": "true"}).text
+
+
+def test_the_address_of_a_button_opened_from_the_history_of_the_browser_is_explained(console: Console) -> None:
+    for session in (console.session("admin"), console.session("reception")):
+        page = fetch(console, session, "/settings/data-management/dry-run", 405)
+        assert "This address takes only what a button sends. Nothing was changed." in " ".join(
+            re.sub("<[^>]+>", " ", page).split()
+        )

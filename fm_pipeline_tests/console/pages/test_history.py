@@ -33,3 +33,11 @@ def test_the_results_of_image_runs_are_shown_with_their_reasons(console: Console
     page = fetch(console, console.session("reception"), f"/settings/history/runs/{run_id}")
     for text in ("no_patient: 1", "read_failed: 1", "original: 2", "FileMaker stopped."):
         assert text in page
+
+
+def test_the_page_of_a_run_that_dagster_has_not_kept_leads_to_what_is_on_record(console: Console) -> None:
+    run_id = str(uuid.uuid4())
+    store_run_report(console.bench.database_url, run_id, "image_link", {"dry_run": True, "total": 5})
+    page = fetch(console, console.session("reception"), f"/settings/data-management/runs/{run_id}")
+    assert "Dagster has not kept it" in page
+    assert "waits for its turn" not in page

@@ -5,7 +5,7 @@ Paths and Patient IDs are only in the files for download: folders are named afte
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 from urllib.parse import urlencode
@@ -22,6 +22,8 @@ from fm_pipeline.console.audit import actor_of, note, noted_cancel
 from fm_pipeline.console.current_runs import runs
 from fm_pipeline.console.django_settings import PIPELINE
 from fm_pipeline.console.downloads import csv_download
+from fm_pipeline.console.gateway.run_state import RunState
+from fm_pipeline.console.pages.launching import op_config, start_run
 from fm_pipeline.console.pages.paging import page_number, without_nul
 from fm_pipeline.db.connection import connect
 from fm_pipeline.dicom.api.requests import cancel_import, monitoring_continues
@@ -40,6 +42,7 @@ _URL = PIPELINE.nexus_database_url.get_secret_value()
 _ZONE = ZoneInfo(PIPELINE.clinic_time_zone)
 JOBS_SHOWN, FILES_SHOWN = 25, 50
 ACTIVE, ENDED = ("pending", "running"), ("completed", "failed", "cancelled")
+IMPORT, IMPORT_OP = "dicom_import", "imported_dicom_files"
 REMOVE, REMOVE_OP = "remove_dicom_import", "remove_imported_instances"
 
 
@@ -73,7 +76,7 @@ def job(request: HttpRequest, job_id: int) -> HttpResponse:
     with connect(_URL) as connection, connection.cursor() as cursor:
         removals = list_removals(cursor, job_id)
         removable = found.status in ENDED and has_removable(cursor, job_id)
-    removing = [run for run in runs().unfinished([REMOVE]) if _removes(run.config, job_id)]
+    removing = [run for run in runs().unfinished([REMOVE]) if op_config(run, REMOVE_OP).get("job_id") == job_id]
     context: dict[str, Any] = {
         "job": shown_job(found),
         "removals": removals,
@@ -144,8 +147,8 @@ def resume(request: HttpRequest, job_id: int) -> HttpResponse:
     """
     if get_job(_URL, job_id).status == "completed":
         raise RequestError(f"Import job {job_id} is completed.", code=409, remedy="Make a new job for the directory.")
-    launch_import(request, job_id)
-    messages.success(request, "Dagster will start it in a moment.")
+    if launch_import(request, job_id):
+        messages.success(request, "Dagster will start it in a moment.")
     return redirect("dicom-job", job_id)
 
 
@@ -163,13 +166,16 @@ def download(request: HttpRequest, job_id: int) -> StreamingHttpResponse:
     return csv_download(f"dicom-job-{job_id}.csv", EXPORTED_HISTORY, rows())
 
 
-def launch_import(request: HttpRequest, job_id: int) -> str:
-    """Start Dagster's job `dicom_import` for an import job, and return the run's id."""
-    config = {"ops": {"imported_dicom_files": {"config": {"job_id": job_id}}}}
-    run_id = runs().launch(request.user.get_username(), "dicom_import", config)
-    note(request, "launch", "done", f"Import job {job_id}.", run_id=run_id)
+def launch_import(request: HttpRequest, job_id: int) -> bool:
+    """Start Dagster's job `dicom_import` for an import job; return whether it was not under way already."""
+    ops, active = {IMPORT_OP: {"config": {"job_id": job_id}}}, get_job(_URL, job_id).status in ACTIVE
+
+    def is_same(run: RunState) -> bool:  # the process of a job that was cancelled ends a moment after the job
+        return op_config(run, IMPORT_OP).get("job_id") == job_id and (active or run.status == "queued")
+
+    run_id, is_new = start_run(request, IMPORT, f"Import job {job_id}.", ops, is_same)
     note_run(_URL, job_id, run_id)
-    return run_id
+    return is_new
 
 
 def shown_job(found: Job) -> dict[str, Any]:
@@ -184,12 +190,6 @@ def shown_job(found: Job) -> dict[str, Any]:
         "run_id": found.run_id,
         "tone": {"completed": "good", "failed": "bad", "cancelled": "warn"}.get(found.status, ""),
     }
-
-
-def _removes(config: Mapping[str, Any], job_id: int) -> bool:
-    """Whether a run of `REMOVE` takes this job back, by its run config."""
-    of_op = (config.get("ops") or {}).get(REMOVE_OP) or {}
-    return (of_op.get("config") or {}).get("job_id") == job_id
 
 
 def _one_of(values: tuple[str, ...], text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,11 +16,14 @@ from django.urls import include, path
 from django.views.decorators.http import require_POST, require_safe
 
 from fm_pipeline.console.audit import actor_of, note
+from fm_pipeline.console.current_runs import runs
 from fm_pipeline.console.django_settings import PIPELINE
 from fm_pipeline.console.failures import failure_page, failure_status
+from fm_pipeline.console.gateway.run_state import RunState
 from fm_pipeline.console.pages.dicom import jobs, removal
 from fm_pipeline.console.pages.dicom.bar_chart import columns, rows
-from fm_pipeline.console.pages.dicom.jobs import launch_import, shown_job
+from fm_pipeline.console.pages.dicom.jobs import ACTIVE, IMPORT, IMPORT_OP, launch_import, shown_job
+from fm_pipeline.console.pages.launching import op_config, tell_under_way
 from fm_pipeline.db.connection import connect
 from fm_pipeline.dicom.api.bounded_scan import preview_bounded, preview_new_bounded
 from fm_pipeline.dicom.api.requests import audited_refusals, prepare_import, requested_path
@@ -27,7 +31,8 @@ from fm_pipeline.dicom.choices import JOB_TYPES, JobType
 from fm_pipeline.dicom.configuration.configuration import CHANGEABLE, SyncConfiguration, configure, read_configuration
 from fm_pipeline.dicom.configuration.roots import allowed_roots
 from fm_pipeline.dicom.formats import size_formatted
-from fm_pipeline.dicom.history.jobs import list_jobs
+from fm_pipeline.dicom.history.jobs import SENSOR, Job, get_job, list_jobs
+from fm_pipeline.dicom.paths import printable
 from fm_pipeline.dicom.reasons import sentence
 from fm_pipeline.errors import PipelineError, RequestError
 from fm_pipeline.status.dicom import ImportedCounts, count_imported, read_watch_events, read_watched_roots
@@ -54,6 +59,7 @@ class _Counted:
 
 
 _counted = _Counted()
+_starting = threading.Lock()  # the second of two clicks finds the job of the first
 
 
 @require_safe
@@ -92,14 +98,35 @@ def live(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def start(request: HttpRequest) -> HttpResponse:
-    """Create a job for a directory, and start Dagster's job that carries it out; or show the form again."""
-    job_type = cast(JobType, request.POST.get("job_type", "manual"))
+    """Create a job for a directory, and start Dagster's job that carries it out; or show the form again.
+
+    If a job of that kind for the directory waits or runs already, lead to that.
+    """
+    job_type, actor = cast(JobType, request.POST.get("job_type", "manual")), actor_of(request)
     try:
-        job = prepare_import(PIPELINE, request.POST.get("path", "").strip() or None, job_type, actor=actor_of(request))
+        with audited_refusals(PIPELINE, actor=actor, action="dicom_import"):
+            root = requested_path(PIPELINE, request.POST.get("path", "").strip() or None)
+        with _starting:
+            if already := _under_way(root, job_type):
+                tell_under_way(request, already[1].run_id)
+                return redirect("dicom-job", already[0].id)
+            job = prepare_import(PIPELINE, root, job_type, actor=actor)
+            launch_import(request, job.id)
     except RequestError as error:  # the directory is not allowed, or the type is unknown
         return _page(request, error)
-    launch_import(request, job.id)
     return redirect("dicom-job", job.id)
+
+
+def _under_way(root: str, job_type: JobType) -> tuple[Job, RunState] | None:
+    """Return the job of a person for the whole directory, and its run, which waits or runs."""
+    for run in runs().unfinished([IMPORT]):
+        job_id = op_config(run, IMPORT_OP).get("job_id")
+        job = get_job(_URL, job_id) if job_id and run.status != "cancelling" else None
+        if job is None or job.status not in ACTIVE or job.requested_by == SENSOR:
+            continue
+        if (job.source_path, job.job_type) == (printable(root), job_type):
+            return job, run
+    return None
 
 
 @require_POST

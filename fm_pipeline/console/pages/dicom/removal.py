@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Iterator
 
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
@@ -12,10 +11,10 @@ from django.views.decorators.http import require_POST, require_safe
 
 from fm_pipeline.console.accounts.middleware import admins_only
 from fm_pipeline.console.audit import note
-from fm_pipeline.console.current_runs import runs
 from fm_pipeline.console.django_settings import PIPELINE
 from fm_pipeline.console.downloads import csv_download
 from fm_pipeline.console.pages.dicom.jobs import REMOVE, REMOVE_OP
+from fm_pipeline.console.pages.launching import are_words, op_config, start_run
 from fm_pipeline.db.connection import connect
 from fm_pipeline.dicom.api.remove_import import plan_removal
 from fm_pipeline.dicom.formats import size_formatted
@@ -34,14 +33,14 @@ def page(request: HttpRequest, job_id: int) -> HttpResponse:
 @require_POST
 def remove(request: HttpRequest, job_id: int) -> HttpResponse:
     """Start Dagster's job that deletes, if the words were typed."""
-    words, typed = plan_removal(PIPELINE, job_id).confirmation, request.POST.get("confirm", "").strip()
-    if not hmac.compare_digest(typed.encode("utf-8", "replace"), words.encode()):
+    words = plan_removal(PIPELINE, job_id).confirmation
+    if not are_words(request.POST.get("confirm", ""), words):
         note(request, "dicom_set_aside", "refused", f"Other words than asked for were typed for import job {job_id}.")
         return _page(request, job_id, "These are not the words that the page shows. Nothing was deleted.", status=400)
-    config = {"ops": {REMOVE_OP: {"config": {"job_id": job_id, "confirm": words}}}}
-    run_id = runs().launch(request.user.get_username(), REMOVE, config)  # the job's page shows it, with its progress
-    note(request, "launch", "done", f"What import job {job_id} brought is to be deleted.", run_id=run_id)
-    return redirect("dicom-job", job_id)
+    ops = {REMOVE_OP: {"config": {"job_id": job_id, "confirm": words}}}
+    about = f"What import job {job_id} brought is to be deleted."
+    start_run(request, REMOVE, about, ops, lambda run: op_config(run, REMOVE_OP).get("job_id") == job_id)
+    return redirect("dicom-job", job_id)  # it shows the run, with its progress
 
 
 @admins_only

@@ -1,0 +1,74 @@
+"""What an administrator starts twice, or two start at the same moment, runs once."""
+
+from __future__ import annotations
+
+import re
+import threading
+from pathlib import Path
+
+import requests
+
+from fm_pipeline_tests.console.conftest import Console
+from fm_pipeline_tests.console.pages.forms import fetch, run_of, send
+from fm_pipeline_tests.support.waiting import InThread, wait_until
+
+RUNS = "/settings/data-management/runs"
+BACKUP = "SELECT id::text FROM fm_pipeline.backups ORDER BY created_at DESC LIMIT 1"
+
+
+def start_together(
+    console: Console, sessions: tuple[requests.Session, ...], path: str, form: dict[str, str]
+) -> list[requests.Response]:
+    """Send a form from each session at the same moment."""
+    gate = threading.Barrier(len(sessions))
+
+    def sent(session: requests.Session) -> requests.Response:
+        gate.wait(30)
+        return send(console, session, path, **form)
+
+    threads = [InThread(lambda session=session: sent(session)) for session in sessions]  # type: ignore[misc]
+    return [thread.outcome() for thread in threads]
+
+
+def test_of_two_administrators_who_start_the_same_at_once_the_second_is_led_to_the_run_of_the_first(
+    console: Console, tmp_path: Path
+) -> None:
+    bench, sessions = console.bench, (console.session("admin"), console.session("manager"))
+    plan = bench.plan()
+    signed = dict.fromkeys(("data", "tested", "told"), "yes")
+    ((backup_id,),) = bench.execute(BACKUP)
+    folder = console.hospital / tmp_path.name
+    folder.mkdir()
+    started: list[str] = []
+    # The first one takes the pool. So the others wait, and are cancelled before they cost anything.
+    for path, form in (
+        (f"/settings/data-management/plans/{plan.id}/reimport", {"confirm": plan.confirmation, **signed}),
+        ("/settings/data-management/dry-run", {}),
+        ("/settings/backups/make", {}),
+        ("/settings/backups/export", {}),
+        (f"/settings/backups/{backup_id}/verify", {}),
+        (f"/settings/backups/{backup_id}/dry-run", {"newer": "stop"}),
+        ("/settings/sync/start", {}),
+        ("/settings/images/import", {"dry_run": "1"}),
+        ("/settings/images/link", {"dry_run": "1", "dates": "mdy"}),
+        ("/settings/dicom/start", {"path": str(folder), "job_type": "manual"}),
+    ):
+        answers = start_together(console, sessions, path, form)
+        pages = {answer.headers["Location"] for answer in answers}
+        assert len(pages) == 1, path
+        shown = [fetch(console, session, pages.copy().pop()) for session in sessions]
+        told = [
+            re.findall(r"Nothing more was started: this is under way already, started by (\w+)\.", p) for p in shown
+        ]
+        if path.startswith("/settings/dicom"):
+            ((run_id,),) = bench.execute(
+                "SELECT run_id FROM fm_pipeline.import_jobs WHERE source_path = %s", str(folder)
+            )
+        else:
+            run_id = run_of(answers[0])
+        started.append(run_id)
+        requester = bench.execute("SELECT actor FROM fm_pipeline.run_requests WHERE run_id = %s", run_id)
+        assert [[who] for (who,) in requester] == [each for each in told if each], path
+    for run_id in reversed(started):
+        sessions[0].post(f"{console.url}{RUNS}/{run_id}/cancel", data=console.token(sessions[0]), timeout=60)
+    wait_until(lambda: "Look at its progress" not in fetch(console, sessions[0], "/settings/data-management"))
