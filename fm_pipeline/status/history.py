@@ -207,10 +207,11 @@ def read_reason(database_url: str, run_id: str) -> str:
 
 
 def who_cancelled(database_url: str, run_id: str) -> str:
-    """Return the account that asked last for the end of a run; empty if none did in the console."""
+    """Return the account that has cancelled a run, the first of several; empty if none did in the console."""
     with connect(database_url) as connection, connection.cursor() as cursor:
         cursor.execute(
-            "SELECT actor FROM fm_pipeline.audit WHERE run_id = %s AND action = 'cancel' ORDER BY id DESC LIMIT 1",
+            "SELECT actor FROM fm_pipeline.audit WHERE run_id = %s AND action = 'cancel'"
+            " AND outcome IN ('started', 'done') ORDER BY outcome = 'done' DESC, id LIMIT 1",
             (run_id,),
         )
         row = cursor.fetchone()

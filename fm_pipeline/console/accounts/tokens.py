@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import threading
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -25,6 +26,7 @@ from fm_pipeline.errors import RequestError
 
 PREFIX = "fmc_"  # by which people and scanners of secrets recognize one
 LONGEST_DAYS = 366
+_making = threading.Lock()  # two clicks are not two tokens of one name
 _USE_RECORDED = timedelta(minutes=1)  # no write for each request
 _REFUSAL_RECORDED_SECONDS = 3600  # a machine with an old token asks again and again
 
@@ -88,17 +90,18 @@ def make_token(owner: NexusUser, name: str, scope: TokenScope, days: int) -> str
         raise RequestError(f"A token lasts between 1 and {LONGEST_DAYS} days.", remedy="Give another number of days.")
     if not name.strip() or len(name) > ApiToken.NAME_LENGTH or not name.isprintable():
         raise RequestError("A token needs a name of at most 60 characters.", remedy="Name the machine that uses it.")
-    if ApiToken.objects.filter(name=name.strip(), revoked_at=None, expires_at__gt=now).exists():
-        raise RequestError("There is a token of this name.", remedy="Revoke it first, or give another name.")
     secret = PREFIX + secrets.token_urlsafe(32)
-    ApiToken.objects.create(
-        name=name.strip(),
-        digest=_digest(secret),
-        scope=scope.value,
-        owner_id=owner.pk,
-        owner_name=owner.get_username(),
-        expires_at=now + timedelta(days=days),
-    )
+    with _making:
+        if ApiToken.objects.filter(name=name.strip(), revoked_at=None, expires_at__gt=now).exists():
+            raise RequestError("There is a token of this name.", remedy="Revoke it first, or give another name.")
+        ApiToken.objects.create(
+            name=name.strip(),
+            digest=_digest(secret),
+            scope=scope.value,
+            owner_id=owner.pk,
+            owner_name=owner.get_username(),
+            expires_at=now + timedelta(days=days),
+        )
     return secret
 
 

@@ -38,6 +38,21 @@ class RunState:
 
 
 @dataclass(frozen=True)
+class RunLog:
+    """What a run has said.
+
+    Attributes:
+        newest: the number of its newest event; another one means that there is more.
+        lines: the oldest first.
+        is_whole: whether nothing is left out at the beginning.
+    """
+
+    newest: int
+    lines: list[LogLine]
+    is_whole: bool
+
+
+@dataclass(frozen=True)
 class LogLine:
     """A message of a run. Runs log counts and ids, no patient data."""
 

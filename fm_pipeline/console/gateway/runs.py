@@ -15,7 +15,7 @@ from asgiref.sync import async_to_sync
 from dagster_graphql.schema import create_schema
 
 from fm_pipeline.console.gateway.context import ConsoleProcessContext, Requester
-from fm_pipeline.console.gateway.run_state import Level, LogLine, RunState, Status
+from fm_pipeline.console.gateway.run_state import Level, LogLine, RunLog, RunState, Status
 from fm_pipeline.errors import PipelineError, RequestError
 
 _log = logging.getLogger(__name__)
@@ -49,7 +49,6 @@ _SAID = {
 }
 _BAD = {dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_CANCELED}
 TERMINATE_SECONDS, TERMINATE_POLL_SECONDS = 300.0, 0.5  # until the process of a run is up
-LOG_EVENTS = 20_000  # the last ones of a run; a reimport has a few hundred
 
 
 class Runs:
@@ -196,10 +195,15 @@ class Runs:
         records = self._context.instance.get_run_records(dg.RunsFilter(statuses=statuses))
         return [self._shown(record) for record in records if jobs is None or record.dagster_run.job_name in jobs]
 
-    def log(self, run_id: str) -> list[LogLine]:
-        """Return what a run has said, the oldest first; empty if there is no such run."""
-        records = self._context.instance.get_records_for_run(run_id, limit=LOG_EVENTS, ascending=False).records
-        return [line for record in reversed(records) for line in _lines(record.event_log_entry)]
+    def log(self, run_id: str, last: int | None = None) -> RunLog:
+        """Return what a run has said; nothing if there is no such run.
+
+        Args:
+            last: at most so many of its newest events are read; a reimport has a few hundred.
+        """
+        records = self._context.instance.get_records_for_run(run_id, limit=last, ascending=False).records
+        lines = [line for record in reversed(records) for line in _lines(record.event_log_entry)]
+        return RunLog(records[0].storage_id if records else 0, lines, len(records) != last)
 
     def _execute(self, query: str, variables: Mapping[str, Any], username: str) -> dict[str, Any]:
         context = self._context.create_request_context(Requester.admin(username))

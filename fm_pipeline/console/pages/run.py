@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -17,7 +19,7 @@ from django_htmx.http import HTMX_STOP_POLLING, HttpResponseClientRedirect
 from fm_pipeline.console.audit import note, noted_cancel
 from fm_pipeline.console.current_runs import runs
 from fm_pipeline.console.django_settings import PIPELINE
-from fm_pipeline.console.gateway.run_state import RunState
+from fm_pipeline.console.gateway.run_state import RunLog, RunState
 from fm_pipeline.console.navigation import menu
 from fm_pipeline.console.pages import plan
 from fm_pipeline.console.pages.launching import op_config
@@ -63,7 +65,7 @@ IF_CANCELLED = {
 }
 IF_ANOTHER_IS_CANCELLED = "What it has not completed is undone, or goes on with the next run."
 TITLES = {"plan_reimport": "Dry run", "full_reimport": "Full reimport"}
-LOG_LINES = 1000  # on the page; log.txt has all
+LOG_LINES, LOG_EVENTS = 1000, 3000  # the last ones on the page, which asks every 3 s; log.txt has all
 LABELS = {PREPARATION_STEP: "lock the tables, and compare"}
 # What a phase of the import sequence does, by its number.
 PHASES = {
@@ -86,7 +88,7 @@ def page(request: HttpRequest, run_id: UUID) -> HttpResponse:
     section, name = SECTIONS.get(run.job, ("Data management", "data-management"))
     address = reverse(name)
     of_menu = {"section": section, "section_address": address, "menu": menu(address)}
-    return render(request, "console/live_run.html", _state(run) | _log(run, _lines(run.run_id)) | of_menu)
+    return render(request, "console/live_run.html", _state(run) | _log(run) | of_menu)
 
 
 def running_now() -> list[dict[str, object]]:
@@ -113,28 +115,33 @@ def state(request: HttpRequest, run_id: UUID) -> HttpResponse:
 
 def log(request: HttpRequest, run_id: UUID) -> HttpResponse:
     """Answer the log; nothing (204) if the page has all of it."""
-    run, lines = _find(run_id), _lines(str(run_id))
-    if run.unfinished and request.GET.get("seen") == str(len(lines)):
+    run = _find(run_id)
+    shown = _log(run)
+    if run.unfinished and request.GET.get("seen") == str(shown["newest"]):
         return HttpResponse(status=204)
     status = 200 if run.unfinished else HTMX_STOP_POLLING
-    return render(request, "console/live_run_log.html", _log(run, lines), status=status)
+    return render(request, "console/live_run_log.html", shown, status=status)
 
 
 def log_file(request: HttpRequest, run_id: UUID) -> HttpResponse:
     """Answer the whole log as a text file."""
     run = _find(run_id)
     note(request, "download", "done", "Log of a run.", run_id=run.run_id)
-    text = "".join(f"{line}\n" for line in _lines(run.run_id))
+    text = "".join(f"{line}\n" for line in _lines(runs().log(run.run_id)))
     headers = {"Content-Disposition": f'attachment; filename="run-{run.run_id}.txt"'}
     return HttpResponse(text, content_type="text/plain; charset=utf-8", headers=headers)
 
 
 @require_POST
 def cancel(request: HttpRequest, run_id: UUID) -> HttpResponse:
-    """End a run as Dagster does: what it has not committed is rolled back."""
+    """End a run as Dagster does: what it has not committed is rolled back. Of one that has ended, show how."""
     run = _find(run_id)
-    with noted_cancel(request, about_cancel(run.job), run_id=run.run_id):  # done: Dagster has accepted it
-        runs().terminate(request.user.get_username(), run.run_id)
+    if run.unfinished:
+        about = about_cancel(run.job)
+        with suppress(RequestError), noted_cancel(request, about, run_id=run.run_id):  # refused: it has just ended
+            runs().terminate(request.user.get_username(), run.run_id)
+            return redirect("live-run", run.run_id)
+    messages.warning(request, "The run had ended before you cancelled it.")
     return redirect("live-run", run.run_id)
 
 
@@ -145,15 +152,18 @@ def _find(run_id: UUID) -> RunState:
     return run
 
 
-def _lines(run_id: str) -> list[str]:
+def _lines(log: RunLog) -> list[str]:
     zone = ZoneInfo(PIPELINE.clinic_time_zone)
-    whole = [line.shown(zone) for line in runs().log(run_id)]
+    whole = [line.shown(zone) for line in log.lines]
     short = [_FOR_LAUNCHPAD.sub("", line) for line in whole]
     return [line for line, before in zip(short, whole, strict=True) if line == before or not line.endswith("]")]
 
 
-def _log(run: RunState, lines: list[str]) -> dict[str, object]:
-    return {"run": run, "lines": lines, "shown_lines": lines[-LOG_LINES:]}
+def _log(run: RunState) -> dict[str, object]:
+    log = runs().log(run.run_id, LOG_EVENTS)
+    lines = _lines(log)
+    is_whole = log.is_whole and len(lines) <= LOG_LINES
+    return {"run": run, "newest": log.newest, "lines": lines[-LOG_LINES:], "is_whole": is_whole}
 
 
 def _state(run: RunState) -> dict[str, Any]:

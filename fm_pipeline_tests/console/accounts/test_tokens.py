@@ -8,6 +8,7 @@ import pytest
 import requests
 
 from fm_pipeline_tests.console.conftest import Console
+from fm_pipeline_tests.console.pages.forms import send, sent_together
 
 PAGE, TOKENS = "/settings/data-management", "/settings/tokens/"
 
@@ -122,3 +123,14 @@ def test_what_a_viewer_or_a_token_is_refused_is_on_record_once_a_minute_and_a_fi
     )
     assert [actor for actor, _ in rows] == ["reception", "reception", "reception", "manager"], rows
     assert [what.split()[0] for _, what in rows] == ["GET", "POST", "GET", "GET"]
+
+
+def test_of_two_requests_at_once_for_a_token_of_one_name_one_is_refused(console: Console) -> None:
+    sessions = console.session("admin"), console.session("manager")
+    form = {"name": f"machine {secrets.token_hex(4)}", "scope": "read", "days": "1"}
+    for _ in range(3):
+        answers = sent_together(console, sessions, f"{TOKENS}make", **form)
+        assert sorted(answer.status_code for answer in answers) == [200, 400]
+        (made,) = (answer for answer in answers if answer.status_code == 200)
+        (number,) = re.findall(rf"(\d+)/revoke\"[^\n]*Revoke {form['name']}\"", made.text)
+        send(console, sessions[0], f"{TOKENS}{number}/revoke")

@@ -5,18 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import dagster as dg
-import pytest
 from dagster._core.events import EngineEventData
 
 from fm_pipeline.console.gateway.context import ConsoleProcessContext
 from fm_pipeline.console.gateway.runs import Runs
 from fm_pipeline.db.audit import AuditOutcome, record, requested_cancels
-from fm_pipeline.defs.dagster_internals import GRPC_INFO_TAG, WorkspaceFileTarget
-from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT
+from fm_pipeline.defs.dagster_internals import GRPC_INFO_TAG
 from fm_pipeline_tests.support.clinics import MigrationBench, Origin
 from fm_pipeline_tests.support.waiting import wait_until
 
@@ -31,18 +27,6 @@ def nothing() -> None:
 @dg.job
 def _nothing() -> None:
     nothing()
-
-
-@pytest.fixture
-def context(tmp_path: Path) -> Iterator[ConsoleProcessContext]:
-    """An instance with the project's own dagster.yaml, and no code location."""
-    (tmp_path / "dagster.yaml").write_text((PACKAGE_PARENT / "dagster.yaml").read_text())
-    (tmp_path / "workspace.yaml").write_text("load_from: []")
-    with (
-        dg.DagsterInstance.from_config(str(tmp_path)) as instance,
-        ConsoleProcessContext(instance, WorkspaceFileTarget([str(tmp_path / "workspace.yaml")])) as opened,
-    ):
-        yield opened
 
 
 def test_a_run_that_was_being_started_when_the_site_stopped_is_ended_by_the_next_site(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import threading
+from functools import partial
 
 import requests
 
 from fm_pipeline_tests.console.conftest import Console
+from fm_pipeline_tests.support.waiting import InThread
 
 
 def fetch(console: Console, session: requests.Session, path: str, status: int = 200) -> str:
@@ -14,6 +17,20 @@ def fetch(console: Console, session: requests.Session, path: str, status: int = 
     answer = session.get(console.url + path, timeout=60)
     assert answer.status_code == status, f"{path}: {answer.status_code} {answer.text}"
     return answer.text
+
+
+def sent_together(
+    console: Console, sessions: tuple[requests.Session, ...], path: str, **form: str
+) -> list[requests.Response]:
+    """Send a form from each session at the same moment, and return the answers in their order."""
+    gate = threading.Barrier(len(sessions))
+
+    def sent(session: requests.Session) -> requests.Response:
+        gate.wait(30)
+        fields = form | console.token(session)
+        return session.post(console.url + path, data=fields, timeout=60, allow_redirects=False)
+
+    return [thread.outcome() for thread in [InThread(partial(sent, session)) for session in sessions]]
 
 
 def send(

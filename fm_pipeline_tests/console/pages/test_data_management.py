@@ -154,6 +154,12 @@ def test_a_dry_run_is_recorded_with_who_asked_for_it_and_its_cancel_has_an_end_i
     page = get(console, session, f"/runs/{run_id}").text
     assert "manager has cancelled it. <strong>Nexus is unchanged.</strong>" in page
     assert "says why it ended" not in page
+    # Somebody else was too late.
+    admin = console.session("admin")
+    assert post(console, admin, f"/runs/{run_id}/cancel").headers["Location"] == f"{PAGE}/runs/{run_id}"
+    page = get(console, admin, f"/runs/{run_id}").text
+    assert "The run had ended before you cancelled it." in page
+    assert "manager has cancelled it." in page
 
 
 def test_what_does_not_exist_is_said_in_three_sentences(console: Console) -> None:

@@ -3,31 +3,14 @@
 from __future__ import annotations
 
 import re
-import threading
 from pathlib import Path
 
-import requests
-
 from fm_pipeline_tests.console.conftest import Console
-from fm_pipeline_tests.console.pages.forms import fetch, run_of, send
-from fm_pipeline_tests.support.waiting import InThread, wait_until
+from fm_pipeline_tests.console.pages.forms import fetch, run_of, sent_together
+from fm_pipeline_tests.support.waiting import wait_until
 
 RUNS = "/settings/data-management/runs"
 BACKUP = "SELECT id::text FROM fm_pipeline.backups ORDER BY created_at DESC LIMIT 1"
-
-
-def start_together(
-    console: Console, sessions: tuple[requests.Session, ...], path: str, form: dict[str, str]
-) -> list[requests.Response]:
-    """Send a form from each session at the same moment."""
-    gate = threading.Barrier(len(sessions))
-
-    def sent(session: requests.Session) -> requests.Response:
-        gate.wait(30)
-        return send(console, session, path, **form)
-
-    threads = [InThread(lambda session=session: sent(session)) for session in sessions]  # type: ignore[misc]
-    return [thread.outcome() for thread in threads]
 
 
 def test_of_two_administrators_who_start_the_same_at_once_the_second_is_led_to_the_run_of_the_first(
@@ -40,20 +23,20 @@ def test_of_two_administrators_who_start_the_same_at_once_the_second_is_led_to_t
     folder = console.hospital / tmp_path.name
     folder.mkdir()
     started: list[str] = []
-    # The first one takes the pool. So the others wait, and are cancelled before they cost anything.
+    # The first one takes the pool and changes nothing. The others wait, and are cancelled before they begin.
     for path, form in (
+        (f"/settings/backups/{backup_id}/verify", {}),
         (f"/settings/data-management/plans/{plan.id}/reimport", {"confirm": plan.confirmation, **signed}),
         ("/settings/data-management/dry-run", {}),
         ("/settings/backups/make", {}),
         ("/settings/backups/export", {}),
-        (f"/settings/backups/{backup_id}/verify", {}),
         (f"/settings/backups/{backup_id}/dry-run", {"newer": "stop"}),
         ("/settings/sync/start", {}),
         ("/settings/images/import", {"dry_run": "1"}),
         ("/settings/images/link", {"dry_run": "1", "dates": "mdy"}),
         ("/settings/dicom/start", {"path": str(folder), "job_type": "manual"}),
     ):
-        answers = start_together(console, sessions, path, form)
+        answers = sent_together(console, sessions, path, **form)
         pages = {answer.headers["Location"] for answer in answers}
         assert len(pages) == 1, path
         shown = [fetch(console, session, pages.copy().pop()) for session in sessions]
