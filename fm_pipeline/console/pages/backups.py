@@ -18,7 +18,7 @@ from fm_pipeline.console.audit import note
 from fm_pipeline.console.django_settings import PIPELINE
 from fm_pipeline.console.downloads import file_download
 from fm_pipeline.console.gateway.run_state import RunState
-from fm_pipeline.console.pages.launching import are_words, op_config, start_and_show
+from fm_pipeline.console.launching import are_words, op_config, start_and_show
 from fm_pipeline.console.pages.run import is_dry_restore
 from fm_pipeline.errors import RequestError
 from fm_pipeline.nexus.backup.backup import Backup, list_backups

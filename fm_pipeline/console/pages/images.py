@@ -13,7 +13,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from fm_pipeline.console.django_settings import PIPELINE
 from fm_pipeline.console.gateway.run_state import RunState
-from fm_pipeline.console.pages.launching import op_config, start_and_show
+from fm_pipeline.console.launching import op_config, start_and_show
 from fm_pipeline.errors import RequestError
 from fm_pipeline.status.history import last_run_report
 

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST
 
 from fm_pipeline.console.current_runs import runs
 from fm_pipeline.console.django_settings import PIPELINE
-from fm_pipeline.console.pages.launching import start_and_show
+from fm_pipeline.console.launching import start_and_show
 from fm_pipeline.console.pages.sign_off import sign_off
 from fm_pipeline.db.url import connection_parameters
 from fm_pipeline.entities.rules import load_rules

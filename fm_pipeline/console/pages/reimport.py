@@ -11,7 +11,7 @@ from django.urls import reverse
 from fm_pipeline.console.accounts.middleware import admins_only
 from fm_pipeline.console.current_runs import runs
 from fm_pipeline.console.django_settings import PIPELINE
-from fm_pipeline.console.pages.launching import start_and_show, tell_under_way
+from fm_pipeline.console.launching import start_and_show, tell_under_way
 from fm_pipeline.console.pages.plan import REIMPORT, plan_page
 from fm_pipeline.console.pages.sign_off import sign_off
 from fm_pipeline.errors import PipelineError, RequestError

@@ -20,9 +20,9 @@ from fm_pipeline.console.audit import note, noted_cancel
 from fm_pipeline.console.current_runs import runs
 from fm_pipeline.console.django_settings import PIPELINE
 from fm_pipeline.console.gateway.run_state import RunLog, RunState
+from fm_pipeline.console.launching import op_config
 from fm_pipeline.console.navigation import menu
 from fm_pipeline.console.pages import plan
-from fm_pipeline.console.pages.launching import op_config
 from fm_pipeline.db.run_requests import run_requester
 from fm_pipeline.dicom.formats import duration_formatted
 from fm_pipeline.errors import RequestError

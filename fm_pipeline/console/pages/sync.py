@@ -15,7 +15,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from fm_pipeline.console.audit import note
 from fm_pipeline.console.django_settings import PIPELINE
-from fm_pipeline.console.pages.launching import are_words, start_and_show
+from fm_pipeline.console.launching import are_words, start_and_show
 from fm_pipeline.errors import RequestError
 from fm_pipeline.nexus.sync.decisions import MEANINGS
 from fm_pipeline.status.syncs import RecordedSync, Undoing, read_sync, read_undoable_id, read_undoing

@@ -23,7 +23,7 @@ from fm_pipeline.console.current_runs import runs
 from fm_pipeline.console.django_settings import PIPELINE
 from fm_pipeline.console.downloads import csv_download
 from fm_pipeline.console.gateway.run_state import RunState
-from fm_pipeline.console.pages.launching import op_config, start_run
+from fm_pipeline.console.launching import op_config, start_run
 from fm_pipeline.console.pages.paging import page_number, without_nul
 from fm_pipeline.db.connection import connect
 from fm_pipeline.dicom.api.requests import cancel_import, monitoring_continues

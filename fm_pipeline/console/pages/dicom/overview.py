@@ -20,10 +20,10 @@ from fm_pipeline.console.current_runs import runs
 from fm_pipeline.console.django_settings import PIPELINE
 from fm_pipeline.console.failures import failure_page, failure_status
 from fm_pipeline.console.gateway.run_state import RunState
+from fm_pipeline.console.launching import op_config, tell_under_way
 from fm_pipeline.console.pages.dicom import jobs, removal
 from fm_pipeline.console.pages.dicom.bar_chart import columns, rows
 from fm_pipeline.console.pages.dicom.jobs import ACTIVE, IMPORT, IMPORT_OP, launch_import, shown_job
-from fm_pipeline.console.pages.launching import op_config, tell_under_way
 from fm_pipeline.db.connection import connect
 from fm_pipeline.dicom.api.bounded_scan import preview_bounded, preview_new_bounded
 from fm_pipeline.dicom.api.requests import audited_refusals, prepare_import, requested_path

@@ -13,8 +13,8 @@ from fm_pipeline.console.accounts.middleware import admins_only
 from fm_pipeline.console.audit import note
 from fm_pipeline.console.django_settings import PIPELINE
 from fm_pipeline.console.downloads import csv_download
+from fm_pipeline.console.launching import are_words, op_config, start_run
 from fm_pipeline.console.pages.dicom.jobs import REMOVE, REMOVE_OP
-from fm_pipeline.console.pages.launching import are_words, op_config, start_run
 from fm_pipeline.db.connection import connect
 from fm_pipeline.dicom.api.remove_import import plan_removal
 from fm_pipeline.dicom.formats import size_formatted
