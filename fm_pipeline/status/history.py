@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 from psycopg2.extras import RealDictCursor
@@ -225,6 +225,18 @@ def reimports_with_backup(database_url: str) -> list[dict[str, Any]]:
             "SELECT backup_id::text, run_id, started_at FROM fm_pipeline.reimports WHERE backup_id IS NOT NULL"
         )
         return [dict(row) for row in cursor.fetchall()]
+
+
+def last_change_at(database_url: str) -> datetime | None:
+    """Return when the last reimport that was committed began, or the last sync was committed; None before both."""
+    with connect(database_url) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT greatest((SELECT max(started_at) FROM fm_pipeline.reimports),"
+            " (SELECT max(committed_at) FROM fm_pipeline.syncs))"
+        )
+        at: datetime | None
+        ((at,),) = cursor.fetchall()
+        return at
 
 
 def last_run_report(database_url: str, action: str, *, subject: str = "", dry_run: bool | None = None) -> Any:

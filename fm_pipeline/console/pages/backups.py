@@ -15,6 +15,7 @@ from django.views.decorators.http import require_GET, require_POST, require_safe
 
 from fm_pipeline.console.accounts.middleware import admins_only
 from fm_pipeline.console.audit import note
+from fm_pipeline.console.current_runs import runs
 from fm_pipeline.console.django_settings import PIPELINE
 from fm_pipeline.console.downloads import file_download
 from fm_pipeline.console.gateway.run_state import RunState
@@ -23,7 +24,7 @@ from fm_pipeline.console.pages.run import is_dry_restore
 from fm_pipeline.errors import RequestError
 from fm_pipeline.nexus.backup.backup import Backup, list_backups
 from fm_pipeline.nexus.backup.export_csv import list_exports, open_export
-from fm_pipeline.status.history import last_run_report, reimports_with_backup
+from fm_pipeline.status.history import last_change_at, last_run_report, reimports_with_backup
 
 _URL = PIPELINE.nexus_database_url.get_secret_value()
 POLICIES = ("stop", "set-aside")
@@ -96,13 +97,20 @@ def restore(request: HttpRequest, backup_id: str) -> HttpResponse:
     """Start the restore, if the words of its dry run were typed.
 
     Raises:
-        RequestError: there was no dry run of this backup since the last restore (409).
+        RequestError: there was no dry run of this backup since Nexus was changed, or it is being changed (409).
     """
     found, typed = _find(str(backup_id)), request.POST.get("confirm", "")
+    if runs().unfinished(["full_reimport", "filemaker_sync"]):
+        raise RequestError(
+            "A reimport or a sync is under way.",
+            code=409,
+            meaning="Nothing was started. What the dry run of this restore has shown may not hold after it.",
+            remedy="Wait until it has ended, then start the dry run of the restore again.",
+        )
     shown = _tried(found)
     if shown is None:
         raise RequestError(
-            "This backup was not tried yet, or not since the last restore.",
+            "This backup was not tried yet, or not since the last restore, reimport or sync.",
             code=409,
             meaning="Nothing was started.",
             remedy="Start the dry run of the restore.",
@@ -140,10 +148,11 @@ def _find(backup_id: str) -> Backup:
 
 
 def _tried(found: Backup) -> Any:
-    """Return the last dry run of a backup; None if something was restored since, which it did not see."""
+    """Return the last dry run of a backup; None if a run has changed Nexus since, which it did not see."""
     tried = last_run_report(_URL, "restore", subject=found.id, dry_run=True)
-    last = last_run_report(_URL, "restore", dry_run=False)
-    return tried if tried and (last is None or tried["at"] > last["at"]) else None
+    last, changed_at = last_run_report(_URL, "restore", dry_run=False), last_change_at(_URL)
+    changes = [at for at in (last and last["at"], changed_at) if at]
+    return tried if tried and all(tried["at"] > at for at in changes) else None
 
 
 def _page(request: HttpRequest, found: Backup, wrong: str = "", *, status: int = 200) -> HttpResponse:

@@ -20,7 +20,7 @@ def fetch(console: Console, session: requests.Session, path: str, status: int = 
 
 
 def sent_together(
-    console: Console, sessions: tuple[requests.Session, ...], path: str, **form: str
+    console: Console, sessions: tuple[requests.Session, ...], path: str, /, **form: str
 ) -> list[requests.Response]:
     """Send a form from each session at the same moment, and return the answers in their order."""
     gate = threading.Barrier(len(sessions))

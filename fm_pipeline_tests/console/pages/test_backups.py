@@ -40,6 +40,12 @@ def test_an_admin_makes_tries_and_restores_a_backup_by_typed_words(console: Cons
     assert f'{whose}: <strong class="words">{words}</strong>' in fetch(console, session, page)
     assert "This was a dry run: Nexus is unchanged" in fetch(console, session, f"/settings/history/runs/{tried}")
 
+    later = "UPDATE fm_pipeline.reimports SET started_at = started_at + %s * interval '100 years'"
+    bench.execute(later, 1)  # a reimport that the dry run has not seen
+    refused_restore = send(console, session, f"{page}/restore", 409, confirm=words)
+    bench.execute(later, -1)
+    assert "not since the last restore, reimport or sync" in refused_restore.text
+
     wrong = send(console, session, f"{page}/restore", 400, confirm=f"{words}0")
     assert is_led_to_wrong_words(wrong.text)
     refused = "SELECT actor, outcome FROM fm_pipeline.audit WHERE action = 'restore' AND detail LIKE %s"

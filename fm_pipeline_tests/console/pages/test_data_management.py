@@ -112,7 +112,8 @@ def test_a_reimport_needs_the_whole_sign_off_list_and_the_right_words(console: C
 
 def test_a_stale_plan_says_what_has_changed_and_when_and_offers_a_new_dry_run(console: Console) -> None:
     admin, viewer = console.session("admin"), console.session("reception")
-    plan = f"/plans/{console.bench.plan(now=datetime.now(UTC)).id}"
+    made = console.bench.plan(now=datetime.now(UTC))
+    plan = f"/plans/{made.id}"
     assert 'name="confirm"' in get(console, admin, plan).text
     assert "#confirmation" in get(console, admin).text
     ((note_id, before),) = console.bench.execute("SELECT id::text, updated_at::text FROM notes ORDER BY id LIMIT 1")
@@ -127,6 +128,10 @@ def test_a_stale_plan_says_what_has_changed_and_when_and_offers_a_new_dry_run(co
         assert "needs a new dry run" in get(console, admin).text
         assert "#confirmation" not in get(console, admin).text
         assert "An administrator starts a new dry run." in get(console, viewer, plan).text
+        # Confirmed on a page that was open before.
+        signed = dict.fromkeys(("data", "tested", "told"), "yes")
+        late = post(console, admin, f"{plan}/reimport", confirm=made.confirmation, **signed)
+        assert (late.status_code, late.text.count('tabindex="-1" autofocus><p><strong>The plan is stale')) == (409, 1)
     finally:
         console.bench.execute(written, before, note_id)
     console.bench.execute("UPDATE fm_pipeline.staged_notes SET content = content || '!'")
