@@ -27,6 +27,7 @@ No message carries a value of a record: FileMaker ids, record ids, rule ids and 
 from __future__ import annotations
 
 import errno
+import os
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ from pathlib import Path
 
 _FRAMES = 5  # of an unforeseen error: enough to find it
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _NO_FILE = ("SQLITE_CANTOPEN", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_NOTADB")
 
 
@@ -142,19 +144,29 @@ def unforeseen(error: Exception) -> UnforeseenError:
             remedy="Make room where STATE_DIR, BACKUP_DIR, DAGSTER_HOME and TMPDIR are (df -h shows it). Then run it"
             " again.",
         )
+    if isinstance(error, OSError) and error.errno in _NOT_ALLOWED:
+        return UnforeseenError(
+            f"A file or folder may not be read or written: {os.strerror(error.errno)}, at {_places(error)}.",
+            meaning="It belongs to another user, or the service may not write there. What came before it stays.",
+            remedy="See that STATE_DIR, BACKUP_DIR, DAGSTER_HOME and TMPDIR, and all in them, belong to the pipeline's"
+            " user (ls -l shows it). Then run it again.",
+        )
     if sqlite.startswith(_NO_FILE):
         return UnforeseenError(
             f"A database file of this service cannot be opened or read ({sqlite}).",
             meaning="Dagster keeps its history in DAGSTER_HOME, and the pipeline its unsent emails in STATE_DIR.",
             remedy="See that both folders are there and belong to the pipeline's user. Then restart the service.",
         )
-    frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
-    places = ", ".join(f"{Path(frame.filename).name}:{frame.lineno} ({frame.name})" for frame in frames)
     return UnforeseenError(
-        f"An error that was not foreseen: {type(error).__name__}, at {places}.",
+        f"An error that was not foreseen: {type(error).__name__}, at {_places(error)}.",
         meaning="Its text may hold patient data, so it is not repeated here.",
         remedy="Report the class and the places; fm-pipeline status shows what was carried out before.",
     )
+
+
+def _places(error: Exception) -> str:
+    frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
+    return ", ".join(f"{Path(frame.filename).name}:{frame.lineno} ({frame.name})" for frame in frames)
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -29,3 +31,12 @@ def test_a_folder_of_dagsters_history_that_is_gone_is_named(tmp_path: Path) -> N
     engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path}/gone/runs.db")
     with pytest.raises(UnforeseenError, match=r"cannot be opened .* DAGSTER_HOME"), redacted():
         engine.connect()
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EROFS])
+def test_a_folder_of_another_user_or_on_a_read_only_disk_is_told_without_the_name_of_a_file(number: int) -> None:
+    with pytest.raises(UnforeseenError) as told, redacted():
+        raise OSError(number, os.strerror(number), "/hospital/Doe^Jane.dcm")
+    assert told.value.what.startswith(f"A file or folder may not be read or written: {os.strerror(number)}, at ")
+    assert "STATE_DIR, BACKUP_DIR, DAGSTER_HOME and TMPDIR" in told.value.remedy
+    assert "Doe" not in str(told.value)

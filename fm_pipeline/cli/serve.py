@@ -36,7 +36,14 @@ def command(port: int) -> None:
     settings = load_settings()
     home = _dagster_home()
     folder = (settings.state_dir / "console").resolve()
-    make_private_folder(folder)
+    try:
+        make_private_folder(folder)
+    except OSError as error:
+        raise SettingsError(
+            f"The folder {folder} cannot be made: {error.strerror}.",
+            meaning="Nothing was started.",
+            remedy="STATE_DIR must name a folder that belongs to the user of the service, or one that it can make.",
+        ) from None
     with ExitStack() as stack:
         # The locks come first: parts of a service that was killed hold the port too, until they have ended.
         locks = [stack.enter_context(locked(each)) for each in dict.fromkeys((folder, home))]

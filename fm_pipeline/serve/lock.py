@@ -32,9 +32,16 @@ def locked(folder: Path) -> Iterator[int]:
     If only parts of a killed supervisor hold it, wait until they have ended.
 
     Raises:
-        PipelineError: another service runs there.
+        PipelineError: another service runs there, or the folder is not ours.
     """
-    handle = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        handle = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise PipelineError(
+            f"The file {folder / LOCK_FILE} cannot be opened: {error.strerror}.",
+            meaning="The service writes in this folder. Nothing was started.",
+            remedy="Give the folder, and all in it, to the user of the service (chown -R).",
+        ) from None
     try:
         _take(handle, folder)
         os.ftruncate(handle, 0)

@@ -40,6 +40,18 @@ def test_a_port_that_is_taken_is_refused(home: Path) -> None:
     assert (home / LOCK_FILE).exists()
 
 
+def test_folders_in_which_the_service_may_not_write_are_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / LOCK_FILE).mkdir()
+    with pytest.raises(PipelineError, match=rf"The file {home / LOCK_FILE} cannot be opened: Is a directory\."):
+        command.main([], standalone_mode=False)
+    (home / "file").touch()
+    monkeypatch.setenv("STATE_DIR", str(home / "file"))
+    with pytest.raises(
+        SettingsError, match=rf"The folder {home / 'file' / 'console'} cannot be made: Not a directory\."
+    ):
+        command.main([], standalone_mode=False)
+
+
 def test_two_services_do_not_share_a_dagster_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fm_pipeline.serve.lock.LEFTOVER_SECONDS", 0)  # this process is no service to wait for
     refusal = rf"in use by another fm-pipeline serve \(process {os.getpid()}\)"
