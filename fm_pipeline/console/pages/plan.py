@@ -18,7 +18,7 @@ from fm_pipeline.db.url import connection_parameters
 from fm_pipeline.entities.rules import load_rules
 from fm_pipeline.errors import PipelineError
 from fm_pipeline.nexus.reimport.difference import RowChange
-from fm_pipeline.nexus.reimport.losses import loses
+from fm_pipeline.nexus.reimport.losses import loses, losses
 from fm_pipeline.nexus.reimport.relink import REASONS
 from fm_pipeline.sequence.planned_rows import read_planned_rows
 from fm_pipeline.sequence.staleness import InputChange, changes_since_plan
@@ -74,6 +74,7 @@ def rows(request: HttpRequest, plan_id: UUID, table: str, change: RowChange) -> 
 
 def report_parts(report: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the templates show of a stored report, also one of an earlier release."""
+    report = {"losses": losses(report), **report}  # the first release stored no sentences
     known = load_rules().by_id
     files = [("documents", report.get("documents")), ("image batches", report.get("image_batches"))]
     return {

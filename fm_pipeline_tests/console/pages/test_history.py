@@ -24,6 +24,25 @@ def test_a_viewer_reads_the_history_and_the_report_of_each_run(console: Console)
         fetch(console, viewer, f"/settings/history/{path}", 404)
 
 
+def test_a_plan_of_the_first_release_is_shown_with_what_would_be_lost(console: Console) -> None:
+    plan = str(uuid.uuid4())
+    since_then = ["losses", "stays", "restore", "accepted", "patients_by"]
+    console.bench.execute(
+        "INSERT INTO fm_pipeline.plans (id, requested_by, created_at, inputs, phases, report)"
+        " SELECT %s, requested_by, '2025-11-26', inputs, phases,"
+        "  report - %s::text[] #- '{documents,archived}' #- '{documents,detached}' #- '{checks,0,remedy}'"
+        " FROM fm_pipeline.plans LIMIT 1",
+        plan,
+        since_then,
+    )
+    try:
+        admin = console.session("admin")
+        for page in ("history", "data-management"):
+            assert "would be deleted" in fetch(console, admin, f"/settings/{page}/plans/{plan}")
+    finally:
+        console.bench.execute("DELETE FROM fm_pipeline.plans WHERE id = %s", plan)
+
+
 def test_the_results_of_image_runs_are_shown_with_their_reasons(console: Console) -> None:
     run_id, url = f"command-{uuid.uuid4()}", console.bench.database_url
     report = {"total": 5, "batches_created": 1, "linked": 2, "already": 0, "left": 1, "files_without_record": 0}
