@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from contextlib import ExitStack
 from functools import partial
 from typing import cast
 
 import django
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fm_pipeline.settings import Settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fm_pipeline.console.django_settings")
+
+STOPPED = (
+    "The console stops or starts anew. It is not certain whether what you have just sent was carried out. Wait a"
+    " minute, open the console again, and look at the page History before you repeat it.\n"
+)
+RETRY = {"Retry-After": "30"}  # seconds
 
 
 class Site:
@@ -31,10 +39,11 @@ class Site:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
+        elif scope["type"] == "http":
+            app = self._guard if is_dagsters(scope["path"]) else self._django
+            await answer_until_stopped(app, scope, receive, send)
         elif is_dagsters(scope["path"]):
             await self._guard(scope, receive, send)
-        elif scope["type"] == "http":
-            await self._django(scope, receive, send)
         else:  # no other page has a websocket
             await send({"type": "websocket.close", "code": 1008})
 
@@ -88,6 +97,25 @@ class Site:
         current_runs.use(runs)
         health.use_dagster(partial(dagster_checks, context))
         metrics.use_runs(partial(active_runs, context))
+
+
+async def answer_until_stopped(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a request; with 503 and a sentence if the stop of the server cancels it before the answer has begun.
+
+    Uvicorn would answer 500 without a reason, and log a stack trace.
+    """
+    begun = False
+
+    async def watched(message: Message) -> None:
+        nonlocal begun
+        begun = True
+        await send(message)
+
+    try:
+        await app(scope, receive, watched)
+    except asyncio.CancelledError:
+        if not begun:
+            await PlainTextResponse(STOPPED, 503, headers=RETRY)(scope, receive, send)
 
 
 def is_dagsters(path: str) -> bool:
