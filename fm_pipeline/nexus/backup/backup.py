@@ -19,8 +19,10 @@ from pathlib import Path
 
 import pyrage
 from psycopg2 import sql
+from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.db.audit import audited, operating_system_user
+from fm_pipeline.db.commit import commit
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.digest import Digest
 from fm_pipeline.db.queries import comma
@@ -91,13 +93,15 @@ def make_backup(
                 with partial_folder(folder) as partial:
                     size = _write(settings, partial, key, backup_id, now, on_progress)
                     verified = verify_backup(settings, partial, key, on_progress)
-                    partial.rename(folder)
-                    sync_folder(root)
+                    digests = verified.manifest.digests
+                    backup = Backup(backup_id, folder.resolve(), now, digests, size, key is not None, verified.untested)
+                    with connect(url) as connection:
+                        _record(connection, backup, run_id)
+                        partial.rename(folder)
+                        sync_folder(root)
+                        commit(connection, url)
         except OSError as error:
             raise file_error("The backup could not be written", error) from None
-        digests = verified.manifest.digests
-        backup = Backup(backup_id, folder.resolve(), now, digests, size, key is not None, verified.untested)
-        _record(url, backup, run_id)
     return backup
 
 
@@ -173,8 +177,8 @@ def _write(
     return write_manifest(folder, manifest, key) + sum(table.bytes for table in written) + script.bytes
 
 
-def _record(url: str, backup: Backup, run_id: str | None) -> None:
-    with connect(url) as connection, connection.cursor() as cursor:
+def _record(connection: Connection, backup: Backup, run_id: str | None) -> None:
+    with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO fm_pipeline.backups"
             " (id, run_id, created_at, folder, encrypted, bytes, digests, verified_at)"
@@ -189,7 +193,6 @@ def _record(url: str, backup: Backup, run_id: str | None) -> None:
                 json.dumps({name: list(digest) for name, digest in backup.digests.items()}),
             ),
         )
-        connection.commit()
 
 
 @contextmanager

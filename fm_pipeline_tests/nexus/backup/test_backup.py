@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import gzip
 import io
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -25,7 +23,6 @@ from fm_pipeline.nexus.backup.backup import Backup, backup_folder, list_backups,
 from fm_pipeline.nexus.backup.files import BackupStop, new_key, read_key
 from fm_pipeline.nexus.backup.manifest import read_manifest
 from fm_pipeline.nexus.backup.restore import restore
-from fm_pipeline.nexus.backup.retention import prune_backups
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.nexus.reimport.references import touched_tables
 from fm_pipeline.nexus.table_policy import make_policy
@@ -164,6 +161,17 @@ def test_a_backup_whose_rows_come_back_otherwise_does_not_count(nexus: Migration
     assert nexus.execute("SELECT outcome FROM fm_pipeline.audit ORDER BY id") == [("started",), ("refused",)]
 
 
+def test_a_backup_that_cannot_be_recorded_leaves_no_files(nexus: MigrationBench) -> None:
+    nexus.execute(
+        "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE 'no room' USING ERRCODE = 'disk_full'; END $$;"
+        "CREATE TRIGGER full_disk BEFORE INSERT ON fm_pipeline.backups FOR EACH ROW EXECUTE FUNCTION full_disk()"
+    )
+    with pytest.raises(DatabaseError, match="53100"):
+        backup(nexus)
+    assert leftovers(nexus) == []
+
+
 def test_the_scratch_tables_are_gone_afterwards_also_when_it_failed(nexus: MigrationBench) -> None:
     schemas = "SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_(toast_)?temp_' ORDER BY 1"
     before = nexus.execute(schemas)
@@ -286,48 +294,12 @@ def test_rows_that_a_policy_hides_make_it_fail_instead_of_missing_rows(nexus: Mi
         nexus.execute("DROP OWNED BY narrow; DROP ROLE narrow")
 
 
-def test_pruning_leaves_the_newest_that_are_there_and_whatever_it_does_not_know(
-    nexus: MigrationBench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made = [make_backup(nexus.settings, now=RUN_TIME + timedelta(hours=hour)) for hour in range(4)]
-    root = backup_folder(nexus.settings)
-    (root / "a folder of somebody").mkdir()
-    (root / f"{made[0].folder.name}.deleting").mkdir()  # a pruning that was killed
-    assert prune_backups(nexus.settings, keep=3) == [made[0].folder]
-    assert [known.id for known in list_backups(nexus.settings)] == [known.id for known in made[:0:-1]]
-    shutil.rmtree(made[3].folder)  # somebody has moved it to another machine
-    assert prune_backups(nexus.settings, keep=2) == []
-    with monkeypatch.context() as faulty:
-        faulty.setattr(Path, "rename", read_only)
-        with pytest.raises(BackupStop):
-            prune_backups(nexus.settings, keep=1)
-    assert prune_backups(nexus.settings, keep=1) == [made[1].folder]
-    assert leftovers(nexus) == sorted(["a folder of somebody", made[2].folder.name])
-    restore(nexus.settings, made[2].folder, confirm="", dry_run=True)
-    with pytest.raises(ValueError, match="at least 1"):
-        prune_backups(nexus.settings, keep=0)
-
-
-def read_only(*_: object) -> None:
-    raise OSError(errno.EROFS, "Read-only file system")
-
-
 def test_a_clock_that_was_once_wrong_does_not_hide_the_backup_of_the_rows(nexus: MigrationBench) -> None:
     made_in_the_future = RUN_TIME + timedelta(days=400)
     make_backup(nexus.settings, now=made_in_the_future)
     nexus.execute("UPDATE patients SET mrn = 'edited' WHERE id = (SELECT min(id::text)::uuid FROM patients)")
     nexus.extract_and_stage()
     assert nexus.reimport().committed
-
-
-def test_pruning_for_a_copy_of_the_database_leaves_the_backups_of_the_real_one(
-    nexus: MigrationBench, tmp_path: Path
-) -> None:
-    made = [make_backup(nexus.settings, now=RUN_TIME + timedelta(hours=hour)) for hour in range(2)]
-    copy = nexus.with_settings(state_dir=tmp_path / "of the copy")
-    make_backup(copy.settings, now=RUN_TIME)
-    assert prune_backups(copy.settings, keep=1) == []
-    assert leftovers(nexus) == sorted(backup.folder.name for backup in made)
 
 
 def _flip(offset: float) -> Callable[[bytes], bytes]:

@@ -1,0 +1,56 @@
+"""Old backups go; the newest that are there stay."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from fm_pipeline.nexus.backup.backup import backup_folder, list_backups, make_backup
+from fm_pipeline.nexus.backup.files import BackupStop
+from fm_pipeline.nexus.backup.restore import restore
+from fm_pipeline.nexus.backup.retention import prune_backups
+from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench
+
+
+def read_only(*_: object) -> None:
+    raise OSError(errno.EROFS, "Read-only file system")
+
+
+def _names(bench: MigrationBench) -> list[str]:
+    return sorted(path.name for path in backup_folder(bench.settings).glob("*"))
+
+
+def test_pruning_leaves_the_newest_that_are_there_and_whatever_it_does_not_know(
+    nexus: MigrationBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = [make_backup(nexus.settings, now=RUN_TIME + timedelta(hours=hour)) for hour in range(4)]
+    root = backup_folder(nexus.settings)
+    (root / "a folder of somebody").mkdir()
+    (root / f"{made[0].folder.name}.deleting").mkdir()  # a pruning that was killed
+    assert prune_backups(nexus.settings, keep=3) == [made[0].folder]
+    assert [known.id for known in list_backups(nexus.settings)] == [known.id for known in made[:0:-1]]
+    shutil.rmtree(made[3].folder)  # somebody has moved it to another machine
+    assert prune_backups(nexus.settings, keep=2) == []
+    with monkeypatch.context() as faulty:
+        faulty.setattr(Path, "rename", read_only)
+        with pytest.raises(BackupStop):
+            prune_backups(nexus.settings, keep=1)
+    assert prune_backups(nexus.settings, keep=1) == [made[1].folder]
+    assert _names(nexus) == sorted(["a folder of somebody", made[2].folder.name])
+    restore(nexus.settings, made[2].folder, confirm="", dry_run=True)
+    with pytest.raises(ValueError, match="at least 1"):
+        prune_backups(nexus.settings, keep=0)
+
+
+def test_pruning_for_a_copy_of_the_database_leaves_the_backups_of_the_real_one(
+    nexus: MigrationBench, tmp_path: Path
+) -> None:
+    made = [make_backup(nexus.settings, now=RUN_TIME + timedelta(hours=hour)) for hour in range(2)]
+    copy = nexus.with_settings(state_dir=tmp_path / "of the copy")
+    make_backup(copy.settings, now=RUN_TIME)
+    assert prune_backups(copy.settings, keep=1) == []
+    assert _names(nexus) == sorted(backup.folder.name for backup in made)
