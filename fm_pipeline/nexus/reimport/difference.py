@@ -244,11 +244,11 @@ def plan_difference(
     if unfed := [name for name in nobody_knows if name in entity.columns]:
         fields = ", ".join(dict.fromkeys(field for name in unfed for field in entity.columns[name].fields))
         raise CatalogueStop(
-            f"Nothing feeds {', '.join(f'{table}.{name}' for name in unfed)}, which must have a value: FileMaker has none"
-            f" of the fields that the mapping profile names for {fields} of {entity.name}.",
+            f"Nothing feeds {', '.join(f'{table}.{name}' for name in unfed)}, which must have a value: FileMaker has"
+            f" none of the fields that the mapping profile names for {fields} of {entity.name}.",
             meaning="No new row could be inserted. Nothing was changed.",
-            remedy="Correct the names of the fields in the mapping profile; fm-pipeline check lists those that FileMaker"
-            " does not have.",
+            remedy="Correct the names of the fields in the mapping profile; fm-pipeline check lists those that"
+            " FileMaker does not have.",
         )
     if nobody_knows:
         raise CatalogueStop(
