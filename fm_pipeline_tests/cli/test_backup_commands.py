@@ -161,7 +161,11 @@ def test_the_tables_that_a_reimport_replaces_are_exported_as_csv(
         "UPDATE letters_patientletter SET subject = ''; UPDATE notes SET content = %s, created_by = NULL", odd
     )
     nexus.execute("ALTER TABLE reminders DROP CONSTRAINT reminders_pkey")
+    killed = backup_folder(nexus.settings) / "csv" / "20250101T000000.partial"
+    killed.mkdir(parents=True)
+    (killed / "patients.csv").write_text("rows of an export that was killed")
     folder = Path(fm_pipeline("backup", "--export-csv").stdout.splitlines()[-1])
+    assert [each.name for each in folder.parent.iterdir()] == [folder.name]
     assert folder.parent.parent == backup_folder(nexus.settings)
     assert folder.stat().st_mode & 0o777 == 0o700
     tables = ["appointments", "letters_patientletter", "notes", "patients", "reminders", "sms_messages"]

@@ -197,7 +197,7 @@ def _record(connection: Connection, backup: Backup, run_id: str | None) -> None:
 
 @contextmanager
 def exclusive_folder(root: Path) -> Iterator[Path]:
-    """Lock the folder of the backups for one writer, and remove what a killed writer left."""
+    """Lock a folder of backups or exports for one writer, and remove what a killed writer left."""
     make_private_folder(root)
     descriptor = os.open(root, os.O_RDONLY)
     try:
@@ -205,7 +205,7 @@ def exclusive_folder(root: Path) -> Iterator[Path]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise BackupStop(
-                "Another backup is being written to the same folder, or old ones are being removed from it.",
+                "Another backup or export is being written to the same folder, or old ones are being removed from it.",
                 meaning="Nothing was written and nothing was removed here.",
                 remedy="Wait until it has ended.",
             ) from None

@@ -17,8 +17,7 @@ from fm_pipeline.db.queries import column_list
 from fm_pipeline.db.table import Table
 from fm_pipeline.entities.registry import loaded
 from fm_pipeline.errors import RequestError
-from fm_pipeline.folders import make_private_folder
-from fm_pipeline.nexus.backup.backup import backup_folder, partial_folder
+from fm_pipeline.nexus.backup.backup import backup_folder, exclusive_folder, partial_folder
 from fm_pipeline.nexus.backup.files import ENCRYPTED, file_error, open_for_writing, read_key, sync_folder
 from fm_pipeline.nexus.backup.rows import prepare_session
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
@@ -43,21 +42,20 @@ def export_csv(
         The new folder, below that of the backups, and how many rows each file has.
 
     Raises:
-        BackupStop: the folder cannot be written.
+        BackupStop: the folder cannot be written, or another export is being written.
         DatabaseError: PostgreSQL refused something.
     """
     url = settings.nexus_database_url.get_secret_value()
     with audited(url, actor=actor or operating_system_user(), action="export", run_id=run_id):
         key = read_key(settings)
         try:
-            root = backup_folder(settings) / FOLDER
-            make_private_folder(root)
-            folder = root / f"{now.astimezone(UTC):{TIME}}"
-            with partial_folder(folder) as partial:
-                rows = _write(settings, partial, key)
-                sync_folder(partial)
-                partial.rename(folder)
-                sync_folder(root)
+            with exclusive_folder(backup_folder(settings) / FOLDER) as root:
+                folder = root / f"{now.astimezone(UTC):{TIME}}"
+                with partial_folder(folder) as partial:
+                    rows = _write(settings, partial, key)
+                    sync_folder(partial)
+                    partial.rename(folder)
+                    sync_folder(root)
         except OSError as error:
             raise file_error("The export could not be written", error) from None
     return folder.resolve(), rows
