@@ -10,6 +10,8 @@ import fcntl
 import logging
 import logging.handlers
 import os
+import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -35,10 +37,39 @@ def log_file(settings: Settings) -> Path:
 def import_log(settings: Settings) -> Iterator[logging.Logger]:
     """Write everything that is logged under `fm_pipeline.dicom` within the block to the file.
 
-    If the file cannot be written, one warning goes to standard error, and the work continues.
+    If the file cannot be written, one warning goes to standard error, and the work continues. Blocks of several threads
+    have one handler of a file, so that no line comes twice.
     """
-    logger = logging.getLogger(LOGGER)
-    level = logger.level
+    logger, path = logging.getLogger(LOGGER), log_file(settings)
+    with _changing:
+        if path not in _handlers:
+            handler = _handler(logger, settings)
+            if not _handlers:
+                _level_before.append(logger.level)
+                logger.setLevel(logging.INFO)
+            logger.addHandler(handler)
+            _handlers[path] = handler
+        _blocks[path] += 1
+    try:
+        yield logger
+    finally:
+        with _changing:
+            _blocks[path] -= 1
+            if not _blocks[path]:
+                handler = _handlers.pop(path)
+                logger.removeHandler(handler)
+                handler.close()
+            if not _handlers:
+                logger.setLevel(_level_before.pop())
+
+
+_changing = threading.Lock()
+_handlers: dict[Path, logging.Handler] = {}
+_blocks: Counter[Path] = Counter()  # that write to the file
+_level_before: list[int] = []  # of the logger
+
+
+def _handler(logger: logging.Logger, settings: Settings) -> logging.Handler:
     handler: logging.Handler
     try:
         make_private_folder(log_file(settings).parent)
@@ -47,14 +78,7 @@ def import_log(settings: Settings) -> Iterator[logging.Logger]:
         handler = logging.StreamHandler()
         logger.warning("The import's log cannot be written (%s).", type(error).__name__)
     handler.setFormatter(_Lines(ZoneInfo(settings.clinic_time_zone)))
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
-        yield logger
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
-        handler.close()
+    return handler
 
 
 class _SharedFile(logging.handlers.RotatingFileHandler):

@@ -47,6 +47,20 @@ def test_it_rotates_and_loses_no_line_of_several_processes(tmp_path: Path, monke
     assert all(path.stat().st_size <= 4096 for path in files)
 
 
+def test_imports_of_several_threads_write_each_line_once_until_the_last_has_ended(tmp_path: Path) -> None:
+    settings, logger = dicom_settings("postgresql://x/x", tmp_path), logging.getLogger(log.LOGGER)
+    first, second = log.import_log(settings), log.import_log(settings)
+    first.__enter__()
+    second.__enter__()
+    logger.info("both")
+    first.__exit__(None, None, None)
+    logger.info("one")
+    second.__exit__(None, None, None)
+    logger.info("none")
+    lines = [line.split("info: ")[1] for line in log.log_file(settings).read_text().splitlines()]
+    assert (lines, logger.level) == (["both", "one"], logging.NOTSET)
+
+
 @pytest.mark.parametrize("in_the_way", ["state", "state/logs/import.log", "state/logs/import.lock"])
 def test_a_log_that_cannot_be_written_is_told_once_and_stops_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, in_the_way: str
