@@ -20,6 +20,7 @@ from fm_pipeline.console.django_settings import PIPELINE
 from fm_pipeline.console.downloads import file_download
 from fm_pipeline.console.gateway.run_state import RunState
 from fm_pipeline.console.launching import are_words, op_config, start_and_show
+from fm_pipeline.console.pages.paging import page_number
 from fm_pipeline.console.pages.run import is_dry_restore
 from fm_pipeline.errors import RequestError
 from fm_pipeline.nexus.backup.backup import Backup, list_backups
@@ -28,16 +29,22 @@ from fm_pipeline.status.history import last_change_at, last_run_report, reimport
 
 _URL = PIPELINE.nexus_database_url.get_secret_value()
 POLICIES = ("stop", "set-aside")
+PAGE = 50
 
 
 @require_safe
 def listing(request: HttpRequest) -> HttpResponse:
-    """Show the verified backups and the exports."""
-    backups = list_backups(PIPELINE)
+    """Show a page of the verified backups and of the exports."""
+    number = page_number(request)
+    shown = slice((number - 1) * PAGE, number * PAGE)
+    every_backup, every_export = list_backups(PIPELINE), list_exports(PIPELINE)
+    backups, exports = every_backup[shown], every_export[shown]
     made_by = {each["backup_id"]: each for each in reimports_with_backup(_URL)} if backups else {}
     context = {
         "backups": [_shown(backup) | {"reimport": made_by.get(backup.id)} for backup in backups],
-        "exports": list_exports(PIPELINE),
+        "exports": exports,
+        "number": number,
+        "more": max(len(every_backup), len(every_export)) > number * PAGE,
         "encrypted": PIPELINE.backup_key is not None,
     }
     return render(request, "console/backups.html", context)

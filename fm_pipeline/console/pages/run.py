@@ -179,6 +179,7 @@ def _state(run: RunState) -> dict[str, Any]:
     return {
         "run": run,
         "title": _title(run),
+        "before": _before(run) if run.status == "queued" else [],
         "is_reimport": run.job in LIVE_JOBS,
         "dry_run": run.job == "plan_reimport" or is_dry_restore(run),
         "rolled_back": run.status == "done" and is_dry_restore(run),
@@ -199,6 +200,14 @@ def _state(run: RunState) -> dict[str, Any]:
         "reports": reports,
         "if_cancelled": IF_CANCELLED.get(run.job, IF_ANOTHER_IS_CANCELLED),
     }
+
+
+def _before(run: RunState) -> list[dict[str, str]]:
+    """Return the older runs that have not ended: those for which a run may wait."""
+    all_runs = runs().unfinished()  # the newest first
+    ids = [each.run_id for each in all_runs]
+    older = all_runs[ids.index(run.run_id) + 1 :] if run.run_id in ids else []
+    return [{"run_id": each.run_id, "title": _title(each)} for each in older]
 
 
 def _title(run: RunState) -> str:

@@ -118,3 +118,22 @@ def test_a_viewer_sees_backups_and_starts_nothing(console: Console) -> None:
         send(console, viewer, f"/settings/backups/{action}", 403)
     fetch(console, viewer, f"/settings/backups/{uuid.uuid4()}", 404)
     assert json.dumps(console.bench.execute("SELECT actor FROM fm_pipeline.run_requests")).count("reception") == 0
+
+
+def test_many_backups_are_shown_in_pages(console: Console) -> None:
+    bench, session = console.bench, console.session("reception")
+    folder = f"/nowhere/{uuid.uuid4()}"
+    bench.execute(
+        "INSERT INTO fm_pipeline.backups SELECT (jsonb_populate_record(b, jsonb_build_object('id', gen_random_uuid(),"
+        " 'folder', %s::text, 'created_at', b.created_at - i * interval '1 hour'))).* FROM generate_series(1, 120) i,"
+        " (SELECT * FROM fm_pipeline.backups ORDER BY created_at LIMIT 1) b",
+        folder,
+    )
+    try:
+        pages = [fetch(console, session, f"/settings/backups/?page={number}") for number in (1, 2, 3, 9)]
+    finally:
+        bench.execute("DELETE FROM fm_pipeline.backups WHERE folder = %s", folder)
+    rows = [page.partition('id="exports"')[0].count('href="/settings/backups/') for page in pages]
+    assert (rows[:2], 20 <= rows[2] < 50, rows[3]) == ([50, 50], True, 0)
+    assert ['rel="next"' in page for page in pages] == [True, True, False, False]
+    assert "No more." in pages[3]
