@@ -48,6 +48,7 @@ class RunEvent:
         sentences: why the run failed, from `safe_sentences`.
         link: the page of the run in the console; without one, in Dagster's UI.
         contact: whom to ask when it did not succeed.
+        started_by, cancelled_by: the accounts of the console; empty if it was not done there.
     """
 
     run_id: str
@@ -57,6 +58,8 @@ class RunEvent:
     sentences: tuple[str, ...] = ()
     link: str | None = None
     contact: str | None = None
+    started_by: str = ""
+    cancelled_by: str = ""
 
 
 def safe_sentences(error: BaseException) -> tuple[str, ...]:
@@ -104,6 +107,9 @@ def _lines(run_event: RunEvent) -> Iterator[str]:
     if run_event.outcome.report and run_event.event is not EventType.STARTED:
         yield from ("", *_counts(run_event.outcome.report))
     yield from ("", f"Run:  {run_event.run_id}", f"Time: {run_event.at:%Y-%m-%d %H:%M:%S %Z}")
+    if run_event.started_by:
+        by = f", cancelled by {run_event.cancelled_by}" if run_event.cancelled_by else ""
+        yield f"By:   started by {run_event.started_by}{by}"
     if run_event.link:
         yield f"Log:  {run_event.link}"
     if run_event.contact and run_event.event in (EventType.FAILED, EventType.CANCELLED):

@@ -19,8 +19,10 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
+from fm_pipeline.db.audit import requested_cancels
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.queries import has_table
+from fm_pipeline.db.run_requests import run_requester
 from fm_pipeline.errors import PipelineError
 from fm_pipeline.notifications.console_pages import RUN_PAGE, console_address
 from fm_pipeline.notifications.maintenance import enqueue_maintenance_mail
@@ -101,6 +103,7 @@ def enqueue_run_email(
         sentences=sentences,
         contact=settings.support_contact,
         link=page if in_dagster else None,
+        **(_accounts(settings, run_id, event) if in_dagster else {}),
     )
     enqueue_maintenance_mail(settings, run_event)  # before the event, which says that both are there
     outbox.enqueue_run_event(run_event)
@@ -117,6 +120,16 @@ def read_commit_status(settings: Settings, run_id: str) -> CommitStatus:
     except PipelineError:
         return CommitStatus(committed=None)
     return CommitStatus(committed=row is not None, report=row[0] if row else None)
+
+
+def _accounts(settings: Settings, run_id: str, event: EventType) -> dict[str, str]:
+    """Return who has started the run in the console, and cancelled it; nothing if the database does not answer."""
+    url = settings.nexus_database_url.get_secret_value()
+    try:
+        cancelled = requested_cancels(url, [run_id]) if event is EventType.CANCELLED else {}
+        return {"started_by": run_requester(url, run_id) or "", "cancelled_by": cancelled.get(run_id, "")}
+    except PipelineError:
+        return {}
 
 
 def _planned_changes(settings: Settings, plan_id: str) -> CommitStatus:

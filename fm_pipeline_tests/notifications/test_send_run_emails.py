@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from fm_pipeline.db.audit import record
+from fm_pipeline.db.run_requests import record_run_request
 from fm_pipeline.errors import ValidationStop
 from fm_pipeline.notifications.outbox import Outbox
 from fm_pipeline.notifications.run_email_text import EventType
@@ -55,6 +57,7 @@ def test_emails_before_and_after_a_reimport_have_counts_and_no_names(
     mail = {name: value for name, value in mail_settings(Path(), catcher.port) if name.startswith("smtp_")}
     bench = bench.with_settings(**mail, dagster_ui_url="http://dagster.example/")
     plan = bench.plan()
+    record_run_request(bench.database_url, run_id, "manager")
     with run_emails(bench.settings, run_id, warn=never, in_dagster=True, plan_id=plan.id):
         assert len(texts()) == 1, "before is before"
         report = bench.reimport(run_id=run_id)
@@ -70,9 +73,16 @@ def test_emails_before_and_after_a_reimport_have_counts_and_no_names(
     for text in (before, after):
         assert run_id in text
         assert f"http://dagster.example/runs/{run_id}" in text
+        assert "By:   started by manager\n" in text
         assert first not in text
         assert last not in text
     assert bench.execute("SELECT count(*) FROM patients WHERE last_name = %s", last)[0][0] > 0
+    other = str(uuid.uuid4())
+    record_run_request(bench.database_url, other, "manager")
+    record(bench.database_url, actor="admin", action="cancel", outcome="started", run_id=other)
+    with pytest.raises(KeyboardInterrupt), run_emails(bench.settings, other, warn=never, in_dagster=True):
+        raise KeyboardInterrupt
+    assert "By:   started by manager, cancelled by admin\n" in text_of(mails_of(catcher, other)[-1])
 
 
 def test_an_email_has_the_message_of_our_own_errors(

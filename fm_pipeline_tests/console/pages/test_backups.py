@@ -125,8 +125,8 @@ def test_many_backups_are_shown_in_pages(console: Console) -> None:
     folder = f"/nowhere/{uuid.uuid4()}"
     bench.execute(
         "INSERT INTO fm_pipeline.backups SELECT (jsonb_populate_record(b, jsonb_build_object('id', gen_random_uuid(),"
-        " 'folder', %s::text, 'created_at', b.created_at - i * interval '1 hour'))).* FROM generate_series(1, 120) i,"
-        " (SELECT * FROM fm_pipeline.backups ORDER BY created_at LIMIT 1) b",
+        " 'folder', %s::text, 'created_at', b.created_at - i * interval '1 hour'))).* FROM fm_pipeline.backups b,"
+        " generate_series(1, 120) i WHERE b.id = (SELECT id FROM fm_pipeline.backups ORDER BY created_at LIMIT 1)",
         folder,
     )
     try:
