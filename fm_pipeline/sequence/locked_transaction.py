@@ -95,15 +95,15 @@ class LockedTransaction:
 
 
 @contextmanager
-def locked(settings: Settings, *, merge: Merge, files_may_stop: bool = True) -> Iterator[LockedTransaction]:
+def locked(settings: Settings, *, merge: Merge, is_sync: bool = False) -> Iterator[LockedTransaction]:
     """Prepare, lock, and read the state that the transaction starts from; roll back at the end unless it committed.
 
     What can be read before the locks is read in one snapshot before them. Under the locks it is only confirmed.
 
     Args:
         merge: called under the locks, so that it sees every save of a user.
-        files_may_stop: files of patients that FileMaker does not have stop it, as the settings say. A sync keeps such
-            patients.
+        is_sync: files of patients that FileMaker does not have do not stop it, because it keeps these patients; and
+            the inputs have only the numbers of Nexus' rows.
     """
     url = settings.nexus_database_url.get_secret_value()
     with connect(url) as gate, connect(url) as connection:
@@ -112,7 +112,7 @@ def locked(settings: Settings, *, merge: Merge, files_may_stop: bool = True) -> 
         with connection.cursor() as cursor:
             catalogue = read_catalogue(cursor, settings.nexus_schema)
             require_tables(catalogue)
-            broken = check_staged(connection, settings, files=files_may_stop)
+            broken = check_staged(connection, settings, files=not is_sync)
             accepted = [each for each in broken if each.rule in SOURCE_RULES]
             policy, files, differences = plan_changes(cursor, catalogue, settings)
             written = {d.table.name: list(d.updates) for d in differences}
@@ -121,7 +121,7 @@ def locked(settings: Settings, *, merge: Merge, files_may_stop: bool = True) -> 
             _refuse_unrestorable_rows(cursor, policy)
             restore = find_untested_parts(cursor, tables)
             sources, left_out = source_outcomes(connection), read_left_out(cursor)
-            reading = read_inputs(cursor, catalogue, tables, settings)
+            reading = read_inputs(cursor, catalogue, tables, settings, counted=is_sync)
         connection.commit()
         with (
             connection.cursor() as cursor,

@@ -132,7 +132,7 @@ def sync_staged(
                 store_decisions(cursor, sync_id, nothing.decisions)
                 connection.commit()
             return SyncResult(sync_id, "nothing_new", nothing.inputs.confirmation, report, {}, nothing.decisions)
-        with locked(kept, merge=merge_all, files_may_stop=False) as held:
+        with locked(kept, merge=merge_all, is_sync=True) as held:
             deletions, decisions = read_deletions(held.cursor, held.staged), held.merged.decisions
             waiting = waiting_sync(held.cursor, permission) if permission else None
             if waiting:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -97,7 +97,7 @@ def extract(
             row_count=taken.rows,
             fed_fields=tuple(sorted(resolution.feeds)),
             unfed=resolution.unfed,
-            digest=taken.hexdigest(),
+            digest=taken.digest,
             signature=resolution.signature,
         )
         cursor.execute("DELETE FROM fm_pipeline.source_extractions WHERE entity = %s", (entity,))
@@ -133,20 +133,35 @@ def key_of(value: Value | None) -> str | None:
 
 @dataclass(slots=True)
 class DigestedRows:
-    """Counts and digests rows as they pass; the sum of their hashes does not depend on their order."""
+    """The number of rows and the sum of their hashes, which does not depend on their order."""
 
     rows: int = 0
-    _sum: int = field(default=0)
+    _sum: int = 0
+
+    @classmethod
+    def from_digest(cls, digest: str) -> DigestedRows:
+        """Go on from the rows of a digest."""
+        rows, _, total = digest.partition(":")
+        return cls(int(rows), int(total, 16))
 
     def add(self, record_id: int, fields: str) -> None:
         """Add a row."""
         self.rows += 1
-        row_hash = hashlib.sha256(f"{record_id}\n{fields}".encode()).digest()
-        self._sum = (self._sum + int.from_bytes(row_hash)) % (1 << 256)
+        self._sum = (self._sum + _hash(record_id, fields)) % (1 << 256)
 
-    def hexdigest(self) -> str:
-        """Return the digest of the rows so far."""
-        return hashlib.sha256(f"{self.rows}\n{self._sum:064x}".encode()).hexdigest()
+    def remove(self, record_id: int, fields: str) -> None:
+        """Take out a row that was added."""
+        self.rows -= 1
+        self._sum = (self._sum - _hash(record_id, fields)) % (1 << 256)
+
+    @property
+    def digest(self) -> str:
+        """The digest of the rows so far."""
+        return f"{self.rows}:{self._sum:064x}"
+
+
+def _hash(record_id: int, fields: str) -> int:
+    return int.from_bytes(hashlib.sha256(f"{record_id}\n{fields}".encode()).digest())
 
 
 def refuse_second_extraction(cursor: Cursor, entity: str) -> None:

@@ -95,24 +95,25 @@ def read_changes(
         known = _known(cursor, door, profile, resolution, now)
         if known is None:
             return None
-        taken = None
+        changed, taken = None, DigestedRows.from_digest(known.digest)
         if isinstance(door, ODataDoor):
-            taken = _take_other_versions(cursor, door, profile, resolution, known, page_size)
+            changed = _take_other_versions(cursor, door, profile, resolution, known, taken, page_size)
         elif isinstance(door, DataApiDoor) and resolution.modified is not None:
-            taken = _take_modified(cursor, door, profile, resolution, resolution.modified.name, known, zone, page_size)
-        if taken is None:
+            changed = _take_modified(
+                *(cursor, door, profile, resolution, resolution.modified.name, known, taken, zone, page_size)
+            )
+        if changed is None:
             connection.rollback()
             return None
-        changed, rows = taken
         cursor.execute("UPDATE fm_pipeline.source_readings SET checked_at = %s WHERE entity = %s", (now, entity))
         result = ExtractionResult(
             entity=entity,
             extraction_id=uuid.UUID(known.extraction_id) if not changed else uuid.uuid4(),
             layout=resolution.layout,
-            row_count=rows,
+            row_count=taken.rows,
             fed_fields=known.fed_fields,
             unfed=resolution.unfed,
-            digest=known.digest if not changed else _digest(cursor, entity),
+            digest=taken.digest,
             signature=resolution.signature,
         )
         if changed:
@@ -151,13 +152,21 @@ def _known(cursor: Cursor, door: Door, profile: Profile, resolution: Resolution,
         ),
     )
     row = cursor.fetchone()
-    return _Known(row[0], int(row[1]), tuple(row[2]), row[3], row[4]) if row else None
+    if row is None or ":" not in row[3]:  # a digest of an earlier release, which cannot be brought up to date
+        return None
+    return _Known(row[0], int(row[1]), tuple(row[2]), row[3], row[4])
 
 
 def _take_other_versions(
-    cursor: Cursor, door: ODataDoor, profile: Profile, resolution: Resolution, known: _Known, page_size: int
-) -> tuple[int, int] | None:
-    """Bring the records up to date by their versions; return how many changed, and how many there are.
+    cursor: Cursor,
+    door: ODataDoor,
+    profile: Profile,
+    resolution: Resolution,
+    known: _Known,
+    taken: DigestedRows,
+    page_size: int,
+) -> int | None:
+    """Bring the records and their digest up to date by their versions; return how many changed.
 
     Returns None if they are too many, or one went while it was read.
     """
@@ -171,8 +180,8 @@ def _take_other_versions(
     found = read_listed(door.client, reading, list(versions), other)
     if found is None:
         return None
-    changed, _ = _upsert(cursor, profile, resolution, found)
-    return changed + _delete_others(cursor, resolution, list(versions)), len(versions)
+    changed, _ = _upsert(cursor, profile, resolution, found, taken)
+    return changed + _delete_others(cursor, resolution, list(versions), taken)
 
 
 def _take_modified(
@@ -182,24 +191,24 @@ def _take_modified(
     resolution: Resolution,
     modified: str,
     known: _Known,
+    taken: DigestedRows,
     zone: ZoneInfo,
     page_size: int,
-) -> tuple[int, int] | None:
-    """Bring the records up to date by their times of modification; return how many changed, and how many there are.
+) -> int | None:
+    """Bring the records and their digest up to date by their times of modification; return how many changed.
 
     Returns None if they are too many, or it cannot be proved that they are all.
     """
     found = _modified_since(door.client, resolution, modified, known, zone, page_size)
     if found is None:
         return None
-    changed, new = _upsert(cursor, profile, resolution, found)
-    rows = known.rows + len(new)
-    if not _is_complete(cursor, door, resolution, rows, new):
-        gone = _delete_missing(cursor, door, profile, resolution, page_size)
-        changed, rows = changed + gone, rows - gone
-        if not gone or not _is_complete(cursor, door, resolution, rows, new):
+    changed, new = _upsert(cursor, profile, resolution, found, taken)
+    if not _is_complete(cursor, door, resolution, taken.rows, new):
+        gone = _delete_missing(cursor, door, profile, resolution, taken, page_size)
+        changed += gone
+        if not gone or not _is_complete(cursor, door, resolution, taken.rows, new):
             return None
-    return changed, rows
+    return changed
 
 
 def _most_changes(known: _Known) -> float:
@@ -227,7 +236,7 @@ def _page_of_find(client: DataApiClient, layout: str, query: list[dict[str, str]
 
 
 def _upsert(
-    cursor: Cursor, profile: Profile, resolution: Resolution, found: Sequence[FileMakerRecord]
+    cursor: Cursor, profile: Profile, resolution: Resolution, found: Sequence[FileMakerRecord], taken: DigestedRows
 ) -> tuple[int, set[int]]:
     """Write the records that differ; return how many, and the ids of those that are new."""
     parents = parents_of(profile, resolution.entity)
@@ -239,18 +248,28 @@ def _upsert(
         (resolution.entity, ids),
     )
     before = {record_id: state for record_id, *state in cursor.fetchall()}
-    fields, compared = columns.index("fields"), [columns.index(name) for name in ("fields", "mod_id", "modified")]
-    changed = [row for row in rows if before.get(row[1]) != [row[place] for place in compared]]
+    new = set(ids) - before.keys()
+    compared = [columns.index(name) for name in ("fields", "mod_id", "modified")]
     names, places = ", ".join(columns), ", ".join(["%s"] * len(columns))
     updates = ", ".join(f"{name} = excluded.{name}" for name in columns[2:])
-    for row in changed:
+    changed = 0
+    for record_id, row in zip(ids, rows, strict=True):
+        now = [row[place] for place in compared]
+        known, before[record_id] = before.get(record_id), now
+        if known == now:
+            continue
         cursor.execute(
             f"INSERT INTO fm_pipeline.source_records ({names}) VALUES ({places})"  # noqa: S608  # names of ours
             f" ON CONFLICT (entity, record_id) DO UPDATE SET {updates}",
             row,
         )
-    # A field that the profile does not read may have changed: then only the version and the time are new.
-    return sum(before.get(row[1], [None])[0] != row[fields] for row in changed), set(ids) - before.keys()
+        if known and known[0] == now[0]:
+            continue  # a field that the profile does not read has changed: only the version and the time are new
+        changed += 1
+        if known:
+            taken.remove(record_id, str(known[0]))
+        taken.add(record_id, str(now[0]))
+    return changed, new
 
 
 def _is_complete(cursor: Cursor, door: DataApiDoor, resolution: Resolution, rows: int, new: set[int]) -> bool:
@@ -271,7 +290,14 @@ def _is_complete(cursor: Cursor, door: DataApiDoor, resolution: Resolution, rows
     return page.found_count == rows and [record.record_id for record in page.records] == known
 
 
-def _delete_missing(cursor: Cursor, door: DataApiDoor, profile: Profile, resolution: Resolution, page_size: int) -> int:
+def _delete_missing(
+    cursor: Cursor,
+    door: DataApiDoor,
+    profile: Profile,
+    resolution: Resolution,
+    taken: DigestedRows,
+    page_size: int,
+) -> int:
     """Delete the records whose ids FileMaker does not have; return how many. None without a layout for the ids."""
     mapping = profile.entities[resolution.entity].sync
     spelled = {name.casefold(): name for name in door.tables()}
@@ -279,29 +305,24 @@ def _delete_missing(cursor: Cursor, door: DataApiDoor, profile: Profile, resolut
     if layout is None:
         return 0
     ids: list[int] = read_completely(partial(door.client.page, layout), _ids, page_size=page_size)
-    return _delete_others(cursor, resolution, ids)
+    return _delete_others(cursor, resolution, ids, taken)
 
 
-def _delete_others(cursor: Cursor, resolution: Resolution, ids: list[int]) -> int:
+def _delete_others(cursor: Cursor, resolution: Resolution, ids: list[int], taken: DigestedRows) -> int:
     """Delete the records of other ids; return how many."""
     cursor.execute(
         "DELETE FROM fm_pipeline.source_records WHERE entity = %s AND NOT EXISTS"
-        " (SELECT FROM unnest(%s::bigint[]) AS there(id) WHERE there.id = record_id)",
+        " (SELECT FROM unnest(%s::bigint[]) AS there(id) WHERE there.id = record_id) RETURNING record_id, fields::text",
         (resolution.entity, ids),
     )
-    return cursor.rowcount
+    gone = cursor.fetchall()
+    for record_id, fields in gone:
+        taken.remove(record_id, fields)
+    return len(gone)
 
 
 def _ids(records: Iterator[FileMakerRecord]) -> list[int]:
     return [record.record_id for record in records]
-
-
-def _digest(cursor: Cursor, entity: str) -> str:
-    cursor.execute("SELECT record_id, fields::text FROM fm_pipeline.source_records WHERE entity = %s", (entity,))
-    taken = DigestedRows()
-    for record_id, fields in cursor:
-        taken.add(record_id, fields)
-    return taken.hexdigest()
 
 
 def _replace_extraction(cursor: Cursor, result: ExtractionResult, now: dt.datetime) -> None:

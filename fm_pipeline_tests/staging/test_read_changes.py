@@ -99,6 +99,27 @@ def test_a_deleted_record_is_noticed_by_the_number_and_found_by_the_ids(clinic: 
     assert notes[other.record_id] != "not stamped"
 
 
+def test_what_changed_leaves_the_digest_of_a_whole_reading(clinic: Clinic) -> None:
+    gone, edited, *_ = clinic.model.of("appointment")
+    clinic.bench.store.delete(DATABASE, "Appointments", gone.record_id)
+    edit(clinic, edited, "notes", "edited", "2025-11-21T09:00:00")
+    record = {"id": "A-NEW-ONE", "content": "new", "modified": "2025-11-21T09:00:00"}
+    clinic.bench.store.insert(DATABASE, "Notes", [record])
+    assert read(clinic, 1)
+    read_whole = "SELECT count(*) FROM fm_pipeline.source_readings WHERE whole_at <> %s"
+    assert clinic.bench.execute(read_whole, RUN_TIME) == [(0,)]
+    by_changes = held(clinic)
+    assert read(clinic, 7.5)
+    assert held(clinic) == by_changes
+
+
+def test_a_layout_whose_digest_is_of_an_earlier_release_is_read_whole(clinic: Clinic) -> None:
+    clinic.bench.execute("UPDATE fm_pipeline.source_extractions SET digest = md5(entity)")
+    edit(clinic, first(clinic, "patient"), "last_name", "not stamped", OLD)
+    assert read(clinic, 1)
+    assert "not stamped" in known(clinic, "patient", "last_name").values()
+
+
 def test_a_deletion_is_not_hidden_by_a_new_record_with_an_old_time(clinic: Clinic) -> None:
     note = first(clinic, "note")
     clinic.bench.store.delete(DATABASE, "Notes", note.record_id)

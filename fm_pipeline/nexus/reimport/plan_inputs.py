@@ -11,10 +11,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.digest import Digest, table_digest
-from fm_pipeline.db.queries import database_name
+from fm_pipeline.db.queries import count, database_name
 from fm_pipeline.db.row_versions import read_horizon, read_shapes, read_versions
 from fm_pipeline.db.table import Table
 from fm_pipeline.entities.registry import ENTITIES, staged
@@ -95,6 +96,7 @@ class InputSnapshot:
         digests: of these, and of our own tables.
         shapes: of the same tables; see `read_shapes`.
         horizon: whoever writes after the snapshot has this transaction id or a later one.
+        counted: the tables of which only the rows are counted.
     """
 
     database: str
@@ -104,6 +106,7 @@ class InputSnapshot:
     digests: Mapping[Table, Digest]
     shapes: Mapping[Table, str]
     horizon: str
+    counted: Collection[Table]
 
     @property
     def inputs(self) -> Inputs:
@@ -127,7 +130,7 @@ class InputSnapshot:
             for table in tables
             if versions[table] != (self.digests[table].rows, 0) or shapes[table] != self.shapes[table]
         ]
-        now = replace(self, digests={**self.digests, **{table: _digest(cursor, table) for table in unsure}})
+        now = replace(self, digests={**self.digests, **_digests(cursor, unsure, self.counted)})
         if any(now.digests[_own(name)] != self.digests[_own(name)] for name in _BOOKS):
             raise StagingStop(
                 "FileMaker's records were read or staged again while this was being prepared.",
@@ -137,21 +140,26 @@ class InputSnapshot:
         return now
 
 
-def read_inputs(cursor: Cursor, catalogue: Catalogue, target: Collection[Table], settings: Settings) -> InputSnapshot:
+def read_inputs(
+    cursor: Cursor, catalogue: Catalogue, target: Collection[Table], settings: Settings, *, counted: bool = False
+) -> InputSnapshot:
     """Take the digests, inside a transaction that has one snapshot.
 
     Args:
         target: the tables of Nexus that the reimport may touch.
+        counted: only count the rows of these. A sync that waits is not tied to them, because it is merged again.
     """
     tables = [*map(_own, (*staged_tables(cursor), *_BOOKS)), *target]
+    only_counted = frozenset(target if counted else ())
     return InputSnapshot(
         database=database_name(cursor),
         schema=catalogue.fingerprint,
         settings=deciding_settings(settings),
         target=target,
-        digests={table: _digest(cursor, table) for table in tables},
+        digests=_digests(cursor, tables, only_counted),
         shapes=read_shapes(cursor, tables),
         horizon=read_horizon(cursor),
+        counted=only_counted,
     )
 
 
@@ -198,6 +206,15 @@ def deciding_settings(settings: Settings) -> dict[str, str]:
 
 def _own(name: str) -> Table:
     return Table("fm_pipeline", name)
+
+
+def _digests(cursor: Cursor, tables: Collection[Table], counted: Collection[Table]) -> dict[Table, Digest]:
+    return {table: (_counted if table in counted else _digest)(cursor, table) for table in tables}
+
+
+def _counted(cursor: Cursor, table: Table) -> Digest:
+    cursor.execute(sql.SQL("SELECT count(*) FROM {}").format(table.identifier))
+    return Digest(count(cursor), "")
 
 
 def _digest(cursor: Cursor, table: Table) -> Digest:

@@ -70,7 +70,11 @@ def write_baseline(
         differing = [
             sql.SQL("CASE WHEN {} THEN {} END").format(difference.differs([name]), literal(name)) for name in names
         ]
-        texts = [text for name in names for text in (desired(difference, name), in_nexus(name))]
+        texts = [
+            sql.SQL('{} COLLATE "C"').format(text)
+            for name in names
+            for text in (desired(difference, name), in_nexus(name))
+        ]
         parameters = {"entity": difference.entity.name, "now": now, "reimported": reimported}
         cursor.execute(
             sql.SQL(_WRITE).format(
@@ -78,7 +82,7 @@ def write_baseline(
                 filemaker=as_object({name: desired(difference, name) for name in names}),
                 nexus=as_object({name: in_nexus(name) for name in names}),
                 differing=comma(differing),
-                state=sql.SQL("hashtextextended(ROW({})::text, 0)").format(comma(texts)),
+                state=sql.SQL("hash_record_extended(ROW({}), 0)").format(comma(texts)),
                 staged=difference.staged,
                 table=difference.table.identifier,
             ),
