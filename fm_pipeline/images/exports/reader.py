@@ -210,7 +210,7 @@ def write_csv(path: Path, export: Export) -> None:
     rows = zip(map(str, export.records["recid"].tolist()), *texts, strict=True)
     try:
         with whole_file(path) as file:
-            file.write(",".join(HEADER) + "\n" + "".join([",".join(row) + "\n" for row in rows]))
+            file.write("\n".join([",".join(HEADER), *map(",".join, rows), ""]))
     except OSError as error:
         raise ImageStop(
             f"The CSV cannot be written ({error.strerror or type(error).__name__}).",
@@ -224,4 +224,5 @@ def _quoted(texts: Sequence[str]) -> Sequence[str]:
     whole = "".join(texts)
     if not any(special in whole for special in _SPECIALS):
         return texts
-    return ['"' + text.replace('"', '""') + '"' if _SPECIAL.search(text) else text for text in texts]
+    quoted = {text: '"' + text.replace('"', '""') + '"' for text in set(texts) if _SPECIAL.search(text)}
+    return [quoted.get(text, text) for text in texts]
