@@ -165,6 +165,6 @@ def _exclude_imports(cursor: Cursor) -> None:
     if not try_lock(cursor, REMOVAL_LOCK, until="session"):
         raise LockStop(
             "An import, or another removal, is at work.",
-            meaning="Nothing was deleted.",
+            meaning="No further instance was deleted.",
             remedy="Start again when it has ended.",
         )
