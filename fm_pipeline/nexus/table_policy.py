@@ -21,6 +21,7 @@ from fm_pipeline.nexus.catalogue.own_types import refuse_other_types
 from fm_pipeline.nexus.catalogue.schema import Catalogue, GenericKey, SoftReference
 from fm_pipeline.nexus.table_names import (
     BATCHES,
+    CONTENT_TYPES,
     DOCUMENTS,
     FILE_COLUMNS,
     IMAGES,
@@ -35,6 +36,11 @@ SoftAction = Literal["keep", "empty", "stop"]
 # The entities of the import sequence that are loaded into a table of Nexus.
 LOADED = tuple(entity for entity in loaded(ENTITIES) if not entity.made)
 REQUIRED_ENTITIES = ("patient", "appointment")
+_ALWAYS_THERE = (
+    *(ENTITIES[name].table for name in REQUIRED_ENTITIES),
+    *(DOCUMENTS, BATCHES, IMAGES, CONTENT_TYPES),
+    *SYSTEM_CONFIGURATION,
+)
 _OWN_COLUMNS = (*((entity.table, "id") for entity in LOADED), ("patients", "filemaker_metadata"), *FILE_COLUMNS)
 # Django's model name of each table that can lose rows without a mapping profile that adds to them.
 MODELS = {entity.table: entity.model for entity in LOADED} | {LETTERS: "patientletter", REMINDERS: "reminder"}
@@ -98,12 +104,12 @@ class Policy:
 
 
 def require_tables(catalogue: Catalogue, tables: Collection[str] = ()) -> None:
-    """Refuse a database without Nexus' own tables and these, or with ids of other types.
+    """Refuse a database without the tables that every release of Nexus has and these, or with ids of other types.
 
     Raises:
         CatalogueStop: names the missing tables, or the columns.
     """
-    catalogue.require([*tables, *SYSTEM_CONFIGURATION])
+    catalogue.require([*tables, *_ALWAYS_THERE])
     refuse_other_types(catalogue, _OWN_COLUMNS)
 
 
@@ -127,7 +133,7 @@ def make_policy(
         CatalogueStop: Nexus lacks a table, or something depends on a patient in a way that no rule covers.
     """
     entities = [entity for entity in loaded(registry) if entity.name in staged_entities]
-    require_tables(catalogue, {entity.table for entity in entities} | {DOCUMENTS, BATCHES, IMAGES})
+    require_tables(catalogue, {entity.table for entity in entities})
     cleared = [
         catalogue.table(name)
         for name, action in ((LETTERS, letters), (REMINDERS, reminders))

@@ -77,6 +77,16 @@ def test_a_dependant_that_no_rule_covers_stops_and_is_named(staged: MigrationBen
         staged.execute(undo)
 
 
+@pytest.mark.parametrize("table", ["patients", "documents_document", "images_batch", "images_image", "clinics"])
+def test_a_table_that_nexus_has_always_had_and_that_is_gone_is_named(staged: MigrationBench, table: str) -> None:
+    staged.execute(f"ALTER TABLE {table} RENAME TO elsewhere")
+    try:
+        with pytest.raises(CatalogueStop, match=f"The schema public has no table {table}"):
+            staged.plan()
+    finally:
+        staged.execute(f"ALTER TABLE elsewhere RENAME TO {table}")
+
+
 def test_a_reimport_stops_when_postgresql_counts_no_rows(staged: MigrationBench) -> None:
     name = staged.database_url.rsplit("/", 1)[1]
     staged.execute(f"ALTER DATABASE {name} SET track_counts = off")
