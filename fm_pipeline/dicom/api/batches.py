@@ -53,9 +53,10 @@ class Batches:
             part = self._at_work.get(job_id)
             if part is None:
                 self._refuse_ended(job_id)
-                part = self._at_work[job_id] = Future()
+                part = Future()
                 work = partial(copy_context().run, self._work, part, job_id, actor, files)  # with the address
                 threading.Thread(target=work, name=f"batch-{job_id}", daemon=True).start()
+                self._at_work[job_id] = part  # until the thread has ended, which waits for `_changing`
         try:
             return part.result(timeout=seconds)
         except StillAtWork:

@@ -80,6 +80,25 @@ def test_a_caller_that_does_not_wait_is_told_that_the_job_runs_and_finds_it_comp
     assert refused.value.code == 409
 
 
+def test_a_part_whose_thread_could_not_start_is_not_waited_for(
+    imports: ImportBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_series(imports.folder / "a", 2, 2_000)
+    job_id, batches = imports.new_job(), Batches(imports.settings)
+    start = threading.Thread.start
+
+    def start_no_part(thread: threading.Thread) -> None:
+        if thread.name.startswith("batch-"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", start_no_part)
+        with pytest.raises(RuntimeError):
+            batches.process(job_id, actor="test", files=100)
+    assert batches.process(job_id, actor="test", files=100).status == "completed"
+
+
 def test_a_scan_beyond_the_limit_ends_without_totals(imports: ImportBench, monkeypatch: pytest.MonkeyPatch) -> None:
     write_series(imports.folder / "a", 5, 2_000)
     root = str(imports.folder)
