@@ -111,6 +111,15 @@ def test_wrong_words_are_refused_before_anything_is_read_and_are_on_record(bench
 
 
 @pytest.mark.usefixtures("staged_once")
+def test_a_plan_of_a_release_with_other_settings_is_refused_as_that(bench: MigrationBench) -> None:
+    plan = bench.plan()
+    bench.execute("UPDATE fm_pipeline.plans SET inputs = inputs #- '{settings,nexus_sync_edits}'")
+    refused = run(bench, "reimport", "--plan", plan.id, "--confirm", plan.confirmation)
+    assert refused.exit_code == 1
+    assert "The plan is stale: the plan was made by another release, which has other settings." in refused.stderr
+
+
+@pytest.mark.usefixtures("staged_once")
 @pytest.mark.parametrize("setting", [{"nexus_letters": "keep"}, {"clinic_time_zone": "Europe/Berlin"}])
 @pytest.mark.hard_case(16)
 def test_a_plan_made_under_other_settings_is_refused_before_anything_is_read(

@@ -81,7 +81,9 @@ class Inputs:
             names = sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
             if names:
                 words.append(f"{kind} changed ({', '.join(name.removeprefix('staged_') for name in names)})")
-        if dict(self.settings) != dict(planned.settings):
+        if self.settings.keys() != planned.settings.keys():
+            words.append("the plan was made by another release, which has other settings")
+        elif dict(self.settings) != dict(planned.settings):
             words.append("a setting that decides what happens to rows was changed")
         return words
 
