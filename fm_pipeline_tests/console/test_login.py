@@ -8,6 +8,15 @@ def test_without_a_session_every_page_leads_to_the_login(console: Console) -> No
     assert (answer.status_code, answer.headers["Location"]) == (302, "/login/?next=/settings/data-management")
 
 
+def test_a_visitor_who_comes_by_a_link_in_an_email_keeps_the_session_and_the_forms_of_other_tabs(
+    console: Console,
+) -> None:
+    """A browser sends cookies with such a visit only if they are `Lax`."""
+    cookies = {cookie.name: cookie for cookie in console.session("admin").cookies}
+    for name in ("fm_console_session", "fm_console_csrf"):
+        assert cookies[name].get_nonstandard_attr("SameSite") == "Lax"
+
+
 def test_an_admin_sees_data_management_and_dagster(console: Console) -> None:
     session = console.session("admin")
     assert "Dry Run Preview" in session.get(f"{console.url}/settings/data-management", timeout=30).text
