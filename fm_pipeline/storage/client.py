@@ -54,6 +54,7 @@ def plain_client(settings: Settings, *, attempts: int) -> S3Client:
 
     secret = settings.aws_secret_access_key
     config = Config(
+        user_agent="fm_pipeline",  # botocore builds its own one anew twice for each request
         connect_timeout=CONNECT_SECONDS,
         read_timeout=settings.s3_timeout_seconds,
         retries={"total_max_attempts": attempts, "mode": "standard"},

@@ -52,6 +52,17 @@ def test_keys_with_strange_characters_are_listed_read_and_copied(s3: BucketBench
     assert copies == {f"patients/p/{name}": found.etag for name, found in listed.items()}
 
 
+def test_a_request_names_the_program(s3: BucketBench) -> None:
+    bucket, agents = s3.bucket(), list[bytes]()
+
+    def note(request: Any, **_: object) -> None:
+        agents.append(request.headers["User-Agent"])
+
+    bucket.client.meta.events.register("before-send.s3", note)
+    bucket.exists("patients/p/1.jpg")
+    assert [agent.split()[0] for agent in agents] == [b"fm_pipeline"]
+
+
 def test_a_range_of_an_object_and_its_digest_can_be_read(s3: BucketBench) -> None:
     s3.put_bulk("2.jpg", b"0123456789")
     bucket = s3.bucket()
