@@ -13,6 +13,7 @@ import pytest
 
 from fm_pipeline.entities.registry import Phase
 from fm_pipeline.errors import PlanStop, RequestError, StagingStop
+from fm_pipeline.nexus.backup.files import BackupStop
 from fm_pipeline.nexus.reimport.plan import Permission
 from fm_pipeline.nexus.reimport.report import PhaseRecord
 from fm_pipeline.sequence.planned_rows import read_planned_rows
@@ -351,18 +352,40 @@ def test_a_mail_tells_that_a_sync_was_undone_also_if_the_process_was_killed(
         assert "1 row(s) of Nexus are again as they were before the sync of 2025-11-21 03:00 UTC." in text
 
 
-def test_a_sync_takes_what_was_restored_for_edits_and_the_restore_says_so(synced: MigrationBench) -> None:
-    (changed, other, *_) = synced.execute(RECORDS)
-    before, folder = synced.digests(), backup(synced)
+def test_from_a_sync_over_a_link_and_a_restore_to_the_next_reimport_nothing_is_lost(synced: MigrationBench) -> None:
+    (changed, edited, *_) = synced.execute(RECORDS)
+    folder, new = backup(synced), str(uuid.uuid4())
+    ((before,),) = synced.execute("SELECT coordinator_name FROM patients WHERE id = %s", changed[0])
     synced.store.edit(DATABASE, "Patients", changed[1], {"coordinator_name": "Fm"})
-    synced.store.insert(DATABASE, "Notes", [{"id": str(uuid.uuid4()), "patient_id": other[2], "note": "A new note."}])
+    record = {"id": new, "first_name": "New", "last_name": "One", "clinic_name": "Newcastle"}
+    synced.store.insert(DATABASE, "Patients", [record])
+    synced.execute("UPDATE patients SET coordinator_name = 'Nexus' WHERE id = %s", edited[0])
     assert sync(synced).report.changed_rows == 2
-    report = give_back(synced, folder)
-    assert synced.digests() == before
-    assert [note for note in report.notes if note.startswith("A sync takes the restored values for edits")]
+    patient = "SELECT nexus_id::text FROM fm_pipeline.crosswalk WHERE entity = 'patient' AND filemaker_key = %s"
+    ((linked,),) = synced.execute(patient, new)
+    batch = (
+        "INSERT INTO images_batch SELECT gen_random_uuid(), id, %s, 'x', '', NULL, now(), 0 FROM django_content_type"
+    )
+    for owner in (linked, edited[0]):
+        synced.execute(f"{batch} WHERE model = 'patient' AND app_label = 'patients'", owner)
+    ((batches,),) = synced.execute("SELECT count(*) FROM images_batch")
+    with pytest.raises(BackupStop, match=r"1 row.s. of images_batch"):
+        give_back(synced, folder)
+    notes = give_back(synced, folder, newer="set-aside").notes
+    assert [note for note in notes if note.startswith("A sync takes the restored values for edits")]
+    assert coordinator(synced, edited[0]) != "Nexus"
     again = sync(synced)
-    assert (again.status, synced.digests()) == ("nothing_new", before)
-    assert sorted(each.decision for each in again.decisions) == ["deleted_in_nexus", "edit"]
+    kept = {(each.nexus_id, each.decision) for each in again.decisions}
+    assert (again.status, kept) == ("nothing_new", {(changed[0], "edit"), (linked, "deleted_in_nexus")})
+
+    report = synced.reimport(NIGHT)
+    assert (report.changed_rows, [each["nexus_id"] for each in report.kept_edits]) == (1, [changed[0]])
+    assert synced.execute("SELECT id::text FROM patients WHERE last_name = 'One' AND first_name = 'New'") == [(linked,)]
+    assert coordinator(synced, changed[0]) == before
+    assert synced.with_settings(nexus_sync_edits="replace").reimport(NIGHT).changed_rows == 1
+    assert (sync(synced).status, coordinator(synced, changed[0])) == ("nothing_new", "Fm")
+    aside = synced.execute("SELECT count(*) FROM fm_pipeline.set_aside_rows WHERE table_name = 'images_batch'")
+    assert (aside, synced.execute("SELECT count(*) FROM images_batch")) == ([(1,)], [(batches - 1,)])
 
 
 def test_a_source_that_has_shrunk_deletes_nothing(synced: MigrationBench) -> None:
