@@ -8,14 +8,14 @@ import itertools
 import uuid
 from collections import Counter
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from typing import Any
 
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from fm_pipeline.errors import DatabaseError, FileMakerError, PlanStop, StagingStop
+from fm_pipeline.errors import DatabaseError, FileMakerError, PlanStop, RequestError, StagingStop
 from fm_pipeline.filemaker.door import DoorKind
 from fm_pipeline.nexus.backup.backup import make_backup
 from fm_pipeline.nexus.backup.restore import restore
@@ -23,15 +23,14 @@ from fm_pipeline.nexus.reimport.plan import Permission
 from fm_pipeline.sequence.read_and_stage import read_changes_and_stage
 from fm_pipeline.sequence.reimport import reimport
 from fm_pipeline.sequence.sync import SyncResult, sync_staged
+from fm_pipeline.sequence.undo_sync import undo_sync
 from fm_pipeline.staging.parallel import OnStep
 from fm_pipeline_tests.sequence.killing import die, kill, kill_after_commit
 from fm_pipeline_tests.sequence.nights_model import Outcome, Row, Values
-from fm_pipeline_tests.sequence.nights_systems import ID, LAYOUTS, TABLES, State, Systems
+from fm_pipeline_tests.sequence.nights_systems import DOORS, ID, LAYOUTS, POLICIES, TABLES, State, Systems
 from fm_pipeline_tests.support.clinics import DATABASE, MigrationBench
 
 NIGHTS = 14
-DOORS: tuple[DoorKind, ...] = ("data_api", "odata")
-POLICIES = ("nexus", "filemaker", "newer")
 NUMBER = st.integers(0, 999)  # chooses among what there is
 MOST_STEPS, MOST_REQUESTS = 12, 20  # of a reading, at which it is killed or fails
 
@@ -108,9 +107,8 @@ class Clinic(Systems, RuleBasedStateMachine):
     def fm_recreate(self, which: int) -> None:
         """Delete a record and make another one of the same id."""
         if row := self.choose(which, fm=True):
-            assert row.fm is not None
             self.bench.store.delete(DATABASE, LAYOUTS[row.kind], row.record_id)
-            self.insert_fm(row, {name: row.fm[name] if name == "patient" else self.text() for name in row.fm})
+            self.insert_fm(row, {n: value if n == "patient" else self.text() for n, value in (row.fm or {}).items()})
 
     @rule(which=NUMBER)
     def fm_rekey(self, which: int) -> None:
@@ -321,11 +319,22 @@ class Clinic(Systems, RuleBasedStateMachine):
         if self.state.backup:
             folder, before = self.state.backup
             patients = sum(row.nexus is not None for row in before.of("patient"))
-            database = self.bench.database_url.rsplit("/", 1)[1]
-            restore(self.bench.settings, folder, confirm=f"{database} {patients}")
+            restore(self.bench.settings, folder, confirm=f"{self.database} {patients}")
             self.seen["restored"] += 1
             self.model.restore(before)
             self.compare()
+
+    @rule()
+    def undo(self) -> None:
+        """Undo the last sync that changed Nexus, unless somebody has saved one of its rows since."""
+        if not self.model.last:
+            return
+        refused = nullcontext() if self.model.may_be_undone else pytest.raises(RequestError)
+        with refused:
+            undo_sync(self.bench.settings, self.last_sync(), now=self.now, actor="nights", run_id="undo")
+            self.seen["undone"] += 1
+            self.model.undo()
+        self.compare()
 
     def _begin_night(self, kind: str) -> None:
         self.now += dt.timedelta(days=1)

@@ -77,14 +77,32 @@ class Outcome:
     changed: int = 0
 
 
+@dataclass(frozen=True)
+class Change:
+    """What the last sync that changed Nexus did to a row."""
+
+    kind: str
+    before: Values | None
+    saved_before: dt.datetime | None
+    after: Values | None
+
+
 @dataclass
 class Model:
-    """Both systems. `made` are rows that users made in Nexus: their patient's key by their id."""
+    """Both systems.
+
+    Attributes:
+        made: rows that users made in Nexus: their patient's key by their id.
+        last: what the last sync changed, by key; empty if a reimport, a restore, an undo or a column came after it.
+        committed: when.
+    """
 
     rows: dict[str, Row] = field(default_factory=dict)
     made: dict[str, str] = field(default_factory=dict)
     columns: dict[str, tuple[str, ...]] = field(default_factory=lambda: dict(COLUMNS))
     policies: dict[str, dict[str, str]] = field(default_factory=dict)
+    last: dict[str, Change] = field(default_factory=dict)
+    committed: dt.datetime | None = None
 
     def of(self, kind: str) -> Iterator[Row]:
         """Return the rows of a kind, in a fixed order."""
@@ -135,11 +153,11 @@ class Model:
 
     def commit(self, outcome: Outcome, now: dt.datetime, *, reimported: bool = False) -> None:
         """Let it have happened."""
-        if reimported:
-            self.made.clear()
+        changes = {}
         for row in list(self.rows.values()):
             before, row.nexus = row.nexus, outcome.after.get(row.key, row.nexus)
-            if row.nexus is not None and row.nexus != before:
+            if row.nexus != before:
+                changes[row.key] = Change(row.kind, before, row.saved, row.nexus)
                 row.saved = now
             if self.staged(row) and row.nexus is not None and row.fm is not None:
                 base = row.base or Base({}, {})
@@ -154,10 +172,31 @@ class Model:
             row.is_known_gone = row.is_known_gone or ((row.key, "") in outcome.conflicts and row.fm is None)
             if row.fm is None and row.nexus is None:
                 del self.rows[row.key]
+        if reimported:
+            self.made, self.last = {}, {}
+        elif changes:
+            self.last, self.committed = changes, now
+
+    @property
+    def may_be_undone(self) -> bool:
+        """Whether nobody has saved anything since the last sync that undoing it would undo too."""
+        for key, change in self.last.items():
+            row = self.rows.get(key, Row(change.kind, key))
+            if row.nexus != change.after or (row.nexus is not None and row.saved != self.committed):
+                return False
+        others = (row.nexus.get("patient") for row in self.rows.values() if row.nexus and row.key not in self.last)
+        return not {*self.made.values(), *others} & {key for key, change in self.last.items() if change.before is None}
+
+    def undo(self) -> None:
+        """Let the last sync not have happened, but for what both systems had after it."""
+        for key, change in self.last.items():
+            row = self.rows.setdefault(key, Row(change.kind, key))
+            row.nexus, row.saved = change.before, change.saved_before
+        self.last = {}
 
     def restore(self, backup: Model) -> None:
         """Let Nexus be what it was. What both systems had after the last commit stays as it is."""
-        self.made = dict(backup.made)
+        self.made, self.last = dict(backup.made), {}
         for key, before in backup.rows.items():
             if before.nexus is not None and key not in self.rows:
                 self.rows[key] = Row(before.kind, key)
@@ -173,6 +212,7 @@ class Model:
     def add_column(self, kind: str, name: str) -> None:
         """Let the profile have one more column, which Nexus has been without."""
         self.columns[kind] += (name,)
+        self.last = {}
         for row in self.of(kind):
             if row.nexus is not None:
                 row.nexus[name] = None

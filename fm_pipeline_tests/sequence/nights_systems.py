@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from fm_pipeline.filemaker.door import DoorKind
 from fm_pipeline_tests.sequence.nights_model import Model, Row, Values
 from fm_pipeline_tests.support.clinics import DATABASE, RUN_TIME, MigrationBench
 
@@ -33,6 +34,8 @@ RULES += """
 source_empty: {may_be_empty: [appointment, note, sms_message]}
 source_shrunk: {least_of: {patient: 0, appointment: 0, note: 0, sms_message: 0}}
 """
+DOORS: tuple[DoorKind, ...] = ("data_api", "odata")
+POLICIES = ("nexus", "filemaker", "newer")
 ID = "(SELECT nexus_id FROM fm_pipeline.crosswalk WHERE entity = %s AND filemaker_key = %s)"
 
 
@@ -82,6 +85,11 @@ class Systems:
         """What both systems must be."""
         return self.state.model
 
+    @property
+    def database(self) -> str:
+        """Name of Nexus' database."""
+        return self.bench.database_url.rsplit("/", 1)[1]
+
     def set_clock(self, now: dt.datetime) -> None:
         """Let the day be that of a moment; records that are edited get its time."""
         self.now = now
@@ -103,6 +111,11 @@ class Systems:
                 expected |= {own: {"patient": patient, "content": own} for own, patient in self.model.made.items()}
             assert len(found) == len(rows)
             assert found == expected
+
+    def last_sync(self) -> str:
+        """Return the id of the last sync that has changed Nexus."""
+        query = "SELECT id::text FROM fm_pipeline.syncs WHERE status = 'committed' ORDER BY number DESC LIMIT 1"
+        return str(self.bench.execute(query)[0][0])
 
     def choose(self, which: int, *, fm: bool = False, nexus: bool = False) -> Row | None:
         rows = [row for row in self.model.rows.values() if (row.fm or not fm) and (row.nexus or not nexus)]

@@ -25,12 +25,6 @@ def tried(postgresql: DisposablePostgreSQL, tmp_path_factory: pytest.TempPathFac
         yield made
 
 
-def last_sync(bench: MigrationBench) -> str:
-    """Return the id of the only sync that has changed Nexus."""
-    ((sync_id,),) = bench.execute("SELECT id::text FROM fm_pipeline.syncs WHERE status = 'committed'")
-    return str(sync_id)
-
-
 def cascade_from_patients(bench: MigrationBench) -> None:
     """Let PostgreSQL delete the notes of a patient with the patient."""
     ((name,),) = bench.execute(
@@ -114,7 +108,7 @@ def test_a_sync_is_not_undone_if_users_have_made_rows_for_what_it_has_inserted(t
         clinic.night()
         clinic.nexus_insert(6)  # a note about the new patient
         cascade_from_patients(clinic.bench)
-        sync_id = last_sync(clinic.bench)
+        sync_id = clinic.last_sync()
         (own,) = clinic.model.made
         with pytest.raises(RequestError, match=f"1 row.s. of notes were changed after the sync, for example {own}"):
             undo_sync(clinic.bench.settings, sync_id, now=RUN_TIME, actor="bench", run_id="undo")
@@ -125,7 +119,7 @@ def test_undoing_a_sync_waits_for_users_who_are_making_rows_for_what_it_has_inse
     with tried.clinic() as clinic:
         clinic.fm_insert(0, 0)
         clinic.night()
-        bench, sync_id = clinic.bench, last_sync(clinic.bench)
+        bench, sync_id = clinic.bench, clinic.last_sync()
         cascade_from_patients(bench)
         with connect(bench.database_url) as user, user.cursor() as cursor:
             cursor.execute(
