@@ -114,7 +114,8 @@ class Systems:
 
     def last_sync(self) -> str:
         """Return the id of the last sync that has changed Nexus."""
-        query = "SELECT id::text FROM fm_pipeline.syncs WHERE status = 'committed' ORDER BY number DESC LIMIT 1"
+        query = "SELECT id::text FROM fm_pipeline.syncs s WHERE EXISTS"
+        query += " (SELECT FROM fm_pipeline.sync_changes c WHERE c.sync_id = s.id) ORDER BY number DESC LIMIT 1"
         return str(self.bench.execute(query)[0][0])
 
     def choose(self, which: int, *, fm: bool = False, nexus: bool = False) -> Row | None:

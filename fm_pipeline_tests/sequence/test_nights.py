@@ -115,6 +115,15 @@ def test_a_sync_is_not_undone_if_users_have_made_rows_for_what_it_has_inserted(t
         clinic.compare()
 
 
+def test_a_sync_that_was_confirmed_and_has_changed_nothing_is_not_undone(tried: Nights) -> None:
+    with tried.clinic() as clinic:
+        clinic.both_edit(0, 1)
+        clinic.night()
+        ((sync_id,),) = clinic.bench.execute("SELECT id::text FROM fm_pipeline.syncs WHERE status = 'committed'")
+        with pytest.raises(RequestError, match="This sync has changed nothing"):
+            undo_sync(clinic.bench.settings, sync_id, now=RUN_TIME, actor="bench", run_id="undo")
+
+
 def test_undoing_a_sync_waits_for_users_who_are_making_rows_for_what_it_has_inserted(tried: Nights) -> None:
     with tried.clinic() as clinic:
         clinic.fm_insert(0, 0)

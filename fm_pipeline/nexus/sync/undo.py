@@ -64,14 +64,14 @@ def changed_tables(cursor: Cursor, sync_id: str, catalogue: Catalogue) -> list[T
         "SELECT status, undone_at IS NOT NULL FROM fm_pipeline.syncs WHERE id::text = %s", (sync_id.strip().lower(),)
     )
     row = cursor.fetchone()
-    if row != ("committed", False):
-        why = "This database has no sync of this id." if row is None else "This sync has changed nothing, or is undone."
-        raise RequestError(why, code=404 if row is None else 409, meaning="Nothing was changed.")
     cursor.execute(
         "SELECT DISTINCT schema_name, table_name FROM fm_pipeline.sync_changes WHERE sync_id::text = %s ORDER BY 1, 2",
         (sync_id.strip().lower(),),
     )
     tables = [Table(*names) for names in cursor.fetchall()]
+    if row != ("committed", False) or not tables:  # one with conflicts only was committed, and kept all of Nexus
+        why = "This database has no sync of this id." if row is None else "This sync has changed nothing, or is undone."
+        raise RequestError(why, code=404 if row is None else 409, meaning="Nothing was changed.")
     if gone := [str(table) for table in tables if table not in catalogue.columns]:
         raise RequestError(f"Nexus has no table {', '.join(gone)} any more.", code=409, meaning="Nothing was changed.")
     return tables
