@@ -51,7 +51,7 @@ def run_sync(
             its class.
     """
     now = datetime.now(UTC)
-    send = partial(send_alert, settings, f"sync-{run_id}", now=now, page=SYNC_PAGE, warn=warn)
+    send = partial(send_alert, settings, now=now, page=SYNC_PAGE, warn=warn)
     link = f"runs/{run_id}" if in_dagster else None
     try:
         _tell_of_last(settings, now, warn)
@@ -70,12 +70,13 @@ def run_sync(
             on_phase=phases(),
         )
     except Exception as error:
-        send("The sync has failed", safe_sentences(error), link=link)
+        # The connection may have been lost at COMMIT: the email of the next sync, that Nexus was changed, is another.
+        send(f"sync-{run_id}-failed", "The sync has failed", safe_sentences(error), link=link)
         raise
     # If the process is killed here, the next sync sends the email.
     subject, sentences = _told(result)
     if subject:
-        send(subject, sentences, link=link)
+        send(f"sync-{run_id}", subject, sentences, link=link)
     return result
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.entities.registry import Phase
-from fm_pipeline.errors import PlanStop, RequestError, StagingStop
+from fm_pipeline.errors import DatabaseError, PlanStop, RequestError, StagingStop
 from fm_pipeline.nexus.backup.files import BackupStop
 from fm_pipeline.nexus.reimport.plan import Permission
 from fm_pipeline.nexus.reimport.report import PhaseRecord
@@ -310,6 +311,28 @@ def test_a_sync_that_is_killed_after_its_commit_stays_and_the_next_one_sends_its
         ((text),) = [text_of(each) for each in mails_of(stack.mail, run_id)]
         assert text.startswith("The sync has changed Nexus")
         assert "1 row(s) of Nexus." in text
+
+
+def test_a_sync_that_has_failed_before_its_commit_was_known_is_told_of_by_the_next_one(
+    synced: MigrationBench, stack: LazyStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mail = {name: value for name, value in mail_settings(Path(), stack.mail.port) if name.startswith("smtp_")}
+    bench, (changed, *_), run_id = synced.with_settings(**mail), synced.execute(RECORDS), str(uuid.uuid4())
+    bench.store.edit(DATABASE, "Patients", changed[1], {"coordinator_name": "Fm"})
+
+    def commit_unseen(connection: Connection, _: str) -> None:
+        connection.commit()
+        raise DatabaseError("The connection to PostgreSQL was lost at COMMIT.", sqlstate="08006")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("fm_pipeline.sequence.sync.commit", commit_unseen)
+        with pytest.raises(DatabaseError):
+            run_sync(bench.settings, actor="bench", run_id=run_id)
+    assert coordinator(bench, changed[0]) == "Fm"
+    assert run_sync(bench.settings, actor="bench", run_id=str(uuid.uuid4())).status == "nothing_new"
+    changed_nexus, failed = sorted(text_of(each) for each in mails_of(stack.mail, run_id))
+    assert failed.startswith("The sync has failed")
+    assert changed_nexus.startswith("The sync has changed Nexus")
 
 
 def test_a_mail_tells_of_an_unforeseen_error_of_a_sync_without_its_text(
