@@ -4,71 +4,25 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
-from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.entities.registry import Phase
-from fm_pipeline.errors import DatabaseError, PlanStop, RequestError, StagingStop
+from fm_pipeline.errors import PlanStop, RequestError, StagingStop
 from fm_pipeline.nexus.backup.files import BackupStop
-from fm_pipeline.nexus.reimport.plan import Permission
 from fm_pipeline.nexus.reimport.report import PhaseRecord
 from fm_pipeline.sequence.planned_rows import read_planned_rows
-from fm_pipeline.sequence.sync import SyncResult, sync_staged
-from fm_pipeline.sequence.sync_with_emails import run_sync, run_undo
+from fm_pipeline.sequence.sync import sync_staged
+from fm_pipeline.sequence.sync_with_emails import run_sync
 from fm_pipeline.sequence.undo_sync import undo_sync
 from fm_pipeline_tests.nexus.backup.restoring import backup, give_back
-from fm_pipeline_tests.sequence.killing import kill_after_commit
-from fm_pipeline_tests.support.clinics import DATABASE, RUN_TIME, MigrationBench, Origin, copied_bench, derived
+from fm_pipeline_tests.sequence.syncing import NIGHT, RECORDS, confirmed, coordinator, sync
+from fm_pipeline_tests.support.clinics import DATABASE, MigrationBench
 from fm_pipeline_tests.support.mail import mail_settings, mails_of, text_of
-from fm_pipeline_tests.support.postgres import DisposablePostgreSQL
 from fm_pipeline_tests.support.services import LazyStack
 from fm_pipeline_tests.support.waiting import InThread, wait_until
-
-NIGHT = RUN_TIME + dt.timedelta(days=1)
-# Two patients with a record, in a fixed order.
-RECORDS = """
-SELECT s.nexus_id::text, s.record_id, s.filemaker_key FROM fm_pipeline.staged_patients s
-JOIN patients p ON p.id = s.nexus_id ORDER BY s.record_id LIMIT 4
-"""
-
-
-@pytest.fixture(scope="module")
-def synced_clinic(
-    postgresql: DisposablePostgreSQL, staged_clinic: Origin, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Origin]:
-    """The clinic after a reimport that stores what a sync compares with."""
-    folder = tmp_path_factory.mktemp("synced")
-    with derived(postgresql, staged_clinic, folder, lambda b: b.with_settings(filemaker_sync=True).reimport()) as it:
-        yield it
-
-
-@pytest.fixture
-def synced(postgresql: DisposablePostgreSQL, synced_clinic: Origin, tmp_path: Path) -> Iterator[MigrationBench]:
-    """A copy of it, in which a sync may change a hundred rows without a person."""
-    with copied_bench(postgresql, synced_clinic, tmp_path) as bench:
-        yield bench.with_settings(filemaker_sync=True, filemaker_sync_changes=100)
-
-
-def sync(bench: MigrationBench, now: dt.datetime = NIGHT, **options: Any) -> SyncResult:
-    """Read FileMaker, stage, and sync."""
-    bench.extract_and_stage()
-    return sync_staged(bench.settings, now=now, actor="bench", **options)
-
-
-def confirmed(bench: MigrationBench, result: SyncResult, **options: Any) -> SyncResult:
-    """Let a sync that waits go on."""
-    permission = Permission(result.id, result.confirmation, "bench")
-    return sync_staged(bench.settings, now=NIGHT, actor="bench", permission=permission, **options)
-
-
-def coordinator(bench: MigrationBench, nexus_id: str) -> str:
-    ((name,),) = bench.execute("SELECT coordinator_name FROM patients WHERE id = %s", nexus_id)
-    return str(name)
 
 
 def test_a_night_takes_changes_keeps_edits_and_waits_with_conflicts(synced: MigrationBench) -> None:
@@ -295,84 +249,6 @@ def test_in_a_conflict_the_policy_of_the_column_decides_and_the_mail_says_that_i
     assert text.startswith("The sync is waiting")
     assert f"fm-pipeline sync --plan {result.id} --confirm '{result.confirmation}'" in text
     assert "1 row(s) would be deleted." in text
-
-
-def test_a_sync_that_is_killed_after_its_commit_stays_and_the_next_one_sends_its_mail(
-    synced: MigrationBench, stack: LazyStack
-) -> None:
-    mail = {name: value for name, value in mail_settings(Path(), stack.mail.port) if name.startswith("smtp_")}
-    bench, (changed, *_), run_id = synced.with_settings(**mail), synced.execute(RECORDS), str(uuid.uuid4())
-    bench.store.edit(DATABASE, "Patients", changed[1], {"coordinator_name": "Fm"})
-    assert kill_after_commit(lambda: run_sync(bench.settings, actor="killed", run_id=run_id))
-    assert coordinator(bench, changed[0]) == "Fm"
-    assert mails_of(stack.mail, run_id) == []
-    for _ in range(2):
-        assert run_sync(bench.settings, actor="bench", run_id=str(uuid.uuid4())).status == "nothing_new"
-        ((text),) = [text_of(each) for each in mails_of(stack.mail, run_id)]
-        assert text.startswith("The sync has changed Nexus")
-        assert "1 row(s) of Nexus." in text
-
-
-def test_a_sync_that_has_failed_before_its_commit_was_known_is_told_of_by_the_next_one(
-    synced: MigrationBench, stack: LazyStack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    mail = {name: value for name, value in mail_settings(Path(), stack.mail.port) if name.startswith("smtp_")}
-    bench, (changed, *_), run_id = synced.with_settings(**mail), synced.execute(RECORDS), str(uuid.uuid4())
-    bench.store.edit(DATABASE, "Patients", changed[1], {"coordinator_name": "Fm"})
-
-    def commit_unseen(connection: Connection, _: str) -> None:
-        connection.commit()
-        raise DatabaseError("The connection to PostgreSQL was lost at COMMIT.", sqlstate="08006")
-
-    with monkeypatch.context() as patched:
-        patched.setattr("fm_pipeline.sequence.sync.commit", commit_unseen)
-        with pytest.raises(DatabaseError):
-            run_sync(bench.settings, actor="bench", run_id=run_id)
-    assert coordinator(bench, changed[0]) == "Fm"
-    assert run_sync(bench.settings, actor="bench", run_id=str(uuid.uuid4())).status == "nothing_new"
-    changed_nexus, failed = sorted(text_of(each) for each in mails_of(stack.mail, run_id))
-    assert failed.startswith("The sync has failed")
-    assert changed_nexus.startswith("The sync has changed Nexus")
-
-
-def test_a_mail_tells_of_an_unforeseen_error_of_a_sync_without_its_text(
-    synced: MigrationBench, stack: LazyStack
-) -> None:
-    mail = {name: value for name, value in mail_settings(Path(), stack.mail.port) if name.startswith("smtp_")}
-    bench, run_id = synced.with_settings(**mail), str(uuid.uuid4())
-
-    def fail() -> NoReturn:
-        raise ValueError("Mary Miller")
-
-    with pytest.raises(ValueError, match="Mary Miller"):
-        run_sync(bench.settings, actor="bench", run_id=run_id, phases=fail)
-    ((text),) = [text_of(each) for each in mails_of(stack.mail, run_id)]
-    assert text.startswith("The sync has failed\nError: ValueError.")
-    assert "Miller" not in text
-
-
-def test_a_mail_tells_that_a_sync_was_undone_also_if_the_process_was_killed(
-    synced: MigrationBench, stack: LazyStack
-) -> None:
-    mail = {name: value for name, value in mail_settings(Path(), stack.mail.port) if name.startswith("smtp_")}
-    bench, (first, second, *_) = synced.with_settings(**mail), synced.execute(RECORDS)
-    done = []
-    for _, record_id, _ in (first, second):
-        bench.store.edit(DATABASE, "Patients", record_id, {"coordinator_name": "Fm"})
-        done.append(sync(bench).id)
-        undo = partial(run_undo, bench.settings, done[-1], actor="bench", run_id="undo")
-        if len(done) == 1:
-            assert undo()["patients"] == 1
-        else:
-            assert kill_after_commit(undo)
-            assert mails_of(stack.mail, done[-1]) == []
-            run_sync(bench.settings, actor="bench", run_id=str(uuid.uuid4()))
-        with pytest.raises(RequestError, match="is undone"):
-            undo()
-    for sync_id in done:
-        ((text),) = [text_of(each) for each in mails_of(stack.mail, sync_id)]
-        assert text.startswith("The sync was undone")
-        assert "1 row(s) of Nexus are again as they were before the sync of 2025-11-21 03:00 UTC." in text
 
 
 def test_from_a_sync_over_a_link_and_a_restore_to_the_next_reimport_nothing_is_lost(synced: MigrationBench) -> None:
