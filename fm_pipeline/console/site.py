@@ -131,4 +131,7 @@ def prepare(settings: Settings) -> None:
 
     prepare_schema(settings)
     django.setup()
+    from django.db import connection  # noqa: PLC0415
+
     call_command("migrate", verbosity=0, interactive=False)
+    connection.close()  # back to the pool: this thread answers no request, and would keep it for ever
