@@ -14,10 +14,10 @@ from fm_pipeline_tests.answers.conversations import IN_PLACE_OF_POSTGRESQL, POST
 from fm_pipeline_tests.support.services import LazyStack
 
 FEW = {
-    "Orthanc": 30,
-    "FileMaker": 25,
-    "OData": 20,
-    "S3": 15,
+    "Orthanc": 15,
+    "FileMaker": 15,
+    "OData": 12,
+    "S3": 8,
     "SMTP": 8,
     IN_PLACE_OF_POSTGRESQL: 25,
     POSTGRESQL_AT_WORK: 12,
