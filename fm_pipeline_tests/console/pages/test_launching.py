@@ -22,13 +22,11 @@ def test_of_two_administrators_who_start_the_same_at_once_the_second_is_led_to_t
     ((backup_id,),) = bench.execute(BACKUP)
     folder = console.hospital / tmp_path.name
     folder.mkdir()
-    started: list[str] = []
-    # The first one takes the pool, and changes nothing. Each of the others waits for it, and is cancelled. Every page
-    # starts its runs by `start_run`; these are the kinds of pages.
+    # Every page starts its runs by `start_run`; these are the kinds of pages. Each run is cancelled at once.
     for path, form in (
         ("/settings/data-management/dry-run", {}),
-        (f"/settings/data-management/plans/{plan.id}/reimport", {"confirm": plan.confirmation, **signed}),
         (f"/settings/backups/{backup_id}/verify", {}),
+        (f"/settings/data-management/plans/{plan.id}/reimport", {"confirm": plan.confirmation, **signed}),
         (f"/settings/backups/{backup_id}/dry-run", {"newer": "stop"}),
         ("/settings/dicom/start", {"path": str(folder), "job_type": "manual"}),
     ):
@@ -45,12 +43,7 @@ def test_of_two_administrators_who_start_the_same_at_once_the_second_is_led_to_t
             )
         else:
             run_id = run_of(answers[0])
-        started.append(run_id)
         requester = bench.execute("SELECT actor FROM fm_pipeline.run_requests WHERE run_id = %s", run_id)
         assert [[who] for (who,) in requester] == [each for each in told if each], path
-        if len(started) == 2:
-            waits_for = f'Not ended yet: <a href="{RUNS}/{started[0]}">Dry run</a>.'
-            assert waits_for in shown[0] or ">Read the plan<" in fetch(console, sessions[0], f"{RUNS}/{started[0]}")
-        if len(started) > 1:
-            send(console, sessions[0], f"{RUNS}/{run_id}/cancel")
+        send(console, sessions[0], f"{RUNS}/{run_id}/cancel")
     wait_until(lambda: "Look at its progress" not in fetch(console, sessions[0], "/settings/data-management"))
