@@ -19,14 +19,19 @@ from fm_pipeline.defs.dagster_internals import GRPC_INFO_TAG, CheckRunHealthResu
 CLOCK_SECONDS = 5.0  # start times of processes and of events come from different clocks
 
 
+def is_cancelled(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Return whether somebody has cancelled a run, whatever its status is now."""
+    cancelled = {dg.DagsterEventType.RUN_CANCELING, dg.DagsterEventType.RUN_CANCELED}
+    return bool(instance.get_records_for_run(run_id, of_type=cancelled, limit=1).records)
+
+
 def cancel_if_cancelled_in_queue(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
     """End a run as cancelled if somebody has cancelled it in the queue; returns whether it was.
 
     The daemon reads the queue and then starts what it has read, so that it starts a run that is cancelled meanwhile
     (https://github.com/dagster-io/dagster/issues/3323).
     """
-    cancelled = {dg.DagsterEventType.RUN_CANCELING, dg.DagsterEventType.RUN_CANCELED}
-    if not instance.get_records_for_run(run.run_id, of_type=cancelled, limit=1).records:
+    if not is_cancelled(instance, run.run_id):
         return False
     instance.report_run_canceled(run, message="It was cancelled in the queue, and is not started.")
     return True

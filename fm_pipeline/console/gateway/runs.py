@@ -16,6 +16,7 @@ from dagster_graphql.schema import create_schema
 
 from fm_pipeline.console.gateway.context import ConsoleProcessContext, Requester
 from fm_pipeline.console.gateway.run_state import Level, LogLine, RunLog, RunState, Status
+from fm_pipeline.defs.run_launcher import is_cancelled
 from fm_pipeline.errors import PipelineError, RequestError
 
 _log = logging.getLogger(__name__)
@@ -177,9 +178,15 @@ class Runs:
         return state
 
     def _shown(self, record: dg.RunRecord) -> RunState:
-        """A run that is ended as soon as it can be is being cancelled."""
+        """A run is being cancelled as soon as somebody has asked for it.
+
+        Dagster calls it queued again if the daemon takes it from the queue at the same moment (`run_launcher`).
+        """
         state = _state(record)
-        return replace(state, status="cancelling") if state.unfinished and state.run_id in self._ending else state
+        ends = state.unfinished and state.run_id in self._ending
+        if ends or (state.status == "queued" and is_cancelled(self._context.instance, state.run_id)):
+            return replace(state, status="cancelling")
+        return state
 
     def _was_cancelled_first(self, run_id: str) -> bool:
         """Whether a run was cancelled while its process was being started; Dagster then calls it failed."""

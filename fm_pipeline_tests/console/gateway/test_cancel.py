@@ -1,4 +1,4 @@
-"""A cancel that was on record when the site stopped is carried out by the site that is started again."""
+"""Cancels that meet something else: a stop of the site, or the daemon that takes the run from the queue."""
 
 from __future__ import annotations
 
@@ -51,3 +51,22 @@ def test_a_run_that_was_being_started_when_the_site_stopped_is_ended_by_the_next
         instance.report_dagster_event(dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, "_nothing"), asked.run_id)
         wait_until(lambda: process.poll() is not None)
     wait_until(lambda: (found := runs.find(asked.run_id)) is not None and found.status == "cancelling")
+
+
+def test_a_run_that_was_cancelled_while_the_daemon_took_it_from_the_queue_does_not_wait_for_its_turn(
+    context: ConsoleProcessContext,
+) -> None:
+    """So that who resumes what it was to do gets a new run, and is not led to this one, which ends in a moment."""
+    instance, runs = context.instance, Runs(context)
+    run, waiting = (instance.create_run_for_job(_nothing, status=dg.DagsterRunStatus.STARTING) for _ in range(2))
+    instance.report_run_canceling(run)
+    instance.report_run_canceled(run)
+    instance.report_dagster_event(dg.DagsterEvent(dg.DagsterEventType.RUN_STARTING.value, "_nothing"), run.run_id)
+    found = runs.find(run.run_id)
+    assert found is not None
+    assert found.status == "cancelling"
+    assert {each.run_id: each.status for each in runs.unfinished()} == {
+        run.run_id: "cancelling",
+        waiting.run_id: "queued",
+    }
+    assert runs.launch_once("admin", "_nothing", {}, lambda _: True) == (waiting.run_id, False)
