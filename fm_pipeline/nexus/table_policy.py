@@ -41,6 +41,13 @@ _ALWAYS_THERE = (
     *(DOCUMENTS, BATCHES, IMAGES, CONTENT_TYPES),
     *SYSTEM_CONFIGURATION,
 )
+# Every statement about files and generic keys needs these.
+_ALWAYS_IN_THEM = (
+    *FILE_COLUMNS,
+    *((DOCUMENTS, "content_type_id"), (BATCHES, "content_type_id"), (DOCUMENTS, "filemaker_metadata")),
+    *((CONTENT_TYPES, name) for name in ("id", "app_label", "model")),
+    *((table, "id") for table in SYSTEM_CONFIGURATION),
+)
 _OWN_COLUMNS = (*((entity.table, "id") for entity in LOADED), ("patients", "filemaker_metadata"), *FILE_COLUMNS)
 # Django's model name of each table that can lose rows without a mapping profile that adds to them.
 MODELS = {entity.table: entity.model for entity in LOADED} | {LETTERS: "patientletter", REMINDERS: "reminder"}
@@ -110,6 +117,7 @@ def require_tables(catalogue: Catalogue, tables: Collection[str] = ()) -> None:
         CatalogueStop: names the missing tables, or the columns.
     """
     catalogue.require([*tables, *_ALWAYS_THERE])
+    catalogue.require_columns(_ALWAYS_IN_THEM)
     refuse_other_types(catalogue, _OWN_COLUMNS)
 
 

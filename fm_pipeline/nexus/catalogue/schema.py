@@ -89,6 +89,20 @@ class Catalogue:
                 remedy="Check NEXUS_DATABASE_URL and NEXUS_SCHEMA, and the grants of the role.",
             )
 
+    def require_columns(self, columns: Iterable[tuple[str, str]]) -> None:
+        """Refuse a schema without these columns, each with its table.
+
+        Raises:
+            CatalogueStop: names the missing columns.
+        """
+        missing = [f"{table}.{name}" for table, name in columns if name not in self.columns[self.table(table)]]
+        if missing:
+            raise CatalogueStop(
+                f"The schema {self.schema} has no column {', '.join(missing)}.",
+                meaning="This release of Nexus is not one that the pipeline knows. Nothing was changed.",
+                remedy="Tell the maintainers the release of Nexus.",
+            )
+
     @property
     def content_types(self) -> Table:
         """The table of Django's content types, to which generic keys refer; it need not exist."""

@@ -7,6 +7,8 @@ import pytest
 from fm_pipeline.errors import CatalogueStop, ValidationStop
 from fm_pipeline.nexus.backup.backup import list_backups
 from fm_pipeline.nexus.backup.restore import restore
+from fm_pipeline.preflight.finding import stops
+from fm_pipeline.preflight.preflight import preflight
 from fm_pipeline_tests.support.clinics import MigrationBench
 
 GONE = "SELECT id FROM patients p WHERE p.id NOT IN (SELECT nexus_id FROM fm_pipeline.staged_patients)"
@@ -85,6 +87,22 @@ def test_a_table_that_nexus_has_always_had_and_that_is_gone_is_named(staged: Mig
             staged.plan()
     finally:
         staged.execute(f"ALTER TABLE elsewhere RENAME TO {table}")
+
+
+@pytest.mark.parametrize(
+    "column", ["documents_document.content_type_id", "images_image.batch_id", "django_content_type.model", "clinics.id"]
+)
+def test_a_column_that_nexus_has_always_had_and_that_is_gone_is_named_by_the_plan_and_the_check(
+    staged: MigrationBench, column: str
+) -> None:
+    table, name = column.split(".")
+    staged.execute(f"ALTER TABLE {table} RENAME {name} TO elsewhere")
+    try:
+        with pytest.raises(CatalogueStop, match=f"The schema public has no column {column}"):
+            staged.plan()
+        assert any(column in finding.found for finding in stops(preflight(staged.settings)))
+    finally:
+        staged.execute(f"ALTER TABLE {table} RENAME elsewhere TO {name}")
 
 
 def test_a_reimport_stops_when_postgresql_counts_no_rows(staged: MigrationBench) -> None:
