@@ -21,6 +21,7 @@ from fm_pipeline_tests.nexus.backup.restoring import backup, give_back
 from fm_pipeline_tests.sequence.syncing import NIGHT, RECORDS, confirmed, coordinator, sync
 from fm_pipeline_tests.support.clinics import DATABASE, MigrationBench
 from fm_pipeline_tests.support.mail import mail_settings, mails_of, text_of
+from fm_pipeline_tests.support.postgres import WITH_OWN_JSON
 from fm_pipeline_tests.support.services import LazyStack
 from fm_pipeline_tests.support.waiting import InThread, wait_until
 
@@ -197,9 +198,14 @@ def test_a_sync_is_undone_row_by_row_unless_a_row_was_saved_since(synced: Migrat
     assert sync(synced).status == "nothing_new"
 
 
-def test_a_sync_of_rows_with_numbers_that_nobody_may_update_is_undone(synced: MigrationBench) -> None:
+def test_a_sync_of_rows_with_columns_of_any_kind_is_undone(synced: MigrationBench) -> None:
+    """Numbers that nobody may update, a % in a name, and types whose JSON PostgreSQL cannot read back."""
+    synced.execute(WITH_OWN_JSON)
     for table in ("patients", "sms_messages"):
-        synced.execute(f'ALTER TABLE {table} ADD number bigint GENERATED ALWAYS AS IDENTITY, ADD "rate %" numeric')
+        synced.execute(
+            f'ALTER TABLE {table} ADD number bigint GENERATED ALWAYS AS IDENTITY, ADD "rate %" numeric,'
+            " ADD told fm_told DEFAULT 'by post', ADD \"told %\" fm_told[] DEFAULT '{by phone,NULL}'"
+        )
     ((_, record_id, _), *_) = synced.execute(RECORDS)
     before = synced.digests()
     synced.store.edit(DATABASE, "Patients", record_id, {"coordinator_name": "Fm"})

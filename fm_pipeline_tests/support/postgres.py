@@ -17,6 +17,15 @@ from fm_pipeline.sandbox.stack.postgresql import PostgreSQLService
 _numbers = itertools.count(1)
 
 
+# As hstore is: a type with a cast to json of its own, whose result PostgreSQL cannot read back.
+WITH_OWN_JSON = """
+CREATE TYPE fm_told AS ENUM ('by post', 'by phone');
+CREATE FUNCTION fm_told_as_json(fm_told) RETURNS json IMMUTABLE LANGUAGE sql AS
+    $$SELECT json_build_object('told', $1::text)$$;
+CREATE CAST (fm_told AS json) WITH FUNCTION fm_told_as_json
+"""
+
+
 class DisposablePostgreSQL(PostgreSQLService):
     """The same server, faster: its data survive a killed server, not a power failure; autovacuum takes no locks."""
 

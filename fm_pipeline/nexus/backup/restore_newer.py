@@ -18,7 +18,7 @@ import psycopg2
 from psycopg2 import sql
 
 from fm_pipeline.db.privileges import missing_privileges
-from fm_pipeline.db.queries import column_list
+from fm_pipeline.db.queries import column_list, row_as_json
 from fm_pipeline.db.table import Table
 from fm_pipeline.entities.registry import loaded as loaded_entities
 from fm_pipeline.nexus.backup.files import BackupStop
@@ -318,13 +318,13 @@ class _NewerRowsResolver:
     def _save(self, table: Table, rows: sql.Identifier, condition: sql.Composable) -> None:
         self.cursor.execute(
             sql.SQL(
-                "INSERT INTO {} (table_schema, table_name, row_key, content) SELECT {}, {}, {}, to_json(t) FROM {} t"
-                " WHERE {}"
+                "INSERT INTO {} (table_schema, table_name, row_key, content) SELECT {}, {}, {}, {} FROM {} t WHERE {}"
             ).format(
                 SET_ASIDE.identifier,
                 sql.Literal(table.schema),
                 sql.Literal(table.name),
                 self._id_of(table),
+                row_as_json(self.cursor, table),
                 rows,
                 condition,
             )

@@ -11,6 +11,7 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.copy import copy_rows
+from fm_pipeline.db.queries import row_as_json
 from fm_pipeline.db.row_versions import later_than, own_transaction
 from fm_pipeline.db.table import Table
 from fm_pipeline.nexus.catalogue.schema import Catalogue
@@ -38,10 +39,9 @@ def store_before_images(
     own, rows = own_transaction(cursor), 0
     losing = list(losing)
     for table in (*losing, *changed):
+        row = row_as_json(cursor, table)
         cursor.execute(
-            sql.SQL("SELECT t.id::text, row_to_json(t)::text FROM {} t WHERE {}").format(
-                table.identifier, later_than(own)
-            )
+            sql.SQL("SELECT t.id::text, {}::text FROM {} t WHERE {}").format(row, table.identifier, later_than(own))
         )
         after: dict[str, str | None] = dict(cursor.fetchall())
         if table in losing:
@@ -50,8 +50,8 @@ def store_before_images(
         if not after:
             continue
         other.execute(
-            sql.SQL("SELECT t.id::text, row_to_json(t)::text FROM {} t WHERE {}").format(
-                table.identifier, one_of(catalogue, table, after)
+            sql.SQL("SELECT t.id::text, {}::text FROM {} t WHERE {}").format(
+                row, table.identifier, one_of(catalogue, table, after)
             )
         )
         before = dict(other.fetchall())

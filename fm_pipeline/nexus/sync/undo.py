@@ -8,7 +8,7 @@ from datetime import datetime
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.db.queries import comma
+from fm_pipeline.db.queries import comma, row_as_json
 from fm_pipeline.db.table import Table
 from fm_pipeline.errors import RequestError, ValidationStop
 from fm_pipeline.nexus.catalogue.schema import Catalogue
@@ -21,8 +21,8 @@ IDS_SHOWN = 5
 # A row that somebody has saved since is not what the sync has left.
 _CHANGED_SINCE = """
 SELECT c.row_id FROM fm_pipeline.sync_changes c LEFT JOIN {table} t ON t.id::text = c.row_id
-WHERE c.sync_id = %(sync)s AND c.schema_name = %(schema)s AND c.table_name = %(table)s
-  AND row_to_json(t)::text IS DISTINCT FROM c.{state}::text ORDER BY 1
+WHERE c.sync_id = {sync} AND c.schema_name = {schema} AND c.table_name = {name}
+  AND {row}::text IS DISTINCT FROM c.{state}::text ORDER BY 1
 """
 # A row that somebody has made since, or pointed to a row that the sync has inserted and that would go.
 _REFERS = """
@@ -96,7 +96,7 @@ def rows_saved_since(cursor: Cursor, sync_id: str, tables: Sequence[Table], poli
         policy: of a full reimport.
     """
     parameters = {"sync": sync_id.strip().lower()}
-    found = {table: set(_unlike(cursor, table, "after", parameters)) for table in tables}
+    found = {table: set(_unlike(cursor, table, "after", parameters["sync"])) for table in tables}
     for table in tables:
         for reference in references_to(cursor, policy, table):
             own = {"schema": table.schema, "table": table.name}
@@ -148,7 +148,7 @@ def undo(cursor: Cursor, sync_id: str, tables: Sequence[Table], policy: Policy, 
             cursor.execute(sql.SQL(statement).format(table=table.identifier, **parts), own)
             rows[table.name] += cursor.rowcount
     cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-    if unlike := [str(table) for table in tables if _unlike(cursor, table, "before", parameters)]:
+    if unlike := [str(table) for table in tables if _unlike(cursor, table, "before", parameters["sync"])]:
         raise ValidationStop(
             f"Rows of {', '.join(unlike)} are not as they were before the sync.",
             meaning="A trigger or a rule has changed what was written. The transaction was rolled back.",
@@ -162,9 +162,15 @@ def _each(form: str, names: Sequence[str]) -> sql.Composable:
     return comma(sql.SQL(form).format(column_of(name)) for name in names)
 
 
-def _unlike(cursor: Cursor, table: Table, state: str, parameters: Mapping[str, str]) -> list[str]:
+def _unlike(cursor: Cursor, table: Table, state: str, sync_id: str) -> list[str]:
     cursor.execute(
-        sql.SQL(_CHANGED_SINCE).format(table=table.identifier, state=sql.Identifier(state)),
-        {**parameters, "schema": table.schema, "table": table.name},
+        sql.SQL(_CHANGED_SINCE).format(
+            table=table.identifier,
+            row=row_as_json(cursor, table),
+            state=sql.Identifier(state),
+            sync=sql.Literal(sync_id),
+            schema=sql.Literal(table.schema),
+            name=sql.Literal(table.name),
+        )
     )
     return [row[0] for row in cursor.fetchall()]

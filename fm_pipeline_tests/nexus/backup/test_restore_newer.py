@@ -13,6 +13,7 @@ from fm_pipeline.nexus.backup.restore_state import NewerRows
 from fm_pipeline.nexus.backup.restore_tables import RestoredTable
 from fm_pipeline_tests.nexus.backup.restoring import a_copy, a_new_patient, backup, give_back
 from fm_pipeline_tests.support.clinics import MigrationBench
+from fm_pipeline_tests.support.postgres import WITH_OWN_JSON
 
 KEPT = "deleted, and saved in fm_pipeline.set_aside_rows"
 
@@ -65,10 +66,13 @@ def test_rows_made_since_that_would_lose_their_owner_are_a_stop_that_names_them(
 
 
 def test_images_linked_since_are_set_aside_with_their_batch_and_can_be_brought_back(nexus: MigrationBench) -> None:
+    nexus.execute(WITH_OWN_JSON)
+    nexus.execute('ALTER TABLE images_image ADD told fm_told, ADD "told %" fm_told[]')
     folder, before = backup(nexus), nexus.digests()
     patient = a_new_patient(nexus)
     batch = a_copy(nexus, "images_batch", object_id=patient, content_type_id=patient_type(nexus))
     images = [a_copy(nexus, "images_image", batch_id=batch, filemaker_id=None, order=n) for n in range(3)]
+    nexus.execute("UPDATE images_image SET told = 'by post', \"told %%\" = '{by phone}' WHERE batch_id = %s", batch)
     kept = "SELECT t::text FROM images_image t WHERE batch_id = %s ORDER BY id"
     linked = nexus.execute(kept, batch)
     with pytest.raises(BackupStop, match="--newer set-aside") as caught:
