@@ -95,7 +95,7 @@ def _row(job_id: int, key: str, entry: HistoryEntry, others: set[tuple[str, str]
 
 
 def bigint(number: int) -> int:
-    """Clamp a number to the range of bigint: a time after the year 2262 exceeds it in nanoseconds."""
+    """Clamp a number to the range of bigint: a time after the year 2262, or before 1677, exceeds it in nanoseconds."""
     return max(min(number, 2**63 - 1), -(2**63))
 
 

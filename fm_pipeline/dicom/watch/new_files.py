@@ -18,6 +18,7 @@ from psycopg2.extensions import cursor as Cursor
 from fm_pipeline.db.reconnecting_connection import ReconnectingConnection
 from fm_pipeline.dicom.errors import RootUnavailable
 from fm_pipeline.dicom.files.open import unreadable_reason
+from fm_pipeline.dicom.history.rows import bigint
 from fm_pipeline.dicom.model import Unreadable
 from fm_pipeline.dicom.paths import path_hash
 from fm_pipeline.dicom.scan.excluded_folders import KNOWN, ExcludedFolders
@@ -144,7 +145,7 @@ class NewFiles:
                     path=listing.path,
                     key=path_hash(listing.path),
                     is_mount=os.path.ismount(listing.path),
-                    settled_ns=listing.modified_ns if still is Quiet.YES else None,
+                    settled_ns=bigint(listing.modified_ns) if still is Quiet.YES else None,
                     fingerprint=listing.fingerprint,
                 )
             )

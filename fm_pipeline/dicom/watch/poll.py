@@ -23,6 +23,7 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.dicom.files.open import unreadable_reason
+from fm_pipeline.dicom.history.rows import bigint
 from fm_pipeline.dicom.model import FoundFile, SetAside, Unreadable
 from fm_pipeline.dicom.paths import path_hash
 from fm_pipeline.dicom.scan.excluded_folders import KNOWN, REASON, ExcludedFolders
@@ -269,7 +270,7 @@ class _Poll:
                 self._gone.append(directory.path)
                 return
             facts = os.stat(directory.path)
-            if facts.st_mtime_ns != directory.settled_ns:
+            if bigint(facts.st_mtime_ns) != directory.settled_ns:
                 if self._root.round_completed_at:
                     times = (facts.st_mtime_ns, facts.st_ctime_ns)
                     behind = clock_behind(times, self._root.round_completed_at, self._now)
@@ -304,11 +305,12 @@ class _Poll:
         self.result.alarms += [each for each in listing.unreadable if each.reason != "vanished"]
         directory.is_mount = is_mount
         directory.fingerprint = listing.fingerprint if complete and not listing.unreadable else None
-        facts = str(listing.modified_ns)
-        still = quiet((listing.modified_ns,), facts, directory.seen, self._now, COARSEST_TIME_STAMP.total_seconds())
-        if self._unmoved_by and listing.modified_ns == directory.settled_ns and self._root.unmoved_since is None:
+        modified_ns = bigint(listing.modified_ns)
+        facts = str(modified_ns)
+        still = quiet((modified_ns,), facts, directory.seen, self._now, COARSEST_TIME_STAMP.total_seconds())
+        if self._unmoved_by and modified_ns == directory.settled_ns and self._root.unmoved_since is None:
             self._root.unmoved_since = self._now
-        directory.settled_ns = listing.modified_ns if settled and still is Quiet.YES else None
+        directory.settled_ns = modified_ns if settled and still is Quiet.YES else None
         directory.seen = self._since(directory.seen, facts) if still is Quiet.BY_OUR_CLOCK else None
         self._kept.append(directory)
 

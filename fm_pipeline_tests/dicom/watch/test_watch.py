@@ -165,6 +165,20 @@ def test_a_directory_with_a_time_in_the_future_settles_too(watched: Watched) -> 
 
 
 @pytest.mark.hard_case(38)
+def test_a_directory_whose_time_is_beyond_the_numbers_of_postgresql_is_watched_as_any_other(watched: Watched) -> None:
+    watched.write("a/1.dcm")
+    year_2300 = 10_413_792_000
+    os.utime(watched.root / "a", (year_2300, year_2300))
+    assert watched.names() == {"a/1.dcm"}
+    watched.import_all()
+    for number in range(4):
+        result = watched.tick(LATER + number * SOON)
+    assert result.directories_listed == 0
+    watched.write("a/2.dcm")
+    assert watched.names() == {"a/2.dcm"}
+
+
+@pytest.mark.hard_case(38)
 def test_a_directory_whose_time_went_back_is_listed(watched: Watched) -> None:
     watched.write("a/1.dcm")
     watched.settle()
