@@ -30,6 +30,7 @@ class PreviewedFile:
     """One file in a preview.
 
     Attributes:
+        modified: None for a time that no calendar has.
         outcome: None for a file that an import would send.
         reason: an id of `reasons`; None for a file that an import would send.
     """
@@ -168,4 +169,11 @@ def _seen(found: FoundFile, result: Instance | RejectedFile | UnusableFile) -> P
         outcome, reason = result.outcome, result.reason
     elif result.nested_too_deep:
         outcome, reason = Outcome.SUSPECT, "nested_too_deep"
-    return PreviewedFile(found.path, found.size, datetime.fromtimestamp(found.modified_ns / 1e9, UTC), outcome, reason)
+    return PreviewedFile(found.path, found.size, _modified(found), outcome, reason)
+
+
+def _modified(found: FoundFile) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(found.modified_ns / 1e9, UTC)
+    except (ValueError, OverflowError, OSError):  # a time after the year 9999, as file systems can have it
+        return None
