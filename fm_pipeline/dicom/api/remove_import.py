@@ -27,6 +27,7 @@ from fm_pipeline.dicom.history.removals import (
     begin_removal,
     count_removable,
     end_removal,
+    new_removal_id,
     next_removable,
     record_removed,
 )
@@ -96,8 +97,10 @@ def remove_import(
         def begin(cursor: Cursor) -> Removal:
             plan = RemovalPlan(job_id, count_removable(cursor, job_id))
             _refuse(read_job(cursor, job_id).status, plan, confirm)
-            return begin_removal(cursor, job_id, planned=plan.instances.removable, requested_by=actor, run_id=run_id)
+            planned = plan.instances.removable
+            return begin_removal(cursor, removal_id, job_id, planned=planned, requested_by=actor, run_id=run_id)
 
+        removal_id = database.run(new_removal_id)
         removal = database.run(begin)
         _log.info("Removal %d of import job %d has begun.", removal.id, job_id)
         done, after = 0, ""

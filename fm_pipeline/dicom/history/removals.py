@@ -116,13 +116,26 @@ def next_removable(cursor: Cursor, job_id: int, after: str, limit: int) -> list[
     return [BroughtInstance(*row) for row in cursor.fetchall()]
 
 
-def begin_removal(cursor: Cursor, job_id: int, *, planned: int, requested_by: str, run_id: str | None) -> Removal:
-    """Add the record of a removal."""
+def new_removal_id(cursor: Cursor) -> int:
+    """Return the id for the record of a removal."""
+    cursor.execute("SELECT nextval(pg_get_serial_sequence('fm_pipeline.import_removals', 'id'))")
+    return int(cursor.fetchall()[0][0])
+
+
+def begin_removal(
+    cursor: Cursor, removal_id: int, job_id: int, *, planned: int, requested_by: str, run_id: str | None
+) -> Removal:
+    """Add the record of a removal. Idempotent.
+
+    Args:
+        removal_id: from `new_removal_id`.
+    """
     cursor.execute(
-        "INSERT INTO fm_pipeline.import_removals (job_id, run_id, requested_by, instances_planned)"  # noqa: S608
-        f" VALUES (%s, %s, %s, %s) RETURNING {_COLUMNS}",
-        (job_id, run_id, requested_by, planned),
+        "INSERT INTO fm_pipeline.import_removals (id, job_id, run_id, requested_by, instances_planned)"
+        " OVERRIDING SYSTEM VALUE VALUES (%s, %s, %s, %s, %s) ON CONFLICT (id) DO NOTHING",
+        (removal_id, job_id, run_id, requested_by, planned),
     )
+    cursor.execute(f"SELECT {_COLUMNS} FROM fm_pipeline.import_removals WHERE id = %s", (removal_id,))  # noqa: S608
     return Removal(*cursor.fetchall()[0])
 
 

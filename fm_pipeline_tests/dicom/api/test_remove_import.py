@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -11,10 +12,10 @@ from pydantic import SecretStr
 
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.locks import try_lock
+from fm_pipeline.dicom.api import remove_import as remove_import_module
 from fm_pipeline.dicom.api.remove_import import plan_removal, remove_import
 from fm_pipeline.dicom.history.job_ledger import REMOVAL_LOCK
 from fm_pipeline.dicom.history.removals import EXPORTED, Removal, export_instances, list_removals
-from fm_pipeline.dicom.orthanc.client import Orthanc
 from fm_pipeline.errors import LockStop, PlanStop, RequestError
 from fm_pipeline.sandbox.dicom.instances import as_file, image
 from fm_pipeline.sandbox.dicom.series import write_series
@@ -93,17 +94,19 @@ def test_what_orthanc_has_lost_is_recorded_as_absent(importing: ImportBench) -> 
         removed(importing, job.id)
 
 
-def test_an_instance_is_counted_once_if_the_connection_is_lost_at_the_commit_of_its_record(
-    importing: ImportBench, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("step", ["begin_removal", "record_removed", "end_removal"])
+def test_a_removal_is_recorded_once_if_the_connection_is_lost_at_the_commit_of_its_record(
+    importing: ImportBench, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     job = importing.imported(folder=folder_with(importing, "mistaken", 2))
-    arm, delete, target = threading.Event(), Orthanc.delete_instance, urlsplit(importing.url)
+    arm, before, target = threading.Event(), getattr(remove_import_module, step), urlsplit(importing.url)
 
-    def delete_before_the_fault(orthanc: Orthanc, orthanc_id: str) -> bool:
+    def armed(*args: Any, **kwargs: Any) -> Any:
+        monkeypatch.setattr(remove_import_module, step, before)
         arm.set()
-        return delete(orthanc, orthanc_id)
+        return before(*args, **kwargs)
 
-    monkeypatch.setattr(Orthanc, "delete_instance", delete_before_the_fault)
+    monkeypatch.setattr(remove_import_module, step, armed)
     with cutting_proxy(target.hostname or "", target.port or 0, "after", arm=arm) as port:
         place = target._replace(netloc=f"{target.username}:{target.password}@127.0.0.1:{port}")
         url = SecretStr(place.geturl() + "?sslmode=disable&gssencmode=disable")
@@ -111,6 +114,8 @@ def test_an_instance_is_counted_once_if_the_connection_is_lost_at_the_commit_of_
         removal = removed(cut_off, job.id)
     assert not arm.is_set()
     assert (removal.instances_deleted, removal.instances_absent, importing.instances()) == (2, 0, 0)
+    with connect(importing.url) as connection, connection.cursor() as cursor:
+        assert list_removals(cursor, job.id) == [removal]
 
 
 def test_without_the_words_of_this_moment_nothing_is_deleted(importing: ImportBench) -> None:
