@@ -54,7 +54,8 @@ def read_statistics(cursor: Cursor, catalogue: Catalogue) -> ImageStatistics:
     if category:
         cursor.execute(
             sql.SQL(
-                "SELECT btrim(i.{category}), count(*), count(DISTINCT b.{owner}) {source} GROUP BY 1 ORDER BY 2 DESC, 1"
+                "SELECT coalesce(btrim(i.{category}), ''), count(*), count(DISTINCT b.{owner}) {source}"
+                " GROUP BY 1 ORDER BY 2 DESC, 1"
             ).format(category=sql.Identifier(category), owner=sql.Identifier(owner), source=source)
         )
         rare = 0

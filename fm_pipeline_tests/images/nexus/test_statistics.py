@@ -38,6 +38,14 @@ def test_a_category_that_few_patients_have_is_not_named(bench: MigrationBench) -
     assert list(found.by_category)[-1] in {RARE, NO_CATEGORY}
 
 
+def test_an_empty_category_and_none_are_counted_together(bench: MigrationBench) -> None:
+    bench.execute("ALTER TABLE images_image ALTER COLUMN category DROP NOT NULL")
+    bench.execute("UPDATE images_image SET category = ''")
+    bench.execute("UPDATE images_image SET category = NULL WHERE id = (SELECT min(id::text)::uuid FROM images_image)")
+    found = statistics(bench)
+    assert found.by_category == {NO_CATEGORY: found.images}
+
+
 def test_a_release_with_other_columns_is_counted_as_well(bench: MigrationBench) -> None:
     bench.execute("ALTER TABLE images_image DROP COLUMN date_taken, DROP COLUMN category")
     found = statistics(bench)
