@@ -227,7 +227,7 @@ def _checks(copied: CopyReport) -> Iterator[dg.AssetCheckResult]:
         description=f"{len(changes.added)} added, {len(changes.removed)} removed, {len(changes.changed)} changed"
         " since the inventory, by somebody else: the pipeline's client cannot.",
     )
-    errors = copied.plan.errors | dict(copied.failed)
+    errors = copied.errors
     words = [f"{recid} ({reason})" for recid, reason in sorted(errors.items())[:SHOWN]]
     yield dg.AssetCheckResult(
         asset_key="patient_image_copies",

@@ -118,7 +118,7 @@ def make_report(
     plan = copied.plan
     skipped = Counter(plan.skipped.values()) + Counter(not_used)
     lost = copied.lost
-    errors = Counter(plan.errors.values()) + Counter(copied.failed.values()) + Counter(lost.failed.values())
+    errors = Counter(copied.errors.values())
     linked, already = copied.verified, len(plan.already) - len(lost.failed)
     if rows:
         skipped += Counter(rows.refused.values())

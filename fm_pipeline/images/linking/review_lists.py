@@ -44,7 +44,7 @@ def _write_lists(folder: Path, rejects: Iterable[Reject], copied: CopyReport, ro
     lines: list[tuple[object, ...]] = [(line, "", "rejected", reason) for line, reason in rejects]
     for outcome, reasons in (
         ("skipped", plan.skipped | dict(rows.refused if rows else {})),
-        ("error", plan.errors | dict(copied.failed)),
+        ("error", copied.errors),
         ("left", dict.fromkeys(plan.left, "limit")),
     ):
         lines += [("", recid, outcome, reason) for recid, reason in sorted(reasons.items())]

@@ -64,6 +64,11 @@ class CopyReport:
     lost: LostCopies = field(default_factory=LostCopies)
 
     @property
+    def errors(self) -> dict[int, str]:
+        """Reasons by record id, of all images that were refused, failed, or whose lost copy was not made again."""
+        return {**self.plan.errors, **self.failed, **self.lost.failed}
+
+    @property
     def verified(self) -> int:
         """Number of planned images whose copy is verified."""
         return len(self.plan.planned) - len(self.failed)
