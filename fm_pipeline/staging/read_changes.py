@@ -17,6 +17,7 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -27,6 +28,7 @@ from fm_pipeline.filemaker.data_api.client import DataApiClient
 from fm_pipeline.filemaker.data_api.door import DataApiDoor
 from fm_pipeline.filemaker.data_api.paging import read_completely
 from fm_pipeline.filemaker.door import Door, Reading
+from fm_pipeline.filemaker.errors import RecordMissing
 from fm_pipeline.filemaker.model import FileMakerRecord, Page
 from fm_pipeline.filemaker.odata.door import ODataDoor
 from fm_pipeline.filemaker.odata.versions import read_listed, read_versions
@@ -99,9 +101,10 @@ def read_changes(
         if isinstance(door, ODataDoor):
             changed = _take_other_versions(cursor, door, profile, resolution, known, taken, page_size)
         elif isinstance(door, DataApiDoor) and resolution.modified is not None:
-            changed = _take_modified(
-                *(cursor, door, profile, resolution, resolution.modified.name, known, taken, zone, page_size)
-            )
+            with suppress(RecordMissing):  # an offset is beyond the last record: records went meanwhile, or all
+                changed = _take_modified(
+                    *(cursor, door, profile, resolution, resolution.modified.name, known, taken, zone, page_size)
+                )
         if changed is None:
             connection.rollback()
             return None

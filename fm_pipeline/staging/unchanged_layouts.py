@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 from fm_pipeline.entities.resolution import Resolution, resolve
 from fm_pipeline.filemaker.data_api.door import DataApiDoor
 from fm_pipeline.filemaker.door import Door
+from fm_pipeline.filemaker.errors import RecordMissing
 from fm_pipeline.staging.extract import DigestedRows, ExtractionResult, canonical_rows, columns_of, parents_of
 from fm_pipeline.staging.read_changes import read_changes
 
@@ -66,7 +67,10 @@ def _sample_agrees(cursor: Cursor, door: DataApiDoor, profile: Profile, resoluti
     requests = max(round(len(places) * SAMPLE), 1)
     parents = parents_of(profile, resolution.entity)
     for offset in random.SystemRandom().sample(places, min(requests, len(places))):
-        page = door.client.page(resolution.layout, offset, RECORDS_A_REQUEST)
+        try:
+            page = door.client.page(resolution.layout, offset, RECORDS_A_REQUEST)
+        except RecordMissing:  # records went meanwhile, so that the offset is beyond the last one
+            return False
         cursor.execute(
             "SELECT entity, record_id, mod_id, filemaker_key, patient_key, modified, fields::text"
             " FROM fm_pipeline.source_records WHERE entity = %s AND record_id = ANY(%s)",

@@ -177,3 +177,10 @@ def test_another_field_in_the_profile_is_read_from_every_record(clinic: Clinic, 
     profile.write_text(profile.read_text().replace("last_name: [last_name]", "last_name: [coordinator_name]"))
     assert read(clinic, 1)
     assert known(clinic, "patient", "last_name") == known(clinic, "patient", "coordinator_name")
+
+
+def test_a_layout_that_was_emptied_is_read_as_empty(clinic: Clinic) -> None:
+    for row in list(clinic.model.of("patient")):
+        clinic.bench.store.delete(DATABASE, LAYOUTS["patient"], row.record_id)
+    assert read(clinic, 1)
+    assert known(clinic, "patient", "last_name") == {}
