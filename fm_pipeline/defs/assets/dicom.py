@@ -27,7 +27,7 @@ from fm_pipeline.dicom.history.jobs import keep_cancelled
 from fm_pipeline.dicom.history.summary import JobSummary, summarize
 from fm_pipeline.dicom.importer.run_job import ImportOptions
 from fm_pipeline.dicom.log import import_log
-from fm_pipeline.errors import FtpError, PipelineError
+from fm_pipeline.errors import FtpError, PipelineError, RequestError
 from fm_pipeline.pluralize import counted
 from fm_pipeline.sequence.progress import run_progress
 from fm_pipeline.settings import Settings
@@ -169,11 +169,11 @@ def imported_dicom_files(
             raise not_pulled
 
 
-def _pull(context: dg.AssetExecutionContext, settings: Settings, actor: str) -> FtpError | None:
+def _pull(context: dg.AssetExecutionContext, settings: Settings, actor: str) -> FtpError | RequestError | None:
     """Pull from the FTP server. Return the error instead of raising it: the import must not wait for the server."""
     try:
         pulled = pull(settings, actor=actor, run_id=context.run.run_id)
-    except FtpError as error:
+    except (FtpError, RequestError) as error:  # the latter: somebody else pulls, or has just switched it off
         context.log.warning(f"{error} What lies here is imported all the same; then this run fails.")
         return error
     context.log.info(f"FTP: {counted(pulled.pulled, 'file')} pulled, {pulled.known:,} known, {pulled.listed:,} there")

@@ -15,6 +15,7 @@ from fm_pipeline.db.connection import connect
 from fm_pipeline.definitions import build_defs
 from fm_pipeline.defs.assets.dicom import INSTANCES, INVENTORY, STEP
 from fm_pipeline.dicom.configuration.configuration import configure
+from fm_pipeline.dicom.ftp.ftp_ledger import only_one_pull
 from fm_pipeline.dicom.history.jobs import create_job, get_job
 from fm_pipeline.dicom.importer import run_job as importing
 from fm_pipeline.sandbox.dicom.instances import as_file, image
@@ -208,4 +209,15 @@ def test_an_ftp_server_that_fails_does_not_hold_back_the_import_and_fails_the_ru
         changes = {"ftp_host": "127.0.0.1", "ftp_port": server.port, "ftp_security": "none", "ftp_enabled": True}
         configure(graph.settings, changes, actor="test", now=datetime.now(UTC))
         assert "refused the login (reply 530)" in failure(graph.run(pull_from_ftp=True))
+    assert graph.metadata(INSTANCES)["new_instances"] == 1
+
+
+def test_a_pull_that_somebody_else_runs_does_not_hold_back_the_import_and_fails_the_run_in_the_end(
+    graph: Graph, tmp_path: Path
+) -> None:
+    write_series(tmp_path / "hospital", 1, 2_000)
+    changes = {"ftp_host": "127.0.0.1", "ftp_security": "none", "ftp_enabled": True}
+    configure(graph.settings, changes, actor="test", now=datetime.now(UTC))
+    with connect(graph.database_url) as connection, only_one_pull(connection):
+        assert "Another pull from the FTP server runs." in failure(graph.run(pull_from_ftp=True))
     assert graph.metadata(INSTANCES)["new_instances"] == 1
