@@ -184,7 +184,7 @@ class Settings(_FromEnvironment):
         default=100, ge=1, description="How many times its size an archive may unpack to, where that is above 1 GB."
     )
     dicom_history_days: int | None = Field(
-        default=None, ge=1, description="What `dicom prune` may remove; none: all stays."
+        default=None, ge=1, le=36_500, description="What `dicom prune` may remove; none: all stays."
     )
     ftp_password: SecretStr | None = Field(default=None, description="Here only; the table holds the other ftp_*.")
     ftp_ca_bundle: Path | None = None

@@ -13,7 +13,7 @@ from fm_pipeline.pluralize import counted
 @click.command(name="prune")
 @click.option(
     "--older-than-days",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 36_500),
     help="Age from which a row may be removed.  [default: DICOM_HISTORY_DAYS; without it nothing goes]",
 )
 @click.option("--yes", is_flag=True, help="Delete them; without it they are only counted.")
