@@ -111,6 +111,16 @@ def test_new_files_are_those_that_history_does_not_have_as_they_are(settings: Se
     assert "2 files to import" in output
 
 
+def test_with_json_a_directory_that_cannot_be_listed_is_an_error_in_json_and_nothing_else(settings: Settings) -> None:
+    write_series(Path(str(settings.hospital_data_path)), 1, 2_000)
+    assert run(settings, "new", "--json")[0] == 0
+    with connect(settings.nexus_database_url.get_secret_value()) as connection, connection.cursor() as cursor:
+        cursor.execute("UPDATE fm_pipeline.watched_roots SET mount_point = '/of/another/disk'")
+        connection.commit()
+    code, output = run(settings, "new", "--json")
+    assert (code, json.loads(output)["success"]) == (1, False)
+
+
 def test_a_job_can_be_prepared_and_carried_out_later(settings: Settings, tmp_path: Path) -> None:
     write_series(tmp_path / "hospital" / "ward", 3, 2_000)
     code, output = run(settings, "import", str(tmp_path / "hospital" / "ward"), "--prepare", "--json")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -56,12 +57,18 @@ class CommandContext:
         click.echo(json.dumps({"success": True, **said, "data": data}, indent=2))
 
     def stream_json(self, before: Mapping[str, Any], files: Iterable[Any], after: Callable[[], Any]) -> None:
-        """Print the same with a list of files that is too long for memory. `after` is called at its end."""
+        """Print the same with a list of files that is too long for memory. `after` is called at its end.
+
+        Raises:
+            Exception: of the first file, before anything is printed.
+        """
+        rest = iter(files)
+        first = list(islice(rest, 1))
         compact = partial(json.dumps, separators=(", ", ": "))
         head = compact({"success": True, "data": {**before, "file_list": []}})
         write = sys.stdout.write
         write(head[: -len("]}}")])
-        for number, item in enumerate(files):
+        for number, item in enumerate(chain(first, rest)):
             write((",\n" if number else "\n") + compact(item))
         write("\n], " + compact(after())[1:] + "}\n")
 
