@@ -31,7 +31,7 @@ from fm_pipeline.dicom.history.jobs import Job, read_job
 from fm_pipeline.dicom.importer.run_job import ImportOptions, OnProgress, carry_out
 from fm_pipeline.dicom.orthanc.client import Orthanc
 from fm_pipeline.dicom.reasons import STOPPED
-from fm_pipeline.errors import DatabaseError, RequestError
+from fm_pipeline.errors import PipelineError, RequestError
 from fm_pipeline.settings import Settings
 
 _WAIT_SECONDS = 1.0
@@ -155,7 +155,7 @@ def _heartbeat(watch: JobLedger, chunk: Chunk, times: ClaimTimes) -> Iterator[No
             try:
                 if not watch.run(lambda cursor: beat(cursor, chunk)):
                     return
-            except DatabaseError as error:
+            except PipelineError as error:  # also a lock that is not to be had again on a new connection
                 _log.warning("The heartbeat of chunk %d stops: %s", chunk.number, error)
                 return
 

@@ -13,15 +13,16 @@ from pathlib import Path
 import pytest
 
 from fm_pipeline.db.connection import connect
+from fm_pipeline.db.locks import try_lock
 from fm_pipeline.db.migrate import migrate
 from fm_pipeline.dicom.errors import RootUnavailable
 from fm_pipeline.dicom.history.chunk_ledger import ChunkLedger
 from fm_pipeline.dicom.history.chunks import ChunkCounts, ClaimLost, chunk_counts, claim_chunk
 from fm_pipeline.dicom.history.history_entry import HistoryEntry
-from fm_pipeline.dicom.history.job_ledger import JobLedger, ScanTotals
+from fm_pipeline.dicom.history.job_ledger import REMOVAL_LOCK, JobLedger, ScanTotals
 from fm_pipeline.dicom.history.jobs import Job, request_cancel
 from fm_pipeline.dicom.importer.cut import create_shared_job, cut
-from fm_pipeline.dicom.importer.run_chunks import run_chunks
+from fm_pipeline.dicom.importer.run_chunks import _heartbeat, run_chunks
 from fm_pipeline.dicom.importer.run_job import ImportFailed, run_job
 from fm_pipeline.dicom.model import FoundFile, Outcome
 from fm_pipeline.dicom.scan.excluded_folders import KNOWN
@@ -234,3 +235,24 @@ def test_an_orthanc_that_overwrites_is_refused(database_url: str, tmp_path: Path
         with pytest.raises(RequestError, match="Orthanc overwrites"):
             shared(importing, job_id)
     assert importing.job(job_id).status == "pending"
+
+
+def test_a_heartbeat_that_does_not_get_its_locks_back_ends_with_a_warning(
+    importing: ImportBench, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_folders(importing, 1, 1)
+    job_id = shared_job(importing)
+    with (
+        connect(importing.url) as removal,
+        removal.cursor() as remover,
+        JobLedger(importing.url, job_id, shared=True) as watch,
+    ):
+        watch.claim(None)
+        chunk = watch.run(lambda cursor: claim_chunk(cursor, job_id))
+        assert chunk is not None
+        pid = watch.run(lambda cursor: cursor.connection.info.backend_pid)
+        remover.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+        assert try_lock(remover, REMOVAL_LOCK, until="session")
+        with _heartbeat(watch, chunk, TIMES):
+            wait_until(lambda: "The heartbeat of chunk 1 stops" in caplog.text)
+    assert "being removed from Orthanc" in caplog.text
