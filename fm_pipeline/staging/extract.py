@@ -23,6 +23,7 @@ from fm_pipeline.filemaker.door import Door, Progress, Reading
 from fm_pipeline.filemaker.errors import ChangedWhileReading, FieldMissing
 from fm_pipeline.filemaker.model import GROUP_SEPARATOR, Field, FileMakerRecord, Value
 from fm_pipeline.staging.origin import note_orders
+from fm_pipeline.staging.values.keys import as_key
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
@@ -125,10 +126,8 @@ def extract(
 
 
 def key_of(value: Value | None) -> str | None:
-    """An id as it is compared: trimmed, in lower case; None when empty. PostgreSQL cannot hold a NUL."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return str("" if value is None else value).replace("\0", "").strip().lower() or None
+    """An id as it is compared, see `as_key`; None when empty."""
+    return as_key(value) or None
 
 
 @dataclass(slots=True)
@@ -226,10 +225,10 @@ def _rows(
 
 
 def _with_parents(rows: Iterable[tuple[object, ...]], parents: Sequence[str]) -> Iterator[tuple[object, ...]]:
-    """Append to each row the keys of its parents, by canonical field; jsonb refuses a lone surrogate."""
+    """Append to each row the keys of its parents, by canonical field."""
     for row in rows:
         fields = json.loads(str(row[-1]))
-        keys = {name: key.encode("utf-8", "replace").decode() for name in parents if (key := key_of(fields.get(name)))}
+        keys = {name: key for name in parents if (key := key_of(fields.get(name)))}
         yield (*row, json.dumps(keys))
 
 

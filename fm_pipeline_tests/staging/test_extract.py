@@ -110,9 +110,18 @@ def test_keys_are_held_as_they_are_compared_and_empty_fields_not_at_all(clinic: 
 
 
 @pytest.mark.parametrize(
-    ("value", "key"), [(7, "7"), (7.0, "7"), (0, "0"), ("\0A\u00a0", "a"), ("", None), (None, None)]
+    ("value", "key"),
+    [
+        (7, "7"),
+        (7.0, "7"),
+        (0, "0"),
+        ("\0A\u00a0", "a"),
+        ("A\ud83d", "a\N{REPLACEMENT CHARACTER}"),
+        ("", None),
+        (None, None),
+    ],
 )
-def test_a_key_may_be_a_number(value: str | float | None, key: str | None) -> None:
+def test_a_key_is_text_that_postgresql_can_hold_also_of_a_number(value: str | float | None, key: str | None) -> None:
     assert key_of(value) == key
 
 
