@@ -75,6 +75,7 @@ class Guard:
         self._dagster = dagster
         self._find_visitor = find_visitor
         self._recent = RecentVisitors(find_visitor)
+        self._cannot_find = False
         self._address_of = address_of
         self._record = record
         self._hosts = hosts
@@ -101,9 +102,8 @@ class Guard:
         if refusal is not None:
             return None, refusal
         try:
-            visitor = await (self._recent if kind is Kind.FILE else self._find_visitor)(connection)
-        except Exception:  # noqa: BLE001
-            _log.exception("Nobody can be let in.")
+            visitor = await self._found(self._recent if kind is Kind.FILE else self._find_visitor, connection)
+        except Exception:  # noqa: BLE001  # `_found` has logged it
             return None, self._no_accounts(kind)
         if visitor is not None and not visitor.role:
             if kind is not Kind.FILE:
@@ -116,6 +116,18 @@ class Guard:
         elif visitor is not None and kind is Kind.DOWNLOAD:
             refusal = await self._download_refusal(connection, visitor)
         return visitor, refusal
+
+    async def _found(self, find: FindVisitor, connection: HTTPConnection) -> Visitor | None:
+        """Find a visitor. An error is logged once until it is over, and not for each of the many requests of a page."""
+        try:
+            visitor = await find(connection)
+        except Exception:
+            if not self._cannot_find:
+                _log.exception("The accounts cannot be read, so that nobody is let in until they can.")
+            self._cannot_find = True
+            raise
+        self._cannot_find = False
+        return visitor
 
     def _no_accounts(self, kind: Kind) -> Response:
         if kind is not Kind.PAGE:
@@ -196,9 +208,8 @@ class Guard:
         if path != f"{PREFIX}/graphql" or not is_ours(connection, self._hosts):
             return None
         try:
-            visitor = await self._find_visitor(connection)
-        except Exception:  # noqa: BLE001
-            _log.exception("The accounts cannot be read. The websocket ends.")
+            visitor = await self._found(self._find_visitor, connection)
+        except Exception:  # noqa: BLE001  # `_found` has logged it; the websocket ends
             return None
         if visitor is None or not visitor.role:
             return None
