@@ -103,7 +103,7 @@ def was_committed(url: str, transaction: str, *, patience_seconds: float = 120) 
         raise DatabaseError(
             "The connection to PostgreSQL was lost at COMMIT, and the server does not say how the transaction ended.",
             sqlstate="08007",
-            meaning="Nexus is either as before or completely reimported, never between.",
+            meaning="Either all changes of the transaction were made or none, never a part.",
             remedy=f"Ask the server until it says committed or aborted: SELECT pg_xact_status('{transaction}'::xid8).",
         ) from None
 

@@ -20,6 +20,7 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import execute_values
 
+from fm_pipeline.db.commit import commit
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.locks import explain_lock_timeouts, lock_tables, wait_for_reimport_lock
 from fm_pipeline.db.queries import column_list
@@ -69,6 +70,7 @@ def writing_images(settings: Settings, before: NexusSnapshot | None = None) -> I
         LockStop: a reimport runs, or a user holds the tables, for longer than NEXUS_LOCK_TIMEOUT_SECONDS.
         CatalogueStop: the release needs columns that no rule fills.
         ValidationStop: a trigger wrote to another table, or the new rows are not as they were written.
+        DatabaseError: the connection was lost; see `commit`.
     """
     url = settings.nexus_database_url.get_secret_value()
     timeout = settings.nexus_lock_timeout_seconds
@@ -88,7 +90,7 @@ def writing_images(settings: Settings, before: NexusSnapshot | None = None) -> I
                 yield writer
                 cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
                 raise_if_failed([*writer.finish(), check_nothing_else_written(cursor, forms, tables, growing)])
-        connection.commit()
+        commit(connection, url)
 
 
 @dataclass

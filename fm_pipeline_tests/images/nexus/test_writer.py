@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import datetime as dt
+import threading
 import uuid
-from contextlib import closing
+from contextlib import closing, nullcontext
 from typing import Any
 
 import psycopg2
+import psycopg2.extensions
 import pytest
+from pydantic import SecretStr
 
-from fm_pipeline.errors import CatalogueStop, LockStop, ValidationStop
+from fm_pipeline.errors import CatalogueStop, DatabaseError, LockStop, ValidationStop
 from fm_pipeline.images.nexus.batch_and_image_values import NewImage, batch_id, batch_name
 from fm_pipeline.images.nexus.image_index import read_image_index
 from fm_pipeline.images.nexus.patient_index import read_patient_index
 from fm_pipeline.images.nexus.writer import BATCH_OF_ANOTHER_PATIENT, WriteResult, writing_images
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench, Origin
+from fm_pipeline_tests.support.proxy import Moment, cutting_proxy
 
 DAY = dt.date(2016, 11, 5)
 KEY = "43669346-9656-4029-a607-e4e8e4386f9e"
@@ -307,3 +311,17 @@ def test_the_writer_waits_a_limited_time_for_a_reimport_or_a_user(clinic: Migrat
         with pytest.raises(LockStop):
             write(hasty, an_image())
     assert write(clinic, an_image()).inserted == [0]
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_connection_lost_exactly_at_commit_is_decided_by_asking(clinic: MigrationBench, moment: Moment) -> None:
+    arm, target = threading.Event(), psycopg2.extensions.parse_dsn(clinic.database_url)
+    with cutting_proxy(target["host"], int(target["port"]), moment, arm=arm) as port:
+        url = SecretStr(clinic.database_url.replace(f":{target['port']}/", f":{port}/"))
+        lost = pytest.raises(DatabaseError, match="not committed") if moment == "before" else nullcontext()
+        settings = clinic.settings.model_copy(update={"nexus_database_url": url})
+        with lost, writing_images(settings) as writer:
+            writer.write([an_image()], RUN_TIME)
+            arm.set()
+    assert not arm.is_set()
+    assert clinic.execute("SELECT count(*) FROM images_image") == [(int(moment == "after"),)]
