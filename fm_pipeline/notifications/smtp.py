@@ -49,7 +49,7 @@ class EmailNotSent(Exception):
 
 
 class EmailUnconfirmed(Exception):
-    """The email was handed over and no answer came. It may have been delivered, so it must not be sent again."""
+    """The email was handed over and not refused: no answer came, or an unknown one. It must not be sent again."""
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,8 @@ def _explained(error: Exception, *, handed_over: bool) -> EmailNotSent | EmailUn
     if isinstance(error, EmailNotSent):
         return error
     name = type(error).__name__
-    if isinstance(error, smtplib.SMTPResponseException):
+    # For the text, smtplib takes 250 alone for success; by RFC 5321, 4.2.1, any 2yz is one.
+    if isinstance(error, smtplib.SMTPResponseException) and not (handed_over and error.smtp_code < 400):
         refused_login = isinstance(error, smtplib.SMTPAuthenticationError)
         said = "the mail server refuses SMTP_USERNAME or SMTP_PASSWORD" if refused_login else name
         return EmailNotSent(f"{said}, reply {error.smtp_code}", permanent=error.smtp_code >= 500)

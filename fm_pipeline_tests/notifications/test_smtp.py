@@ -148,6 +148,12 @@ def test_a_mail_whose_text_was_taken_without_a_word_may_have_been_delivered(
         deliver(mail_settings(tmp_path, port), LETTER, yes, limit_seconds=60)
 
 
+@pytest.mark.parametrize("reply", ["200 Fine", "252 Perhaps", "Thank you"])
+def test_a_text_that_the_server_did_not_refuse_is_never_sent_again(tmp_path: Path, reply: str) -> None:
+    with mail_server(Recorder(data=reply)) as port, pytest.raises(EmailUnconfirmed):
+        deliver(mail_settings(tmp_path, port), LETTER, yes)
+
+
 def test_nothing_is_sent_when_the_claim_has_ended_meanwhile(tmp_path: Path) -> None:
     recorder = Recorder()
     with mail_server(recorder) as port, pytest.raises(EmailNotSent):
