@@ -101,9 +101,10 @@ def _stays(reference: ReferenceTo, own: Difference | None) -> sql.Composable:
     stays = sql.SQL("NOT EXISTS (SELECT FROM {} o WHERE o.decision = 'gone' AND o.id = r.id)").format(gone_rows(own))
     if reference.column not in own.updates:
         return stays
-    return sql.SQL("{} AND NOT EXISTS (SELECT FROM {} s WHERE s.nexus_id = r.id AND {} IS DISTINCT FROM {})").format(
-        stays, own.staged, own.updates[reference.column], reference.value
-    )
+    return sql.SQL(
+        "{} AND NOT EXISTS (SELECT FROM {} s JOIN {} t ON t.id = s.nexus_id WHERE t.id = r.id"
+        " AND {} IS DISTINCT FROM {})"
+    ).format(stays, own.staged, own.table.identifier, own.updates[reference.column], reference.value)
 
 
 @dataclass(frozen=True)

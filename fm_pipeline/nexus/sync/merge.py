@@ -24,7 +24,6 @@ from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.queries import comma
 from fm_pipeline.db.table import Table
-from fm_pipeline.nexus.catalogue.table_details import columns_of
 from fm_pipeline.nexus.reimport.difference import Difference, column_of
 from fm_pipeline.nexus.sync.decisions import Decision, decided_values, left_out_rows, read_decisions
 from fm_pipeline.nexus.sync.gone_rows import find_gone_rows
@@ -232,33 +231,29 @@ def _parent_goes(
 
 
 def _with_view(cursor: Cursor, difference: Difference, names: Sequence[str]) -> Difference:
-    """Make the view of the staged rows with the values that Nexus keeps, without the rows that are left out."""
+    """Make the view of the staged rows that are not left out, each with the names of the columns that Nexus keeps.
+
+    A kept value is Nexus' own. It never takes the way over the type of the staged column, which may hold less: a date
+    of FileMaker may be a time in Nexus.
+    """
     view = f"merged_{difference.entity.staged_table}"
-    values = [
-        sql.SQL(
-            "CASE WHEN k.values ? {name} THEN (k.values ->> {name})::{type} ELSE s.{column} END AS {column}"
-        ).format(name=sql.Literal(column.name), column=sql.Identifier(column.name), type=sql.SQL(column.type))
-        if column.name in names
-        else sql.SQL("s.{}").format(sql.Identifier(column.name))
-        for column in columns_of(cursor, Table("fm_pipeline", difference.entity.staged_table))
-    ]
     kept = sql.Identifier(f"sync_kept_{difference.entity.name}")
     cursor.execute(
         sql.SQL(
-            "CREATE TEMP TABLE {kept} ON COMMIT DROP AS SELECT nexus_id, jsonb_object_agg(name, now) AS values"
+            "CREATE TEMP TABLE {kept} ON COMMIT DROP AS SELECT nexus_id, array_agg(name) AS kept_columns"
             " FROM {columns} WHERE kept GROUP BY 1"
         ).format(kept=kept, columns=decided_values(difference))
     )
     cursor.execute(
         sql.SQL(
-            "CREATE TEMP VIEW {view} AS SELECT {values} FROM {staged} s LEFT JOIN {kept} k USING (nexus_id)"
+            "CREATE TEMP VIEW {view} AS SELECT s.*, k.kept_columns FROM {staged} s LEFT JOIN {kept} k USING (nexus_id)"
             " WHERE NOT EXISTS (SELECT FROM {out} o WHERE o.nexus_id = s.nexus_id)"
-        ).format(
-            view=sql.Identifier(view),
-            values=comma(values),
-            staged=difference.staged,
-            kept=kept,
-            out=left_out_rows(difference),
-        )
+        ).format(view=sql.Identifier(view), staged=difference.staged, kept=kept, out=left_out_rows(difference))
     )
-    return replace(difference, merged=view)
+    merged = {
+        name: sql.SQL("CASE WHEN s.kept_columns @> ARRAY[{}] THEN t.{} ELSE {} END").format(
+            literal(name), column_of(name), difference.updates[name]
+        )
+        for name in names
+    }
+    return replace(difference, merged=view, updates={**difference.updates, **merged})
