@@ -15,7 +15,6 @@ from fm_pipeline.defs.requester import REMARK, requester
 from fm_pipeline.defs.resources import NexusTarget, OrthancTarget
 from fm_pipeline.dicom.api.requests import carry_out, prepare_shared_import, start_shared_import
 from fm_pipeline.dicom.history.jobs import request_cancel
-from fm_pipeline.dicom.importer.run_job import ImportOptions
 from fm_pipeline.dicom.log import import_log
 from fm_pipeline.errors import RequestError
 from fm_pipeline.pluralize import counted
@@ -43,6 +42,8 @@ def import_dicom_chunk(
     context: dg.OpExecutionContext, config: DicomChunksConfig, nexus: NexusTarget, orthanc: OrthancTarget
 ) -> None:
     """Start a job in chunks, or import one chunk. Terminating a chunk's run cancels the job."""
+    from fm_pipeline.dicom.importer.run_job import ImportOptions  # noqa: PLC0415  # slow to import
+
     with explained():
         settings = nexus.prepare().settings
         actor = requester(context, settings, config.requested_by)

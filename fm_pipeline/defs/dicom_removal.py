@@ -7,7 +7,6 @@ from fm_pipeline.defs.assets.dicom import DICOM_POOL
 from fm_pipeline.defs.explained_failure import explained
 from fm_pipeline.defs.requester import REMARK, requester
 from fm_pipeline.defs.resources import NexusTarget
-from fm_pipeline.dicom.api.remove_import import plan_removal, remove_import
 from fm_pipeline.dicom.log import import_log
 from fm_pipeline.pluralize import counted
 from fm_pipeline.sequence.progress import run_progress
@@ -28,6 +27,8 @@ class DicomRemovalConfig(dg.Config):
 @dg.op(pool=DICOM_POOL)
 def remove_imported_instances(context: dg.OpExecutionContext, config: DicomRemovalConfig, nexus: NexusTarget) -> None:
     """Delete in Orthanc what one import job brought, or show what that would be."""
+    from fm_pipeline.dicom.api.remove_import import plan_removal, remove_import  # noqa: PLC0415  # slow to import
+
     with explained():
         settings = nexus.prepare().settings
         if not config.confirm:

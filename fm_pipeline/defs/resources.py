@@ -7,10 +7,9 @@ https://docs.dagster.io/guides/build/external-resources
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import dagster as dg
-from dagster_aws.s3 import S3Resource
 from psycopg2.extensions import connection as Connection
 from pydantic import PrivateAttr
 
@@ -24,11 +23,6 @@ from fm_pipeline.filemaker.connect import open_door
 from fm_pipeline.filemaker.door import Door
 from fm_pipeline.settings import Settings
 from fm_pipeline.storage.bucket import Bucket, open_bucket
-from fm_pipeline.storage.client import ATTEMPTS, make_client
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
-
 
 # Metadata of an import -> field of Orthanc's statistics.
 _HELD = {
@@ -90,21 +84,14 @@ class NexusTarget(dg.ConfigurableResource):  # type: ignore[type-arg]  # it yiel
         return self
 
 
-class PatientFiles(S3Resource):
-    """dagster-aws's S3 resource, whose client has our time-outs, retries and pool, and never writes in the bulk dump.
-
-    The settings say where it is; the fields of `S3Resource`, which Dagster shows, stay empty.
-    """
+class PatientFiles(dg.ConfigurableResource):  # type: ignore[type-arg]  # it yields itself
+    """The bucket of one run."""
 
     settings: dg.ResourceDependency[Settings]
 
-    def get_client(self) -> "S3Client":
-        """See `fm_pipeline.storage.client.make_client`."""
-        return make_client(self.settings)
-
     def bucket(self) -> Bucket:
         """The bucket that the settings name."""
-        return open_bucket(self.settings, self.get_client())
+        return open_bucket(self.settings)
 
 
 class OrthancTarget(dg.ConfigurableResource):  # type: ignore[type-arg]  # it yields itself
@@ -136,6 +123,6 @@ def pipeline_resources(read_settings: Callable[[], Settings]) -> dict[str, Any]:
     return {
         "filemaker": FileMakerSource(settings=settings),
         "nexus": NexusTarget(settings=settings),
-        "s3": PatientFiles(settings=settings, max_attempts=ATTEMPTS),
+        "s3": PatientFiles(settings=settings),
         "orthanc": OrthancTarget(settings=settings),
     }

@@ -195,6 +195,9 @@ OF_FILES = tuple(
     sorted({**SKIPPED, **ARCHIVES, **BAD, **UNREADABLE, **SUSPECT, **REFUSED, **REPEATED, **UNSENT, **NOT_TAKEN})
 )
 
+# The reason of an archive that will be opened (`files.archives`). No new row has it.
+ARCHIVE = "archive"
+
 # The reason of a running job that waits.
 WAITING_FOR_ORTHANC = "waiting_for_orthanc"
 WAITING: Mapping[str, str] = MappingProxyType(

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import SecretStr
 
 from fm_pipeline.env_file import where_looked_for
 from fm_pipeline.errors import SettingsError
-from fm_pipeline.filemaker.data_api.client import DataApiClient
-from fm_pipeline.filemaker.data_api.door import DataApiDoor
 from fm_pipeline.filemaker.door import Door
-from fm_pipeline.filemaker.exports.door import ExportsDoor
 from fm_pipeline.filemaker.exports.options import ExportOptions
-from fm_pipeline.filemaker.odata.client import ODataClient
-from fm_pipeline.filemaker.odata.door import ODataDoor
-from fm_pipeline.filemaker.transport import Transport
 from fm_pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from fm_pipeline.filemaker.data_api.client import DataApiClient
+    from fm_pipeline.filemaker.odata.client import ODataClient
 
 
 class FileMakerAccount(NamedTuple):
@@ -57,9 +55,15 @@ def open_door(settings: Settings, exports: Sequence[ExportOptions] = ()) -> Door
         SettingsError: a setting that it needs is missing.
     """
     if settings.filemaker_door == "odata":
+        from fm_pipeline.filemaker.odata.door import ODataDoor  # noqa: PLC0415  # slow to import
+
         return ODataDoor(open_odata(settings))
     if settings.filemaker_door == "exports":
+        from fm_pipeline.filemaker.exports.door import ExportsDoor  # noqa: PLC0415
+
         return ExportsDoor(_require_folder(settings), exports)
+    from fm_pipeline.filemaker.data_api.door import DataApiDoor  # noqa: PLC0415
+
     return DataApiDoor(open_client(settings))
 
 
@@ -78,6 +82,9 @@ def open_odata(settings: Settings) -> ODataClient:
     Raises:
         SettingsError: a setting is missing.
     """
+    from fm_pipeline.filemaker.odata.client import ODataClient  # noqa: PLC0415  # slow to import
+    from fm_pipeline.filemaker.transport import Transport  # noqa: PLC0415
+
     account = require_filemaker(settings)
     transport = Transport(account.url, **_options(settings))
     return ODataClient(transport, account.database, account.username, account.password.get_secret_value())
@@ -99,6 +106,8 @@ def open_client(settings: Settings) -> DataApiClient:
     Raises:
         SettingsError: a setting is missing.
     """
+    from fm_pipeline.filemaker.data_api.client import DataApiClient  # noqa: PLC0415  # slow to import
+
     account = require_filemaker(settings)
     return DataApiClient(*account[:3], account.password.get_secret_value(), **_options(settings))
 

@@ -66,3 +66,15 @@ def test_a_command_imports_no_package_of_another_one(typed: str) -> None:
     packages = {line.rpartition(" ")[2] for line in imported(typed)}
     assert "pydantic" in packages
     assert packages & {"alembic", "boto3", "dagster", "django", "pandas", "pydicom", "requests", "sqlalchemy"} == set()
+
+
+def test_the_process_of_a_run_imports_what_images_dicom_and_s3_need_only_in_the_runs_that_use_it() -> None:
+    heavy = ("PIL", "boto3", "dagster_aws", "numpy", "pandas", "pydicom")
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", f"import sys, fm_pipeline.definitions; print(*sys.modules.keys() & set({heavy}))"],
+        cwd=PACKAGE_PARENT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == []

@@ -25,7 +25,6 @@ from fm_pipeline.dicom.formats import size_formatted
 from fm_pipeline.dicom.ftp.configured_pull import pull
 from fm_pipeline.dicom.history.jobs import keep_cancelled
 from fm_pipeline.dicom.history.summary import JobSummary, summarize
-from fm_pipeline.dicom.importer.run_job import ImportOptions
 from fm_pipeline.dicom.log import import_log
 from fm_pipeline.errors import FtpError, PipelineError, RequestError
 from fm_pipeline.pluralize import counted
@@ -127,6 +126,8 @@ def imported_dicom_files(
     context: dg.AssetExecutionContext, config: DicomImportConfig, nexus: NexusTarget, orthanc: OrthancTarget
 ) -> Iterator[dg.MaterializeResult]:  # type: ignore[type-arg]  # Dagster knows only the bare class
     """Carry out one import job. Cancelling the run ends the job cleanly; it can be resumed."""
+    from fm_pipeline.dicom.importer.run_job import ImportOptions  # noqa: PLC0415  # slow to import
+
     with explained():
         SYSTEM.refuse_wider_selection(context)
         settings = nexus.prepare().settings

@@ -16,7 +16,6 @@ from fm_pipeline.defs.names import IMAGE_FILES, OWNERS, POOL
 from fm_pipeline.defs.requester import requester
 from fm_pipeline.defs.resources import NexusTarget
 from fm_pipeline.images.containers.choices import BATCH_SIZE
-from fm_pipeline.images.containers.import_images import Callbacks, import_images
 from fm_pipeline.images.containers.report import OUTCOME_KINDS, ImportReport
 from fm_pipeline.sequence.progress import run_progress
 from fm_pipeline.settings import Settings
@@ -55,6 +54,8 @@ CANCELLED = (
 def filemaker_image_files(
     context: dg.AssetExecutionContext, config: ImageFilesConfig, nexus: NexusTarget
 ) -> dg.MaterializeResult[None]:
+    from fm_pipeline.images.containers.import_images import Callbacks, import_images  # noqa: PLC0415  # slow to import
+
     with explained(lambda: CANCELLED):
         SYSTEM.refuse_wider_selection(context)
         settings = nexus.prepare().settings

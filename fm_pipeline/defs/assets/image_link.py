@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import dagster as dg
 from pydantic import Field
@@ -25,12 +25,14 @@ from fm_pipeline.folders import make_private_folder
 from fm_pipeline.images.exports.metadata_table import count_export, read_rejects, store_export
 from fm_pipeline.images.exports.reader import read_export, write_csv
 from fm_pipeline.images.linking.inventory import take_inventory
-from fm_pipeline.images.linking.report import RULE, LinkReport, make_report, read_report
 from fm_pipeline.images.linking.review_lists import write_lists
-from fm_pipeline.images.linking.steps import CopyReport, LinkOptions, copy_images, missing_objects, write_rows
 from fm_pipeline.pluralize import counted
 from fm_pipeline.sequence.progress import run_progress
 from fm_pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from fm_pipeline.images.linking.report import LinkReport
+    from fm_pipeline.images.linking.steps import CopyReport
 
 SHOWN = 20  # record ids in a check's description
 SYSTEM = System(
@@ -178,6 +180,9 @@ def patient_image_copies(
     context: dg.AssetExecutionContext, config: LinkConfig, nexus: NexusTarget, s3: PatientFiles
 ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
     """Match, check, copy, verify."""
+    from fm_pipeline.images.linking.report import make_report  # noqa: PLC0415  # slow to import
+    from fm_pipeline.images.linking.steps import LinkOptions, copy_images  # noqa: PLC0415
+
     with explained():
         SYSTEM.refuse_wider_selection(context)
         settings: Settings = nexus.prepare().settings
@@ -218,7 +223,7 @@ def _audited(context: dg.AssetExecutionContext, settings: Settings) -> AbstractC
     return audited(url, actor=actor, action="image_link", run_id=context.run.run_id)
 
 
-def _checks(copied: CopyReport) -> Iterator[dg.AssetCheckResult]:
+def _checks(copied: "CopyReport") -> Iterator[dg.AssetCheckResult]:
     changes = copied.bulk_changes
     yield dg.AssetCheckResult(
         asset_key="patient_image_copies",
@@ -272,6 +277,9 @@ def image_link_transaction(
     context: dg.AssetExecutionContext, nexus: NexusTarget, s3: PatientFiles
 ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
     """Write, then look."""
+    from fm_pipeline.images.linking.report import read_report  # noqa: PLC0415  # slow to import
+    from fm_pipeline.images.linking.steps import missing_objects, write_rows  # noqa: PLC0415
+
     rows = None
 
     def cancelled() -> str:
@@ -318,13 +326,15 @@ def image_link_transaction(
     )
 
 
-def _store(settings: Settings, run_id: str, report: LinkReport) -> None:
+def _store(settings: Settings, run_id: str, report: "LinkReport") -> None:
     """For the console."""
     url = settings.nexus_database_url.get_secret_value()
     store_run_report(url, run_id, "image_link", asdict(report), dry_run=report.dry_run)
 
 
-def _metadata(report: LinkReport) -> dict[str, dg.MetadataValue]:
+def _metadata(report: "LinkReport") -> dict[str, dg.MetadataValue]:
+    from fm_pipeline.images.linking.report import RULE  # noqa: PLC0415  # slow to import
+
     # As text that wraps: the UI cuts a block of code off at the edge of its column.
     summary = "  \n".join(line.strip() for line in report.lines() if line != RULE)
     return {

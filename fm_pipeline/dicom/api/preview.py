@@ -14,11 +14,12 @@ from typing import Any
 
 from fm_pipeline.dicom.files.archives.limits import ArchiveLimits
 from fm_pipeline.dicom.files.open import FileChangedError, open_found, unreadable_reason
-from fm_pipeline.dicom.files.read import ARCHIVE, Candidate, UnusableFile, inspect_or_archive
+from fm_pipeline.dicom.files.read import Candidate, UnusableFile, inspect_or_archive
 from fm_pipeline.dicom.formats import size_formatted, time_formatted
 from fm_pipeline.dicom.importer.archive_feed import ArchiveListed, items_of
 from fm_pipeline.dicom.model import FoundFile, Instance, Outcome, RejectedFile, SetAside, Unreadable
 from fm_pipeline.dicom.paths import printable
+from fm_pipeline.dicom.reasons import ARCHIVE
 from fm_pipeline.dicom.scan.archive_members import FoundMember, read_member
 from fm_pipeline.dicom.scan.excluded_folders import KNOWN, ExcludedFolders
 from fm_pipeline.dicom.scan.walk import scan

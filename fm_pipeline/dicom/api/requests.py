@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from fm_pipeline.db.audit import AuditAction, AuditOutcome, audited, record
 from fm_pipeline.db.connection import connect
@@ -15,12 +16,12 @@ from fm_pipeline.dicom.configuration.roots import allowed_path, excluded_folders
 from fm_pipeline.dicom.history.chunks import in_chunks
 from fm_pipeline.dicom.history.history import prune_history
 from fm_pipeline.dicom.history.jobs import SENSOR, Job, create_job, get_job, request_cancel
-from fm_pipeline.dicom.importer.cut import create_shared_job
-from fm_pipeline.dicom.importer.run_chunks import run_chunks, start_chunks
-from fm_pipeline.dicom.importer.run_job import ImportOptions, OnProgress, run_job
 from fm_pipeline.dicom.paths import real_path
 from fm_pipeline.errors import PipelineError, RequestError, Stop
 from fm_pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from fm_pipeline.dicom.importer.run_job import ImportOptions, OnProgress
 
 _log = logging.getLogger(__name__)
 
@@ -97,6 +98,8 @@ def prepare_shared_import(settings: Settings, path: str | None, job_type: JobTyp
     Raises:
         as `prepare_import`; RootUnavailable: the directory cannot be listed, or is empty.
     """
+    from fm_pipeline.dicom.importer.cut import create_shared_job  # noqa: PLC0415  # slow to import
+
     database_url = settings.nexus_database_url.get_secret_value()
     with audited_refusals(settings, actor=actor, action="dicom_import"):
         source_path = requested_path(settings, path)
@@ -117,6 +120,8 @@ def start_shared_import(settings: Settings, job_id: int, *, actor: str, run_id: 
     Raises:
         as `run_chunks`.
     """
+    from fm_pipeline.dicom.importer.run_chunks import start_chunks  # noqa: PLC0415  # slow to import
+
     database_url = settings.nexus_database_url.get_secret_value()
     with audited_refusals(settings, actor=actor, action="dicom_import", run_id=run_id):
         allowed_path(settings, real_path(get_job(database_url, job_id).source_path))
@@ -149,6 +154,9 @@ def carry_out(
         RequestError: also when somebody cancelled a job of the sensor before its run began: only a person goes on
         with what a person has ended.
     """
+    from fm_pipeline.dicom.importer.run_chunks import run_chunks  # noqa: PLC0415  # slow to import
+    from fm_pipeline.dicom.importer.run_job import run_job  # noqa: PLC0415
+
     database_url = settings.nexus_database_url.get_secret_value()
 
     def note(outcome: AuditOutcome, detail: str) -> None:

@@ -17,12 +17,12 @@ from fm_pipeline.dicom.files.byte_source import Seekable
 from fm_pipeline.dicom.files.is_dicom import inspect
 from fm_pipeline.dicom.files.open import FileChangedError, open_found, unchanged, unreadable_reason
 from fm_pipeline.dicom.model import FoundFile, Instance, Outcome, RejectedFile
+from fm_pipeline.dicom.reasons import ARCHIVE
 
 # A file up to this size is read into memory once. Four threads with a chunk of files each stay far below 200 MB.
 WHOLE_UP_TO_BYTES = 8 << 20
 _BLOCK = 1 << 20
 _log = logging.getLogger(__name__)
-ARCHIVE = "archive"  # the reason of an archive that will be opened (`archives`); no new row has it
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from fm_pipeline.dicom.files.read import UnusableFile
 from fm_pipeline.dicom.model import FoundFile, Instance, Outcome, SetAside, Unreadable, orthanc_id
 from fm_pipeline.dicom.orthanc.stored_instance import StoredInstance
 from fm_pipeline.dicom.paths import path_hash
+
+if TYPE_CHECKING:
+    from fm_pipeline.dicom.files.read import UnusableFile
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,13 +15,14 @@ from typing import Self
 
 from fm_pipeline.dicom.files.archives.limits import ArchiveLimits
 from fm_pipeline.dicom.files.buffer import ChunkBuffer
-from fm_pipeline.dicom.files.read import ARCHIVE, WHOLE_UP_TO_BYTES, Candidate, UnusableFile, read_candidate
+from fm_pipeline.dicom.files.read import WHOLE_UP_TO_BYTES, Candidate, UnusableFile, read_candidate
 from fm_pipeline.dicom.history.history_entry import HistoryEntry, entry_of
 from fm_pipeline.dicom.importer.decide import OutcomeDecider
 from fm_pipeline.dicom.importer.instance_lookup import Claims, InstanceLookup, KnownInstances, Turns
 from fm_pipeline.dicom.model import FoundFile
 from fm_pipeline.dicom.orthanc.delivery import Halted
 from fm_pipeline.dicom.orthanc.errors import OtherInstanceId
+from fm_pipeline.dicom.reasons import ARCHIVE
 from fm_pipeline.dicom.scan.archive_members import FoundMember, read_member
 
 # The size of a chunk, which one thread reads into memory: that many files, or that many bytes and one more file.

@@ -9,10 +9,10 @@ from enum import Enum
 
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.dicom.files.read import ARCHIVE
 from fm_pipeline.dicom.history.rows import bigint
 from fm_pipeline.dicom.model import FoundFile, Outcome, SetAside
 from fm_pipeline.dicom.paths import path_hash, printable, real_path
+from fm_pipeline.dicom.reasons import ARCHIVE
 
 MOST_ASKED_AT_ONCE = 1_000
 

@@ -9,11 +9,14 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fm_pipeline.errors import PipelineError
 from fm_pipeline.folders import make_private_folder, whole_file
 from fm_pipeline.images.exports.reader import Reject
-from fm_pipeline.images.linking.steps import CopyReport, RowsReport
+
+if TYPE_CHECKING:
+    from fm_pipeline.images.linking.steps import CopyReport, RowsReport
 
 NOT_LINKED, WITHOUT_RECORD, SAME_BYTES = "not_linked.csv", "files_without_record.csv", "same_bytes.csv"
 

@@ -11,7 +11,6 @@ import pytest
 from fm_pipeline.dicom import reasons
 from fm_pipeline.dicom.files.is_dicom import inspect
 from fm_pipeline.dicom.files.open import open_found, unreadable_reason
-from fm_pipeline.dicom.files.read import ARCHIVE
 from fm_pipeline.dicom.model import FoundFile, Instance, Outcome, SetAside
 from fm_pipeline.dicom.scan.walk import Met, scan
 from fm_pipeline.sandbox.dicom.traps import Trap, make_traps
@@ -49,7 +48,7 @@ def test_every_trap_ends_as_it_must(tree: tuple[Path, list[Trap]]) -> None:
             continue
         expected = (Outcome.IMPORTED, "") if trap.twin else (trap.outcome, trap.reason)
         if trap.reason in reasons.ARCHIVES:
-            expected = (Outcome.SKIPPED, ARCHIVE)  # to be opened
+            expected = (Outcome.SKIPPED, reasons.ARCHIVE)  # to be opened
         assert seen.pop(trap.path) == expected, trap
     assert seen == {}
 
