@@ -47,7 +47,9 @@ WITH attempts AS (
            (report ->> 'changed_rows')::bigint, (report ->> 'seconds')::float, false
     FROM fm_pipeline.reimports
     UNION ALL
-    SELECT a.action, NULL, a.run_id, a.at, a.actor, a.outcome, a.detail, NULL, NULL, false
+    SELECT a.action, NULL, a.run_id, a.at, a.actor, a.outcome, a.detail,
+           (SELECT max((r.report ->> 'changed_rows')::bigint) FROM fm_pipeline.run_reports r
+            WHERE r.run_id = a.run_id AND r.action = a.action AND a.outcome = 'done'), NULL, false
     FROM fm_pipeline.audit a
     WHERE a.action = ANY(%(kinds)s) AND (a.action NOT IN ('plan', 'reimport') OR a.outcome <> 'done')
       AND NOT EXISTS (SELECT FROM fm_pipeline.audit later
@@ -56,7 +58,8 @@ WITH attempts AS (
       AND NOT EXISTS (SELECT FROM fm_pipeline.run_reports dry
                       WHERE dry.run_id = a.run_id AND dry.action = a.action AND dry.dry_run)
     UNION ALL
-    SELECT job.kind, NULL, c.run_id, c.at, c.actor, 'cancelled', 'It was cancelled before it began.', NULL, NULL, false
+    SELECT job.kind, NULL, c.run_id, c.at, c.actor, 'cancelled', 'It was cancelled before it changed anything.', NULL,
+           NULL, false
     FROM fm_pipeline.audit c
     JOIN unnest(%(about_cancels)s, %(kinds_of_jobs)s) AS job(about, kind) ON job.about = c.detail
     WHERE c.action = 'cancel' AND c.outcome = 'done'

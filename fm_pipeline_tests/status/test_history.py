@@ -28,6 +28,9 @@ def test_every_attempt_is_in_the_history_once_with_its_end_and_its_report(bench:
         pass
     store_run_report(url, "tried", "restore", {"changed_rows": 3}, dry_run=True, subject="a backup")
     record_run_request(url, "tried", "admin")
+    with audited(url, actor="manager", action="restore", run_id="restored"):
+        pass
+    store_run_report(url, "restored", "restore", {"changed_rows": 7}, dry_run=False, subject="a backup")
     with audited(url, actor="admin", action="cancel", run_id="queued", about=about_cancel("plan_reimport")):
         pass  # before its plan began
 
@@ -41,8 +44,11 @@ def test_every_attempt_is_in_the_history_once_with_its_end_and_its_report(bench:
         ("restore", "killed"): ("started", False, False),
         ("image_link", "link"): ("done", False, False),
         ("restore", "tried"): ("done", True, True),
+        ("restore", "restored"): ("done", False, True),
         ("plan", "queued"): ("cancelled", False, False),
     }
+    assert shown["restore", "restored"]["changed_rows"] == 7
+    assert shown["plan", "queued"]["detail"] == "It was cancelled before it changed anything."
     assert shown["reimport", "refused"]["detail"] == "The plan is stale."
     assert shown["restore", "tried"]["actor"] == "admin"
     kinds = [each["kind"] for each in attempts if not each["run_id"]]

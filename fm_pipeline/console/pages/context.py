@@ -21,6 +21,7 @@ def shared(request: HttpRequest) -> dict[str, Any]:
         "role": role,
         "is_admin": role == "admin",
         "menu": menu(request.path),
+        "zone": PIPELINE.clinic_time_zone,
         "support_contact": PIPELINE.support_contact,
         "overdue_sentences": overdue.read,
     }

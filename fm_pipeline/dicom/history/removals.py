@@ -176,6 +176,16 @@ def list_removals(cursor: Cursor, job_id: int) -> Sequence[Removal]:
     return [Removal(*row) for row in cursor.fetchall()]
 
 
+def taken_back(cursor: Cursor, job_ids: Collection[int]) -> dict[int, int]:
+    """Return how many instances of each of these jobs are not in Orthanc any more because a removal took them back."""
+    cursor.execute(
+        "SELECT job_id, sum(instances_deleted + instances_absent)::integer FROM fm_pipeline.import_removals"
+        " WHERE job_id = ANY(%s) GROUP BY 1",
+        (list(job_ids),),
+    )
+    return dict(cursor.fetchall())
+
+
 EXPORTED = (
     "orthanc_instance_id",
     "file_path",

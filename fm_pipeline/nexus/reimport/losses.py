@@ -128,7 +128,9 @@ def _deleted(report: Mapping[str, Any], done: bool) -> Iterator[str]:
         will = ("was" if rows == 1 else "were") if done else "would be"
         sentence = f"{counted(rows, _row_of(change['table']))} {will} deleted."
         if setting := _CLEARED.get(change["table"]):
-            sentence += f" FileMaker has none of these; {setting}=keep keeps them."
+            sentence += " FileMaker has none of these; " + (
+                "the backup has them." if done else f"to keep them, set {setting}=keep before the dry run."
+            )
         elif unlinked := int(change["without_filemaker_id"]):
             sentence += f" FileMaker has no record of {_part(unlinked, rows)} and cannot bring {_them(unlinked)} back."
         if kept_out := int(change.get("kept_out", 0)):
@@ -141,7 +143,7 @@ def _reset(report: Mapping[str, Any], done: bool) -> Iterator[str]:
         if rows := int(change.get("reset", 0)):
             yield (
                 f"{counted(rows, _row_of(change['table']))} {'lost' if done else 'would lose'} values that only Nexus"
-                " had; NEXUS_ONLY_COLUMNS=keep keeps them."
+                f" had; {'the backup has them' if done else 'to keep them, set NEXUS_ONLY_COLUMNS=keep'}."
             )
 
 

@@ -79,6 +79,9 @@ class Inputs:
         for part, kind in (("staged", "FileMaker's data"), ("target", "rows of Nexus")):
             now, then = getattr(self, part), getattr(planned, part)
             names = sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
+            if "crosswalk" in names:
+                names.remove("crosswalk")
+                words.append("the links of FileMaker's records to rows of Nexus changed, as by a reimport or a restore")
             if names:
                 words.append(f"{kind} changed ({', '.join(name.removeprefix('staged_') for name in names)})")
         if self.settings.keys() != planned.settings.keys():

@@ -35,7 +35,7 @@ def test_the_page_shows_the_counts_of_today_and_whether_the_systems_answer(conso
     assert f"<dt>Patients</dt><dd>{patients}</dd>" in page
     assert "without a funding source" in page
     assert "Patients by clinic" in page
-    assert "Last sync: FileMaker was read 20" in page
+    assert "FileMaker was last read 20" in page
     assert "The newest backup is of 20" in page
 
 

@@ -62,7 +62,14 @@ def test_an_import_is_started_shown_and_taken_back(console: Console, folder: Pat
     scanned = post(console, session, "/scan", path=str(folder)).text
     assert "4 files to import" in scanned
     job_id = started(console, session, folder)
+    page = get(console, session, f"/jobs/{job_id}").text
+    assert 'id="resume"' not in page  # it is queued, and starts by itself
+    asks_again = 'hx-select="#job-files"'
+    assert asks_again in page or status(console, job_id) == "completed"
     wait_until(lambda: status(console, job_id) == "completed", 120)
+    of_files = {"HX-Request": "true", "HX-Target": "job-files"}
+    listed = session.get(f"{console.url}{PAGE}/jobs/{job_id}", headers=of_files, timeout=60).text
+    assert ("4 files. Their paths" in listed, asks_again in listed) == (True, False)
     page = get(console, session, f"/jobs/{job_id}?outcome=imported").text
     assert re.search(r"4 files\. Their paths", page)
     assert "SECRET" not in page
@@ -89,6 +96,7 @@ def test_an_import_is_started_shown_and_taken_back(console: Console, folder: Pat
     assert page.count(">taken back<") == 4
     assert ">taken back 4<" in page
     assert 'id="take-back"' not in page
+    assert ">taken back 4<" in get(console, session, "/jobs").text
     assert "There is nothing to take back" in get(console, session, f"/jobs/{job_id}/remove").text
     rows = list(csv.DictReader(io.StringIO(get(console, session, f"/jobs/{job_id}/remove/instances.csv").text)))
     assert len([row for row in rows if row["removed_at"]]) == 4

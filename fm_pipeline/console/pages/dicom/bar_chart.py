@@ -23,6 +23,7 @@ class Bar:
     text_x: str
     text_y: str
     shows_label: bool = True
+    value_y: str = ""  # of the highest bar, where its number stands
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ def columns(values: Mapping[str, int], *, label_every: int = 1) -> BarChart:
                 *(f"{x + 1:.1f}", f"{TOP + HEIGHT - height:.1f}", f"{max(step - 2, 1):.1f}", f"{height:.1f}"),
                 text_x=f"{x + step / 2:.1f}",
                 text_y=str(TOP + HEIGHT + MARGIN - 8),
+                value_y=f"{TOP - 4}" if value == highest else "",
                 shows_label=(len(values) - 1 - number) % label_every == 0,
             )
         )

@@ -5,7 +5,7 @@ Paths and Patient IDs are only in the files for download: folders are named afte
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 from urllib.parse import urlencode
@@ -32,7 +32,7 @@ from fm_pipeline.dicom.choices import JOB_STATUSES, JOB_TYPES
 from fm_pipeline.dicom.formats import size_formatted
 from fm_pipeline.dicom.history.history import EXPORTED_HISTORY, export_history, list_history
 from fm_pipeline.dicom.history.jobs import Job, get_job, list_jobs, note_run
-from fm_pipeline.dicom.history.removals import has_removable, list_removals
+from fm_pipeline.dicom.history.removals import has_removable, list_removals, taken_back
 from fm_pipeline.dicom.model import Outcome
 from fm_pipeline.dicom.reasons import OF_FILES, sentence
 from fm_pipeline.errors import RequestError
@@ -57,7 +57,7 @@ def listing(request: HttpRequest) -> HttpResponse:
     given: dict[str, Any] = {name: value for name, value in wanted.items() if value}
     found = list_jobs(_URL, limit=JOBS_SHOWN, offset=(number - 1) * JOBS_SHOWN, **given)
     context = {
-        "jobs": [shown_job(job) for job in found.jobs],
+        "jobs": shown_jobs(found.jobs),
         "total": found.total,
         "wanted": wanted,
         "statuses": JOB_STATUSES,
@@ -71,7 +71,7 @@ def listing(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def job(request: HttpRequest, job_id: int) -> HttpResponse:
-    """Show one job and a page of its files; only its progress if htmx asks again."""
+    """Show one job and a page of its files; only its progress if htmx asks for that again."""
     found = get_job(_URL, job_id)
     with connect(_URL) as connection, connection.cursor() as cursor:
         removals = list_removals(cursor, job_id)
@@ -79,13 +79,14 @@ def job(request: HttpRequest, job_id: int) -> HttpResponse:
     removing = [run for run in runs().unfinished([REMOVE]) if op_config(run, REMOVE_OP).get("job_id") == job_id]
     context: dict[str, Any] = {
         "job": shown_job(found),
+        "queued": found.status == "pending" and _has_run(found),
         "removals": removals,
         "removing": removing,
         "removable": removable and not removing,
         "taken_back": sum(removal.instances_deleted + removal.instances_absent for removal in removals),
         "busy": found.status in ACTIVE or removing or any(removal.completed_at is None for removal in removals),
     }
-    if request.headers.get("HX-Request"):
+    if request.headers.get("HX-Target") == "job":  # else the page, of which htmx takes the list of files
         return render(request, "console/dicom_job_part.html", context)
     number, outcome = page_number(request), _one_of(tuple(Outcome), request.GET.get("outcome", ""))
     reason = _one_of(tuple(OF_FILES), without_nul(request.GET.get("reason", "")))
@@ -176,6 +177,19 @@ def launch_import(request: HttpRequest, job_id: int) -> bool:
     run_id, is_new = start_run(request, IMPORT, f"Import job {job_id}.", ops, is_same)
     note_run(_URL, job_id, run_id)
     return is_new
+
+
+def _has_run(found: Job) -> bool:
+    """Whether a run of Dagster waits or runs that will start or go on with the job."""
+    run = runs().find(found.run_id) if found.run_id else None
+    return run is not None and run.unfinished
+
+
+def shown_jobs(found: Sequence[Job]) -> list[dict[str, Any]]:
+    """Return jobs as the tables show them, each with the number of its instances that were taken back."""
+    with connect(_URL) as connection, connection.cursor() as cursor:
+        removed = taken_back(cursor, [job.id for job in found])
+    return [shown_job(job) | {"taken_back": removed.get(job.id, 0)} for job in found]
 
 
 def shown_job(found: Job) -> dict[str, Any]:

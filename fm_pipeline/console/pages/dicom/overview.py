@@ -23,7 +23,7 @@ from fm_pipeline.console.gateway.run_state import RunState
 from fm_pipeline.console.launching import op_config, tell_under_way
 from fm_pipeline.console.pages.dicom import jobs, removal
 from fm_pipeline.console.pages.dicom.bar_chart import columns, rows
-from fm_pipeline.console.pages.dicom.jobs import ACTIVE, IMPORT, IMPORT_OP, launch_import, shown_job
+from fm_pipeline.console.pages.dicom.jobs import ACTIVE, IMPORT, IMPORT_OP, launch_import, shown_job, shown_jobs
 from fm_pipeline.db.connection import connect
 from fm_pipeline.dicom.api.bounded_scan import preview_bounded, preview_new_bounded
 from fm_pipeline.dicom.api.requests import audited_refusals, prepare_import, requested_path
@@ -190,7 +190,7 @@ def _live() -> dict[str, Any]:
     active = [*list_jobs(_URL, status="running").jobs, *list_jobs(_URL, status="pending", limit=RECENT).jobs]
     return {
         "active": [shown_job(job) for job in active],
-        "recent": [shown_job(job) for job in list_jobs(_URL, limit=RECENT).jobs],
+        "recent": shown_jobs(list_jobs(_URL, limit=RECENT).jobs),
     }
 
 
