@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import partial
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import path
+from django.utils import timezone
 
 from fm_pipeline.console.current_runs import runs
 from fm_pipeline.console.django_settings import PIPELINE
@@ -16,6 +18,7 @@ from fm_pipeline.preflight.connections import read_connections
 from fm_pipeline.sequence.planned_rows import ROW_CHANGES
 from fm_pipeline.status.nexus_counts import newest_change, read_nexus_counts
 from fm_pipeline.status.plans import newest_plan
+from fm_pipeline.status.recent import read_recent
 
 COUNTS_SECONDS, CONNECTIONS_SECONDS = 10, 60  # FileMaker is asked by a login, and counts its sessions
 CHANGE_SECONDS = 1  # for open pages; a page that is opened asks by itself
@@ -28,7 +31,7 @@ _change = Snapshot(partial(newest_change, PIPELINE.nexus_database_url.get_secret
 def page(request: HttpRequest) -> HttpResponse:
     """Show all of it; counts and connections as the newest snapshot has them."""
     url = PIPELINE.nexus_database_url.get_secret_value()
-    newest = newest_plan(url)
+    newest, yesterday = newest_plan(url), timezone.localdate() - timedelta(days=1)
     running = run.running_now()
     is_live = any(runs().unfinished(run.LIVE_JOBS))
     return render(
@@ -37,6 +40,8 @@ def page(request: HttpRequest) -> HttpResponse:
         {
             **_state(newest_change(url), FIRST_ANSWER_SECONDS),
             "plan": newest,
+            "recent": read_recent(url, yesterday),
+            "yesterday": yesterday,
             "running": running,
             "changes": [] if is_live else plan.plan_changes(newest),
         },

@@ -39,6 +39,25 @@ def test_the_page_shows_the_counts_of_today_and_whether_the_systems_answer(conso
     assert "The newest backup is of 20" in page
 
 
+def test_the_page_says_how_what_was_done_since_yesterday_has_ended(console: Console) -> None:
+    url, failed = console.bench.database_url, uuid.uuid4().hex
+    before = re.search(r"Export: .*?</li>", get(console, console.session("reception")).text)
+    assert before is None or "failed" not in before[0]
+    record(url, actor="nobody", action="export", outcome="failed", run_id=failed)
+    console.bench.execute(
+        "INSERT INTO fm_pipeline.import_jobs (job_type, source_path, status, requested_by, files_bad, created_at)"
+        " VALUES ('manual', '/none', 'completed', 'nobody', 3, now() - interval '3 days')"
+    )
+    page = get(console, console.session("reception")).text
+    ((bad,),) = console.bench.execute(
+        "SELECT coalesce(sum(files_conflict + files_bad + files_failed + files_suspect), 0)"
+        " FROM fm_pipeline.import_jobs WHERE created_at > now() - interval '2 days'"
+    )
+    assert re.search(r'class="bad">Export: [^<]*1 failed', page)
+    assert ("not imported" in page) == (bad > 0), "of older jobs nothing is said"
+    console.bench.execute("DELETE FROM fm_pipeline.import_jobs WHERE source_path = '/none'")
+
+
 def test_a_page_that_has_the_newest_snapshot_is_answered_by_nothing(console: Console) -> None:
     session = console.session("reception")
     wait_until(lambda: "✓ Connected" in get(console, session, "/state").text)

@@ -68,8 +68,8 @@ def test_an_import_is_started_shown_and_taken_back(console: Console, folder: Pat
     assert asks_again in page or status(console, job_id) == "completed"
     wait_until(lambda: status(console, job_id) == "completed", 120)
     of_files = {"HX-Request": "true", "HX-Target": "job-files"}
-    listed = session.get(f"{console.url}{PAGE}/jobs/{job_id}", headers=of_files, timeout=60).text
-    assert ("4 files. Their paths" in listed, asks_again in listed) == (True, False)
+    files = session.get(f"{console.url}{PAGE}/jobs/{job_id}", headers=of_files, timeout=60).text
+    assert ("4 files. Their paths" in files, asks_again in files) == (True, False)
     page = get(console, session, f"/jobs/{job_id}?outcome=imported").text
     assert re.search(r"4 files\. Their paths", page)
     assert "SECRET" not in page
