@@ -25,9 +25,9 @@ HEAD = """# Settings
 Every setting of the pipeline. `scripts/settings` writes this page from the types in `fm_pipeline/settings.py`, the
 comments in `.env.example`, and what the commands ask for; a test compares them.
 
-- **Where they are read.** From the environment, and for what it does not say from the file `.env` in the current
-  folder, or from the file that `FM_PIPELINE_ENV_FILE` names. The environment wins. In a subfolder of a checkout without
-  a `.env`, the checkout's is read; relative paths in it are then relative to the checkout.
+- **Where they are read.** From the environment; what is not set there, from the file `.env` in the current
+  folder, or from the file that `FM_PIPELINE_ENV_FILE` names. In a subfolder of a checkout without a `.env`, the
+  checkout's is read; relative paths in it are then relative to the checkout.
 - **When.** A command reads them when it starts, a run of Dagster when the run starts. Under `dagster dev`
   they [must be loaded first](../README.md#the-dagster-ui-without-the-console).
 - **Which are needed.** A command that lacks a setting names it before it asks any server. The column *needed by* lists
@@ -35,8 +35,9 @@ comments in `.env.example`, and what the commands ask for; a test compares them.
   settings.
 - **Empty ones.** An empty setting that has no default counts as not set. An empty setting that has a default is
   refused.
-- **Wrong ones.** A value of another type or out of range, a misspelled name and a line that programs would read in
-  different ways are refused by name; the value is not repeated.
+- **Wrong ones.** These are refused by name, and the value is not repeated: a value of another type or out of range, a
+  misspelled name, and a line that programs would read in different ways, for example a password without quotes in
+  which a `#` follows a space.
 """
 EXPORTS = {"FILEMAKER_DOOR": "exports"}
 WORDS = {
