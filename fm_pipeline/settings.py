@@ -358,16 +358,18 @@ def _load(kind: type[Kind], overrides: dict[str, object]) -> Kind:
     try:
         read = kind(**overrides)  # type: ignore[arg-type]  # pydantic reads the rest from the environment
     except ValidationError as error:
+        found = error.errors(include_input=False, include_url=False)
         faults = "; ".join(
             f"{str(fault['loc'][0]).upper()}: {_plain_message(fault['msg'])}"
             if fault["loc"]
             else _plain_message(fault["msg"])
-            for fault in error.errors(include_input=False, include_url=False)
+            for fault in found
         )
+        it = "it" if len(found) == 1 and found[0]["loc"] else "them"
         raise SettingsError(
             f"The settings cannot be used: {faults}.",
             meaning="Nothing was begun.",
-            remedy=f"Set them in the environment or in .env ({where_looked_for()}); .env.example lists all of them.",
+            remedy=f"Set {it} in the environment or in .env ({where_looked_for()}); .env.example lists all settings.",
         ) from None
     return _from_the_folder_of(file, read, overrides) if isinstance(file, Path) else read
 

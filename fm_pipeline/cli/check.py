@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
+from fm_pipeline.cli._shared.first_line import say_at_once
 from fm_pipeline.cli._shared.json_output import json_option
 from fm_pipeline.pluralize import counted
 
@@ -37,6 +38,7 @@ def command(full: bool, as_json: bool, only_rules: bool) -> None:
     if only_rules:
         _print_rules(as_json)
         return
+    say_at_once("Looking at the settings, FileMaker, Nexus and the services …")
 
     from rich.console import Console
 

@@ -71,7 +71,7 @@ def command(  # its options
         raise click.UsageError(f"The folder of --report does not exist: {report.parent}")
 
     exit_at_sigterm()
-    restore_sigint()
+    restore_sigint("Stopping what the demo has started: up to half a minute …")
     profile = profile or ("wep" if as_found else "nexus")
     with at_interrupt("What the demo had started was stopped.", "The next demo begins anew."):
         from fm_pipeline.sandbox.stack.ports import free_port

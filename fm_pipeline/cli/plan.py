@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 import click
 
+from fm_pipeline.cli._shared.first_line import say_at_once
 from fm_pipeline.cli._shared.json_output import json_option
 from fm_pipeline.cli._shared.program_name import program_name
 from fm_pipeline.pluralize import counted
@@ -23,6 +24,8 @@ def command(requested_by: str | None, as_json: bool) -> None:
     It does everything that the reimport does and rolls it back. The id and the words at the end are what
     `fm-pipeline reimport` asks for; they are void as soon as FileMaker's data, Nexus or a setting changes.
     """
+    say_at_once("Connecting to FileMaker and Nexus …")
+
     from fm_pipeline.filemaker.connect import require_source
     from fm_pipeline.settings import load_settings
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def command(port: int) -> None:
     from fm_pipeline.console.service.part_states import write_part_states
     from fm_pipeline.db.migrate import migrate
     from fm_pipeline.folders import make_private_folder
-    from fm_pipeline.serve.listening import accepts, answers, listen
+    from fm_pipeline.serve.listening import HOST, accepts, answers, listen
     from fm_pipeline.serve.lock import locked
     from fm_pipeline.serve.parts import SOCKET, environment, parts
     from fm_pipeline.serve.supervisor import Supervisor
@@ -50,9 +51,13 @@ def command(port: int) -> None:
         listening = stack.enter_context(listen(port))
         migrate(settings.nexus_database_url.get_secret_value())
         prepare_schema(settings)
+        # One clock for the log: Django gives the site this zone, and the other parts would have that of the machine.
+        os.environ["TZ"] = settings.clinic_time_zone
+        time.tzset()
         Supervisor(
             parts(folder, listening.fileno()),
             environment(home),
+            address=f"http://{HOST}:{port}",
             locks=locks,
             is_ready=lambda: accepts(str(folder / SOCKET)) and answers(port, ANSWER_SECONDS),
             publish=lambda states: write_part_states(folder, states),

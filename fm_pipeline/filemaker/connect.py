@@ -37,10 +37,12 @@ def require_filemaker(settings: Settings) -> FileMakerAccount:
     given = {name: getattr(settings, f"filemaker_{name}") for name in FileMakerAccount._fields}
     missing = [f"FILEMAKER_{name.upper()}" for name, value in given.items() if value is None]
     if missing:
+        are, them, they_mean = ("are", "them", "they mean") if len(missing) > 1 else ("is", "it", "it means")
+        place = f"in the environment or in .env ({where_looked_for()})"
         raise SettingsError(
-            f"FileMaker is needed for this, and {' and '.join(missing)} {'are' if len(missing) > 1 else 'is'} not set.",
+            f"FileMaker is needed for this, and {' and '.join(missing)} {are} not set.",
             meaning="Nothing was begun.",
-            remedy=f"Set them in the environment or in .env ({where_looked_for()}); .env.example says what they mean.",
+            remedy=f"Set {them} {place}; .env.example says what {they_mean}.",
         )
     return FileMakerAccount(**given)
 

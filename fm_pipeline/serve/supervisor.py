@@ -34,6 +34,7 @@ class Supervisor:
     Args:
         parts: in the order in which they start.
         environment: of all of them.
+        address: of the console, for the log.
         locks: file descriptors that every part inherits.
         is_ready: whether the service does its work.
         publish: takes the state of the parts whenever it has changed.
@@ -44,12 +45,14 @@ class Supervisor:
         parts: Sequence[ServicePart],
         environment: Mapping[str, str],
         *,
+        address: str,
         locks: Sequence[int],
         is_ready: Callable[[], bool],
         publish: Callable[[Sequence[PartState]], None],
     ) -> None:
         self._environment = dict(environment)
         self._parts = [_Supervised(part, self._environment, tuple(locks)) for part in parts]
+        self._address = address
         self._is_ready = is_ready
         self._publish = publish
         self._published: Sequence[PartState] = ()
@@ -91,7 +94,7 @@ class Supervisor:
         if not self._ready and all(state.pid for state in states) and self._is_ready():
             self._ready = True
             notify_systemd("READY=1")
-            _log.info("All parts are ready.")
+            _log.info("All parts are ready: %s", self._address)
 
     def _end(self, state: str) -> None:
         self._ready = False

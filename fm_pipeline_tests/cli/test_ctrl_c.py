@@ -74,7 +74,10 @@ def test_ctrl_c_ends_a_demo_that_starts(top: Path) -> None:
     words = ("demo", "--scale", "0.01", "--without", "dicom", "--state-dir", str(folder))
     code, said = interrupted(*words, at=partial(runs("s3"), folder), again=True)
     assert code == INTERRUPTED
-    assert said == "\nInterrupted. What the demo had started was stopped. The next demo begins anew.\n"
+    assert said == (
+        "\nStopping what the demo has started: up to half a minute …\n"
+        "\nInterrupted. What the demo had started was stopped. The next demo begins anew.\n"
+    )
     assert processes_of(folder) == []
 
 

@@ -252,7 +252,7 @@ def test_with_json_a_mistake_is_json_too(words: str) -> None:
     answer = json.loads(done.stdout)
     assert not answer["success"]
     assert answer["error"]["message"] == "The settings cannot be used: NEXUS_DATABASE_URL: is missing."
-    assert answer["error"]["remedy"].startswith("Set them in the environment or in .env (")
+    assert answer["error"]["remedy"].startswith("Set it in the environment or in .env (")
 
 
 @pytest.mark.parametrize("row", MISTAKES["told_by_the_check"], ids=lambda row: row["mistakes"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -78,3 +79,17 @@ def test_the_process_of_a_run_imports_what_images_dicom_and_s3_need_only_in_the_
         check=True,
     )
     assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize("word", ["check", "plan"])
+def test_on_a_terminal_a_command_that_connects_says_so_before_it_loads_anything(word: str) -> None:
+    terminal, end = os.openpty()
+    words = [sys.executable, "-m", "fm_pipeline", word]
+    done = subprocess.run(  # noqa: S603
+        words, cwd=PACKAGE_PARENT, env=os.environ | {"NEXUS_DATABASE_URL": ""}, stdout=end, stderr=end, check=False
+    )
+    os.close(end)
+    first, *others = os.read(terminal, 4096).decode().splitlines()
+    os.close(terminal)
+    assert (done.returncode, first[-1]) == (1, "…")
+    assert "NEXUS_DATABASE_URL" in others[0]

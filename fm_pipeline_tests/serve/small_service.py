@@ -24,6 +24,7 @@ def main(folder: Path, *behaviours: str) -> None:
         Supervisor(
             parts,
             os.environ,
+            address="http://127.0.0.1:8000",
             locks=[lock],
             is_ready=lambda: True,
             publish=lambda states: write_part_states(folder, states),

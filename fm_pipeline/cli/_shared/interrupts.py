@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 import click
 
+STDERR = 2
 TERMINATED = 128 + signal.SIGTERM  # the exit code of a program that SIGTERM has ended, as shells give it
 
 
-def restore_sigint() -> None:
-    """Let SIGINT raise KeyboardInterrupt, also if a shell started the process with SIGINT ignored (background job)."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+def restore_sigint(words: str = "") -> None:
+    """Let SIGINT raise KeyboardInterrupt, also if a shell started the process with SIGINT ignored (background job).
+
+    Args:
+        words: printed to standard error at once, at the first one; for a command that takes long to stop.
+    """
+    unsaid = [words] if words else []
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if unsaid:
+            os.write(STDERR, f"\n{unsaid.pop()}\n".encode())  # sys.stderr may be in the middle of a write
+        signal.default_int_handler(number, frame)
+
+    signal.signal(signal.SIGINT, handle)
 
 
 def exit_at_sigterm() -> None:

@@ -78,8 +78,8 @@ class OrthancUnreachable(OrthancError):
         self.code = code
         super().__init__(
             what,
-            meaning="Nothing is lost: the job can be resumed.",
-            remedy="Check ORTHANC_URL and that Orthanc runs, then resume the job.",
+            meaning="Nothing is lost: a job that has stopped can be resumed.",
+            remedy="Check ORTHANC_URL and that Orthanc runs. If a job has stopped, resume it then.",
         )
 
 

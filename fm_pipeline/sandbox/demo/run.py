@@ -15,6 +15,7 @@ from fm_pipeline.sandbox.clinic.nexus.system import ADMIN, SANDBOX_PASSWORD
 from fm_pipeline.sandbox.stack.console import ConsoleService
 
 LOCATION = "fm_pipeline"
+EXPECTED = " (expected: the demo has one role for everything)"
 POLL_SECONDS = 0.5
 _LAUNCH = """
 mutation($params: ExecutionParams!) { launchRun(executionParams: $params) { __typename
@@ -114,7 +115,8 @@ class _Log:
             if entry.step_key == "preflight" and entry.user_message.startswith("✅"):
                 return None  # two dozen of them
             self._spoken.add(entry.step_key)
-            return Line("info", _TIME.sub("", entry.user_message))
+            expected = EXPECTED if entry.user_message.startswith("⚠️ audit trail: ") else ""
+            return Line("info", _TIME.sub("", entry.user_message) + expected)
         event = entry.get_dagster_event()
         if event.is_step_success and event.step_key not in self._spoken:
             return Line("done", f"✅ {event.step_key}")
