@@ -77,7 +77,6 @@ def visitor(browser: Browser, console: Console, size: tuple[int, int]) -> Visito
 def test_an_admin_makes_a_plan_and_confirms_a_reimport_in_few_clicks(browser: Browser, console: Console) -> None:
     admin = visitor(browser, console, DESKTOP)
     page = admin.page
-    console.bench.extract_and_stage().reimport()  # other tests may have edited records
     ((patient, name),) = console.bench.execute("SELECT id::text, last_name FROM patients ORDER BY id LIMIT 1")
     console.bench.execute("UPDATE patients SET last_name = 'Changed in Nexus' WHERE id::text = %s", patient)
     admin.log_in("manager")
