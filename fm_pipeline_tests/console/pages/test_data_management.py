@@ -4,6 +4,7 @@ import re
 import uuid
 from datetime import UTC, datetime
 
+import dagster as dg
 import requests
 
 from fm_pipeline.db.audit import record
@@ -184,6 +185,21 @@ def test_a_dry_run_is_recorded_with_who_asked_for_it_and_its_cancel_has_an_end_i
     page = get(console, admin, f"/runs/{run_id}").text
     assert "The run had ended before you cancelled it." in page
     assert "manager has cancelled it." in page
+
+
+def test_a_run_that_waits_names_those_before_it_that_have_not_ended(console: Console) -> None:
+    viewer, home = console.session("reception"), console.log.parents[1] / "dagster"
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        starting = dg.DagsterRunStatus.STARTING  # which is shown as waiting
+        ended, first, waiting, _ = (
+            instance.add_run(dg.DagsterRun(job_name=job, status=starting)).run_id
+            for job in ("sync_nightly", "link_images", "plan_reimport", "restore_backup")
+        )
+        instance.delete_run(ended)
+        page = get(console, viewer, f"/runs/{waiting}").text
+        for run in instance.get_runs(dg.RunsFilter(statuses=[starting])):
+            instance.delete_run(run.run_id)
+    assert f'Not ended yet: <a href="{PAGE}/runs/{first}">Link images</a>. The plan opens here' in page
 
 
 def test_what_does_not_exist_is_said_in_three_sentences(console: Console) -> None:
