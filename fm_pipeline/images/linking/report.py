@@ -121,7 +121,8 @@ def make_report(
     errors = Counter(copied.errors.values())
     linked, already = copied.verified, len(plan.already) - len(lost.failed)
     if rows:
-        skipped += Counter(rows.refused.values())
+        skipped += Counter(rows.skipped.values())
+        errors += Counter(rows.errors.values())
         # Of the planned, those that somebody else linked meanwhile.
         linked = len(rows.linked)
         already += copied.verified - linked - len(rows.refused)

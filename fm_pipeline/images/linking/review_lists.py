@@ -46,8 +46,8 @@ def _write_lists(folder: Path, rejects: Iterable[Reject], copied: CopyReport, ro
     plan = copied.plan
     lines: list[tuple[object, ...]] = [(line, "", "rejected", reason) for line, reason in rejects]
     for outcome, reasons in (
-        ("skipped", plan.skipped | dict(rows.refused if rows else {})),
-        ("error", copied.errors),
+        ("skipped", plan.skipped | (rows.skipped if rows else {})),
+        ("error", copied.errors | (rows.errors if rows else {})),
         ("left", dict.fromkeys(plan.left, "limit")),
     ):
         lines += [("", recid, outcome, reason) for recid, reason in sorted(reasons.items())]

@@ -23,7 +23,7 @@ from fm_pipeline.images.linking import copy_ledger
 from fm_pipeline.images.linking.copier import Copier, OnProgress, different_targets, list_targets
 from fm_pipeline.images.linking.inventory import Changes, changes_since, read_inventory
 from fm_pipeline.images.linking.lost_copies import LostCopies, find_lost, restore_copies
-from fm_pipeline.images.linking.matching import LinkPlan, PlannedImage, plan_link, thumbnail_key_of
+from fm_pipeline.images.linking.matching import ERROR_REASONS, LinkPlan, PlannedImage, plan_link, thumbnail_key_of
 from fm_pipeline.images.nexus.batch_and_image_values import NewImage, check_columns, text_limit
 from fm_pipeline.images.nexus.image_index import read_image_index
 from fm_pipeline.images.nexus.patient_index import PatientMatch, read_patient_index
@@ -88,6 +88,16 @@ class RowsReport:
     refused: Mapping[int, str] = field(default_factory=dict)
     batches_created: int = 0
     repaired: BatchRepair = field(default_factory=BatchRepair)
+
+    @property
+    def errors(self) -> dict[int, str]:
+        """Those of the refused that somebody has to look into."""
+        return {recid: reason for recid, reason in self.refused.items() if reason in ERROR_REASONS}
+
+    @property
+    def skipped(self) -> dict[int, str]:
+        """The other refused ones."""
+        return {recid: reason for recid, reason in self.refused.items() if reason not in ERROR_REASONS}
 
 
 def copy_images(
@@ -228,13 +238,15 @@ def write_rows(settings: Settings, *, now: datetime) -> RowsReport:
         ids = [(recids[position], own_id) for position, own_id in written.image_ids.items()]
         copy_ledger.record_linked(writer.cursor, ids, now)
         refused = {recids[position]: reason for position, reason in written.refused.items()}
+        report = RowsReport([recids[n] for n in written.inserted], refused, len(written.batches_created), repaired)
         new = set(written.inserted)
         _update_outcomes(
             writer.cursor,
             [(recids[n], "linked" if n in new else "already_linked", None) for n in written.image_ids]
-            + [(recid, "skipped", reason) for recid, reason in refused.items()],
+            + [(recid, "skipped", reason) for recid, reason in report.skipped.items()]
+            + [(recid, "error", reason) for recid, reason in report.errors.items()],
         )
-    return RowsReport([recids[n] for n in written.inserted], refused, len(written.batches_created), repaired)
+    return report
 
 
 def _verified_images(writer: ImageWriter) -> list[NewImage]:

@@ -266,6 +266,19 @@ def test_one_record_for_two_patients_equal_bytes_and_equal_names(scene: Scene) -
     }  # fmt: skip
 
 
+def test_an_image_whose_batch_somebody_gave_to_another_patient_is_an_error(scene: Scene) -> None:
+    scene.add(2)
+    scene.link()
+    scene.bench.execute("UPDATE images_batch SET object_id = %s", scene.patients[1][0])
+    scene.add(3)
+    report = scene.link()
+    assert report.errors == {"linked_to_another_patient": 1, "batch_of_another_patient": 1}
+    assert report.adds_up
+    assert scene.ends()[3] == ("error", "batch_of_another_patient")
+    lists = scene.bench.settings.state_dir / "images"
+    assert ",3,error,batch_of_another_patient\n" in (lists / "not_linked.csv").read_text("utf-8")
+
+
 def test_an_image_that_filemaker_now_gives_to_another_patient_stays_and_is_named(scene: Scene) -> None:
     scene.add(2)
     scene.link()
