@@ -43,7 +43,7 @@ _STATUSES: Mapping[dg.DagsterRunStatus, Status] = {
 _SAID = {
     dg.DagsterEventType.RUN_ENQUEUED: "The run is queued.",
     dg.DagsterEventType.RUN_START: "The run starts.",
-    dg.DagsterEventType.RUN_CANCELING: "Somebody cancels the run.",
+    dg.DagsterEventType.RUN_CANCELING: "The run is being cancelled.",
     dg.DagsterEventType.RUN_CANCELED: "The run was cancelled.",
     dg.DagsterEventType.RUN_SUCCESS: "✅ The run is complete.",
     dg.DagsterEventType.RUN_FAILURE: "The run failed.",
@@ -209,7 +209,12 @@ class Runs:
             last: at most so many of its newest events are read; a reimport has a few hundred.
         """
         records = self._context.instance.get_records_for_run(run_id, limit=last, ascending=False).records
-        lines = [line for record in reversed(records) for line in _lines(record.event_log_entry)]
+        lines: list[LogLine] = []
+        is_cancelled = False
+        for record in reversed(records):
+            lines += _lines(record.event_log_entry, is_cancelled)
+            event = record.event_log_entry.dagster_event
+            is_cancelled |= event is not None and event.event_type is dg.DagsterEventType.RUN_CANCELING
         return RunLog(records[0].storage_id if records else 0, lines, len(records) != last)
 
     def _execute(self, query: str, variables: Mapping[str, Any], username: str) -> dict[str, Any]:
@@ -242,11 +247,13 @@ def _state(record: dg.RunRecord) -> RunState:
     )
 
 
-def _lines(entry: dg.EventLogEntry) -> Iterator[LogLine]:
+def _lines(entry: dg.EventLogEntry, is_cancelled: bool) -> Iterator[LogLine]:
     at = datetime.fromtimestamp(entry.timestamp, UTC)
     event = entry.dagster_event
     if event is None:
         yield LogLine(at, _level(int(entry.level)), entry.user_message)
+    elif event.event_type is dg.DagsterEventType.STEP_FAILURE and is_cancelled:  # it was ended, and did not fail
+        yield LogLine(at, "info", f"{event.step_key} was ended.")
     elif event.event_type is dg.DagsterEventType.STEP_FAILURE:
         yield LogLine(at, "error", f"{event.step_key} failed. {_sentences(event)}".strip())
     elif event.event_type in _SAID:

@@ -64,7 +64,15 @@ IF_CANCELLED = {
     "dicom_import": "What it has imported stays. The job can be resumed on its page.",
 }
 IF_ANOTHER_IS_CANCELLED = "What it has not completed is undone, or goes on with the next run."
-TITLES = {"plan_reimport": "Dry run", "full_reimport": "Full reimport"}
+TITLES = {
+    "plan_reimport": "Dry run",
+    "full_reimport": "Full reimport",
+    "filemaker_sync": "Sync with FileMaker",
+    "export_nexus_csv": "Export as CSV",
+    "dicom_import": "DICOM import",
+    "dicom_import_chunks": "DICOM import",
+    "remove_dicom_import": "Removal of a DICOM import",
+}
 LOG_LINES, LOG_EVENTS = 1000, 3000  # the last ones on the page, which asks every 3 s; log.txt has all
 LABELS = {PREPARATION_STEP: "lock the tables, and compare"}
 # What a phase of the import sequence does, by its number.

@@ -8,6 +8,7 @@ import sys
 
 import dagster as dg
 from dagster._core.events import EngineEventData
+from dagster._core.execution.plan.objects import StepFailureData
 
 from fm_pipeline.console.gateway.context import ConsoleProcessContext
 from fm_pipeline.console.gateway.runs import Runs
@@ -70,3 +71,21 @@ def test_a_run_that_was_cancelled_while_the_daemon_took_it_from_the_queue_does_n
         waiting.run_id: "queued",
     }
     assert runs.launch_once("admin", "_nothing", {}, lambda _: True) == (waiting.run_id, False)
+
+
+def test_the_log_says_of_a_step_that_a_cancel_has_ended_that_it_was_ended_and_of_another_that_it_failed(
+    context: ConsoleProcessContext,
+) -> None:
+    instance = context.instance
+    run = instance.create_run_for_job(_nothing, tags=HERE, status=dg.DagsterRunStatus.STARTED)
+    data = StepFailureData(None, None)  # type: ignore[no-untyped-call]
+
+    def fail(step: str) -> None:
+        event = dg.DagsterEvent("STEP_FAILURE", "_nothing", step_key=step, event_specific_data=data)
+        instance.report_dagster_event(event, run.run_id)
+
+    fail("first")
+    instance.report_run_canceling(run)
+    fail("second")
+    lines = [(line.level, line.text) for line in Runs(context).log(run.run_id).lines]
+    assert lines == [("error", "first failed."), ("info", "The run is being cancelled."), ("info", "second was ended.")]
