@@ -134,15 +134,17 @@ class Outbox:
     def claim(self, now: datetime, *, run_id: str | None = None) -> Claim | None:
         """Claim the next email that is due, of one run or of any; None if there is none. Those to SMTP_TO come first.
 
-        A claim ends by `confirm` or `put_back`, or by itself after `CLAIM_HOLDS`.
+        A claim ends by `mark_sent` or `release`, or by itself after `CLAIM_HOLDS`. No email is due later than after the
+        longest pause: a later time was written by a clock that was ahead and was set back since.
         """
         with self._open() as connection:
             row = connection.execute(
                 "UPDATE mails SET state = 'claimed', attempts = attempts + 1, next_attempt_at = ? WHERE rowid = ("
-                " SELECT rowid FROM mails WHERE state IN ('waiting', 'claimed') AND next_attempt_at <= ?"
-                " AND run_id = coalesce(?, run_id) ORDER BY receivers IS NOT NULL, rowid LIMIT 1)"
+                " SELECT rowid FROM mails WHERE state IN ('waiting', 'claimed')"
+                " AND (next_attempt_at <= ? OR next_attempt_at > ?) AND run_id = coalesce(?, run_id)"
+                " ORDER BY receivers IS NOT NULL, rowid LIMIT 1)"
                 " RETURNING run_id, kind, attempts, subject, body, receivers",
-                ((now + CLAIM_HOLDS).timestamp(), now.timestamp(), run_id),
+                ((now + CLAIM_HOLDS).timestamp(), now.timestamp(), (now + LONGEST_PAUSE).timestamp(), run_id),
             ).fetchone()
         if row is None:
             return None

@@ -90,6 +90,13 @@ def test_the_pauses_grow_to_an_hour_and_cover_half_a_night() -> None:
     assert sum(pauses, timedelta()) > timedelta(hours=4)
 
 
+def test_a_mail_that_a_clock_ahead_put_off_is_due_at_once(outbox: Outbox) -> None:
+    outbox.enqueue_run_event(run_event(EventType.FAILED))
+    ahead = NOW + timedelta(days=365)
+    outbox.release(claimed(outbox, ahead), ahead)
+    assert outbox.claim(NOW)
+
+
 def test_a_text_that_the_server_refused_after_the_hand_over_is_due_again(outbox: Outbox) -> None:
     outbox.enqueue_run_event(run_event(EventType.FAILED))
     claim = claimed(outbox)

@@ -40,8 +40,9 @@ INTERVAL_SECONDS = 30
 PATIENCE_SECONDS = 15
 # Older news is history, for example when the sensor was off for a month.
 NEWS_LASTS = timedelta(days=2)
-# Storage writes the time of a change before the change can be seen; what is looked at twice is not said twice.
-OVERLAP = timedelta(minutes=1)
+# Storage writes the time of a change before the change can be seen. And after the clock was set back, Dagster's sensors
+# wait until it has come where it was: what ended meanwhile is older than what was seen. Nothing is said twice.
+OVERLAP = timedelta(hours=2)
 RUNS_A_TICK = 500
 
 _EVENTS = {
@@ -68,11 +69,15 @@ class Watermark(NamedTuple):
 
     @classmethod
     def read(cls, cursor: str | None, now: datetime) -> Self:
-        """From a tick's cursor; at the first tick, now."""
+        """From a tick's cursor; at the first tick, now.
+
+        A time that is still to come was written by a clock that was ahead and was set back since. It becomes now, or no
+        run would be told of until the clock has come there again.
+        """
         if not cursor:
             return cls(now, now)
         content = json.loads(cursor)
-        return cls(*(datetime.fromisoformat(content[name]) for name in cls._fields))
+        return cls(*(min(datetime.fromisoformat(content[name]), now) for name in cls._fields))
 
     def write(self) -> str:
         """For the next tick."""

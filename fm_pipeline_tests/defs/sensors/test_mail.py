@@ -8,6 +8,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from sqlalchemy import text
 
 from fm_pipeline.defs.explained_failure import explained
 from fm_pipeline.defs.sensors.mail import Watermark, reimport_mails
@@ -155,6 +156,34 @@ def test_runs_from_before_the_sensor_was_first_on_are_never_told(
     after = bench.run(succeeding)
     bench.tick()
     assert subjects(after) == ["Reimport succeeded"]
+
+
+def test_runs_are_told_although_the_clock_was_ahead_at_the_tick_before(
+    bench: Bench, subjects: Callable[[str], list[str]]
+) -> None:
+    ahead = datetime.now(UTC) + timedelta(hours=1)
+    bench.cursor = Watermark(ahead, ahead).write()
+    bench.tick()
+    run_id = bench.run(succeeding)
+    bench.tick()
+    assert subjects(run_id) == ["Reimport succeeded"]
+
+
+def test_a_run_that_ended_after_the_clock_was_set_back_by_an_hour_is_told(
+    bench: Bench, subjects: Callable[[str], list[str]]
+) -> None:
+    begin = Watermark.read(bench.cursor, datetime.now(UTC)).begin
+    bench.cursor = Watermark(begin, begin - timedelta(days=1)).write()
+    bench.run(succeeding)
+    bench.tick()
+    run_id = bench.run(succeeding)
+    with bench.instance.run_storage.connect() as connection:  # type: ignore[attr-defined]  # of the kind in memory
+        hour_before = datetime.now(UTC).replace(tzinfo=None) - timedelta(hours=1)
+        connection.execute(
+            text("UPDATE runs SET update_timestamp = :at WHERE run_id = :id"), {"at": hour_before, "id": run_id}
+        )
+    bench.tick()
+    assert subjects(run_id) == ["Reimport succeeded"]
 
 
 def test_materialize_counts_when_a_phase_is_selected_and_no_other_run_does(
