@@ -112,9 +112,11 @@ CONNECTION_FAILURES = (
         r"certificate verify failed|root certificate file|does not match host name|SSL error|certificate file"
         r"|private key file",
         "08001",
-        "The certificate of the PostgreSQL server is not trusted, or a certificate file of ours cannot be used.",
-        "Name the authority's file: NEXUS_DATABASE_URL=postgresql://…?sslmode=verify-full&sslrootcert=FILE. The host"
-        " must be the one that the certificate names.",
+        "The certificate of the PostgreSQL server is not trusted or has expired, or a certificate file of ours"
+        " cannot be used.",
+        "Look whether it has expired, or whether that of its authority has. Name the authority's file:"
+        " NEXUS_DATABASE_URL=postgresql://…?sslmode=verify-full&sslrootcert=FILE. The host must be the one that the"
+        " certificate names.",
     ),
     ConnectionFailure(
         r"could not translate host name|could not parse network address|Name or service not known",

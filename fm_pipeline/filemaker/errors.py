@@ -36,9 +36,9 @@ class DataApiError(FileMakerError):
     next_step: ClassVar[str] = ""
     answer: ClassVar[str] = "answered code"  # in words where a reader may have no list of codes at hand
 
-    def __init__(self, what: str, *, code: int | None = None) -> None:
+    def __init__(self, what: str, *, code: int | None = None, remedy: str = "") -> None:
         self.code = code
-        super().__init__(what, meaning=self.consequence, remedy=self.next_step)
+        super().__init__(what, meaning=self.consequence, remedy=remedy or self.next_step)
 
 
 class WrongPassword(DataApiError):
@@ -162,13 +162,10 @@ class NotTheDataApi(DataApiError):
 
 
 class CertificateRefused(DataApiError):
-    """The server's certificate is not signed by an authority that we trust."""
+    """The server's certificate is refused, or the server speaks no TLS."""
 
     consequence = "No password was sent. Verification cannot be switched off."
-    next_step = (
-        "Set FILEMAKER_CA_BUNDLE to the PEM file of the authority that signed it, and use in FILEMAKER_URL "
-        "the name that the certificate carries."
-    )
+    next_step = "Check the host and the port in FILEMAKER_URL."
 
 
 class ServerUnavailable(DataApiError):

@@ -28,6 +28,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
+from fm_pipeline.certificates import certificate_refusal
 from fm_pipeline.errors import SettingsError
 from fm_pipeline.filemaker.errors import (
     AnswerCut,
@@ -239,10 +240,8 @@ class Transport:
         """Translate errors of requests, without the URL."""
         try:
             yield
-        except requests.exceptions.SSLError:
-            raise CertificateRefused(
-                "The certificate of FileMaker Server is not trusted, or it is for another name."
-            ) from None
+        except requests.exceptions.SSLError as error:
+            raise _tls_error(error) from None
         except (requests.exceptions.ReadTimeout, ReadTimeoutError):
             raise _too_slow(action, timeout) from None
         except (requests.exceptions.RequestException, HTTPError, EOFError, zlib.error) as error:
@@ -253,6 +252,13 @@ class Transport:
             ) from None
         except ValueError:  # requests parses the target of a redirect even if it does not follow it
             raise NotTheDataApi(f"The answer leads to what is no address when asked to {action}.") from None
+
+
+def _tls_error(error: requests.exceptions.SSLError) -> CertificateRefused:
+    refusal = certificate_refusal(error, address="FILEMAKER_URL", authority="FILEMAKER_CA_BUNDLE")
+    if refusal is None:
+        return CertificateRefused("FileMaker Server and this machine do not agree on TLS.")
+    return CertificateRefused(f"The certificate of FileMaker Server {refusal.why}.", remedy=refusal.remedy)
 
 
 def _too_slow(action: str, timeout: float) -> ServerTimeout:

@@ -19,6 +19,7 @@ from email.utils import parseaddr
 from functools import partial
 from typing import Any
 
+from fm_pipeline.certificates import certificate_refusal
 from fm_pipeline.settings import Settings
 
 LIMIT_SECONDS = 20.0
@@ -29,7 +30,6 @@ _LONGER_SECONDS = 20.0  # by which the time-out of the thread exceeds that of it
 _NO_CONNECTION: dict[type[Exception], str] = {
     ConnectionRefusedError: "nothing listens on SMTP_PORT of SMTP_HOST",
     socket.gaierror: "the host of SMTP_HOST is not known",
-    ssl.SSLCertVerificationError: "the certificate of the mail server is not trusted, or it is for another name",
     ssl.SSLError: "what listens on SMTP_PORT does not speak TLS as SMTP_SECURITY asks for",
     UnicodeEncodeError: "SMTP_USERNAME or SMTP_PASSWORD has a character beyond ASCII, which cannot be sent",  # smtplib
 }
@@ -208,4 +208,6 @@ def _explained(error: Exception, *, handed_over: bool) -> EmailNotSent | EmailUn
         return EmailUnconfirmed()
     if isinstance(error, smtplib.SMTPNotSupportedError):
         return EmailNotSent("the mail server does not offer what SMTP_SECURITY or SMTP_USERNAME ask for")
-    return EmailNotSent(next((said for kind, said in _NO_CONNECTION.items() if isinstance(error, kind)), name))
+    refusal = certificate_refusal(error, address="SMTP_HOST", authority="SSL_CERT_FILE")
+    said = next((words for kind, words in _NO_CONNECTION.items() if isinstance(error, kind)), name)
+    return EmailNotSent(f"the certificate of the mail server {refusal.why}" if refusal else said)

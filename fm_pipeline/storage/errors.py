@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
 
+from fm_pipeline.certificates import certificate_refusal
 from fm_pipeline.errors import StorageError
 
 
@@ -38,6 +39,13 @@ def storage_errors(action: str) -> Iterator[None]:
     except (ResponseParserError, ValueError):  # an invalid time or number
         raise not_s3(action) from None
     except (BotoCoreError, HTTPError, HTTPException) as error:  # the latter two while a body is read
+        if refusal := certificate_refusal(error, address="S3_ENDPOINT_URL", authority="AWS_CA_BUNDLE"):
+            raise StorageError(
+                f"S3 was not asked to {action}: its certificate {refusal.why}.",
+                code=type(error).__name__,
+                meaning="What was done before stays; a repeat goes on from there.",
+                remedy=refusal.remedy,
+            ) from None
         raise StorageError(
             f"S3 did not answer when asked to {action} ({type(error).__name__}).",
             code=type(error).__name__,

@@ -146,7 +146,7 @@ def test_a_certificate_of_a_private_authority_needs_its_bundle(tmp_path: Path) -
         with pytest.raises(CertificateRefused, match="Set FILEMAKER_CA_BUNDLE"):
             DataApiClient(server.base_url, "clinic", "a", "b").layouts()
         other_name = server.base_url.replace("127.0.0.1", "localhost")
-        with pytest.raises(CertificateRefused, match="the name that the certificate carries"):
+        with pytest.raises(CertificateRefused, match="the name that the certificate has"):
             DataApiClient(other_name, "clinic", "a", "b", ca_bundle=authority).layouts()
     store.close()
 

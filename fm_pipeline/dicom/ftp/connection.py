@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from fm_pipeline.certificates import certificate_refusal
 from fm_pipeline.errors import FtpError
 
 _REPLY = re.compile(r"[1-5][0-9]{2}(?:[ -]|$)")
@@ -211,15 +212,15 @@ def _open_connection(ftp: ftplib.FTP, server: FtpServer) -> None:
 def _start_tls(ftp: _Tls, server: FtpServer) -> None:
     try:
         ftp.auth()
-    except ssl.SSLCertVerificationError:
-        raise FtpError(
-            f"The certificate of the FTP server {server.host} is not signed by an authority that is trusted here.",
-            meaning="Nothing was sent to it, no password either.",
-            remedy="Name the authority's PEM file in FTP_CA_BUNDLE, or check the server's name.",
-        ) from None
     except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
         raise
     except ssl.SSLError as error:
+        if refusal := certificate_refusal(error, address="--ftp-host", authority="FTP_CA_BUNDLE"):
+            raise FtpError(
+                f"The certificate of the FTP server {server.host} {refusal.why}.",
+                meaning="Nothing was sent to it, no password either.",
+                remedy=refusal.remedy,
+            ) from None
         raise FtpError(
             f"The FTP server {server.host} and this machine have no TLS in common ({error.reason or 'no reason'}).",
             meaning="Nothing was sent to it, no password either.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 
+from fm_pipeline.certificates import certificate_refusal
 from fm_pipeline.dicom.orthanc.errors import TlsFault
 
 _LONGEST_LOOK = 2.0
@@ -22,12 +23,8 @@ _WRITE_HTTPS = (
 
 def connection_fault(error: Exception) -> TlsFault | None:
     """Translate a TLS error; None if waiting may help."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return TlsFault(
-            f"The certificate of the server at ORTHANC_URL is not trusted: {error.verify_message}",
-            "Set ORTHANC_CA_BUNDLE to the PEM file of the authority that signed it. The certificate must be for the"
-            " name in ORTHANC_URL.",
-        )
+    if refusal := certificate_refusal(error, address="ORTHANC_URL", authority="ORTHANC_CA_BUNDLE"):
+        return TlsFault(f"The certificate of the server at ORTHANC_URL {refusal.why}.", refusal.remedy)
     if not isinstance(error, ssl.SSLError) or isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
         return None
     reason = error.reason or ""
