@@ -14,6 +14,7 @@ from types import FrameType
 import psutil
 
 from fm_pipeline.console.service.part_states import PartState
+from fm_pipeline.defs.run_process import is_run_process
 from fm_pipeline.pluralize import counted
 from fm_pipeline.serve.listening import accepts
 from fm_pipeline.serve.notify import notify_systemd
@@ -23,7 +24,6 @@ LOOK_SECONDS = 0.5
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds before a part that dies again and again is started again
 STEADY_SECONDS = 120.0  # a part that ran so long is started again after the first pause
 AFTER_SECONDS = 60.0  # so long a part waits for the socket that it needs; then it starts, and says what is missing
-_WORKER = "--multiprocessing-fork"  # in the command line of a run's process
 
 _log = logging.getLogger(__name__)
 
@@ -206,7 +206,7 @@ def _workers(pid: int) -> list[psutil.Process]:
     found = []
     try:
         for child in psutil.Process(pid).children(recursive=True):
-            if _WORKER in child.cmdline():
+            if is_run_process(child):
                 found.append(child)
     except psutil.Error:  # one has just ended
         pass

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -70,6 +72,21 @@ def test_a_later_process_with_the_same_number_is_not_taken_for_the_run(
     """After a restart of the machine."""
     monkeypatch.setattr("fm_pipeline.defs.run_launcher.CLOCK_SECONDS", -3600.0)
     assert _health(instance, HERE, worker.pid) is WorkerStatus.NOT_FOUND
+
+
+def test_a_run_goes_on_when_the_clock_is_set_forward(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fm_pipeline.defs.run_launcher.CLOCK_SECONDS", -3600.0)
+    process = multiprocessing.get_context("spawn").Process(target=signal.pause)  # as Dagster starts a run
+    process.start()
+    try:
+        assert process.pid
+        assert _health(instance, HERE, process.pid) is WorkerStatus.RUNNING
+    finally:
+        process.kill()
+        process.join()
+    assert _health(instance, HERE, process.pid) is WorkerStatus.NOT_FOUND
 
 
 @pytest.mark.parametrize(("tags", "pid"), [(ELSEWHERE, 1), ({}, 1), (HERE, None)], ids=["elsewhere", "command", "new"])
