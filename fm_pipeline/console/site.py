@@ -92,6 +92,7 @@ class Site:
             no_accounts_page=no_database_page,
         )
         runs = Runs(context)
+        runs.end_unqueued()
         unfinished = [run.run_id for run in runs.unfinished()]
         runs.go_on_ending(requested_cancels(console_url(settings.PIPELINE), unfinished))
         current_runs.use(runs)

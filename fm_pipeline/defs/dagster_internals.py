@@ -27,6 +27,7 @@ from dagster._core.storage.tags import (
     PARENT_RUN_ID_TAG,
     RETRY_NUMBER_TAG,
     SCHEDULE_NAME_TAG,
+    SENSOR_NAME_TAG,
 )
 from dagster._core.workspace.context import WorkspaceProcessContext, WorkspaceRequestContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
@@ -39,6 +40,7 @@ __all__ = [
     "PARENT_RUN_ID_TAG",
     "RETRY_NUMBER_TAG",
     "SCHEDULE_NAME_TAG",
+    "SENSOR_NAME_TAG",
     "CapturedLogContext",
     "CheckRunHealthResult",
     "ComputeIOType",

@@ -16,6 +16,7 @@ from dagster_graphql.schema import create_schema
 
 from fm_pipeline.console.gateway.context import ConsoleProcessContext, Requester
 from fm_pipeline.console.gateway.run_state import Level, LogLine, RunLog, RunState, Status
+from fm_pipeline.defs.dagster_internals import BACKFILL_ID_TAG, SCHEDULE_NAME_TAG, SENSOR_NAME_TAG
 from fm_pipeline.defs.run_launcher import is_cancelled
 from fm_pipeline.errors import PipelineError, RequestError
 
@@ -48,6 +49,8 @@ _SAID = {
     dg.DagsterEventType.RUN_SUCCESS: "✅ The run is complete.",
     dg.DagsterEventType.RUN_FAILURE: "The run failed.",
 }
+_UNQUEUED = "The run failed: the service was stopped before it was queued. Start it again."
+_OF_THE_DAEMON = {SCHEDULE_NAME_TAG, SENSOR_NAME_TAG, BACKFILL_ID_TAG}
 _BAD = {dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_CANCELED}
 TERMINATE_SECONDS, TERMINATE_POLL_SECONDS = 300.0, 0.5  # until the process of a run is up
 
@@ -167,6 +170,16 @@ class Runs:
             with self._lock:
                 self._ending.discard(run_id)
 
+    def end_unqueued(self) -> None:
+        """End the runs that the last site has made, and not queued when it was stopped. Called before this one serves.
+
+        Nothing would ever start them, and whoever starts the same is led to them. The daemon looks after its own runs.
+        """
+        instance = self._context.instance
+        for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.NOT_STARTED])):
+            if _OF_THE_DAEMON.isdisjoint(run.tags):
+                instance.report_run_failed(run, _UNQUEUED)
+
     def find(self, run_id: str) -> RunState | None:
         """Return a run; None if there is none of this id."""
         record = self._context.instance.get_run_record_by_id(run_id)
@@ -257,7 +270,8 @@ def _lines(entry: dg.EventLogEntry, is_cancelled: bool) -> Iterator[LogLine]:
     elif event.event_type is dg.DagsterEventType.STEP_FAILURE:
         yield LogLine(at, "error", f"{event.step_key} failed. {_sentences(event)}".strip())
     elif event.event_type in _SAID:
-        yield LogLine(at, "error" if event.event_type in _BAD else "info", _SAID[event.event_type])
+        said = _UNQUEUED if event.message == _UNQUEUED else _SAID[event.event_type]
+        yield LogLine(at, "error" if event.event_type in _BAD else "info", said)
 
 
 def _sentences(event: dg.DagsterEvent) -> str:

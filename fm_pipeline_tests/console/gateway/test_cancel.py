@@ -54,6 +54,21 @@ def test_a_run_that_was_being_started_when_the_site_stopped_is_ended_by_the_next
     wait_until(lambda: (found := runs.find(asked.run_id)) is not None and found.status == "cancelling")
 
 
+def test_a_run_that_was_not_queued_when_the_site_stopped_is_ended_by_the_next_site(
+    context: ConsoleProcessContext,
+) -> None:
+    instance, runs = context.instance, Runs(context)
+    made = dg.DagsterRunStatus.NOT_STARTED
+    cut = instance.create_run_for_job(_nothing, status=made)
+    of_the_daemon = instance.create_run_for_job(_nothing, tags={"dagster/sensor_name": "one"}, status=made)
+    runs.end_unqueued()
+    assert [run.run_id for run in runs.unfinished()] == [of_the_daemon.run_id]
+    ended = runs.find(cut.run_id)
+    assert ended is not None
+    assert ended.status == "failed"
+    assert "stopped before it was queued" in runs.log(cut.run_id).lines[-1].text
+
+
 def test_a_run_that_was_cancelled_while_the_daemon_took_it_from_the_queue_does_not_wait_for_its_turn(
     context: ConsoleProcessContext,
 ) -> None:
