@@ -20,6 +20,8 @@ SKIPPED: Mapping[str, str] = MappingProxyType(
         "text": "A text (plain, HTML, XML, JSON and the like).",
         "not_dicom": "The content is not DICOM.",
         "dicomdir": "A directory of DICOM files (DICOMDIR, Media Storage Directory), not an image.",
+        "not_of_a_patient": "DICOM that belongs to no patient (a hanging protocol, a colour palette, a scanner's"
+        " protocol, an implant template and the like). Orthanc does not store it.",
         "temporary_name": "The name says that the file is still being written (.partial, .tmp and the like).",
         "system_file": "A file that the operating system keeps beside others (._name, Thumbs.db, .DS_Store).",
         "excluded_folder": "A folder of deleted files, of snapshots or of a system's own data (#recycle, .snapshot and"

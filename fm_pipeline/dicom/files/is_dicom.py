@@ -36,6 +36,12 @@ _FURTHEST_INFLATED = 1 << 28  # bytes that are inflated to check that the data s
 _ENDLESS = 1 << 62  # the size assumed for a data set that continues behind that
 
 _MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
+# Objects without a patient or a study (PS3.4, GG.3): protocols, approvals, inventories, hanging protocols, palettes,
+# implant templates. Orthanc stores none of them.
+_NOT_OF_A_PATIENT = frozenset(
+    {f"1.2.840.10008.5.1.4.1.1.{last}" for last in ("200.1", "200.3", "200.7", "201.1")}
+    | {f"1.2.840.10008.5.1.4.{last}" for last in ("38.1", "39.1", "43.1", "44.1", "45.1")}
+)
 _DEFLATED_SINCE_2022 = frozenset({"1.2.840.10008.1.2.4.205"})  # an older DCMTK does not inflate it
 _DEFLATED = frozenset({"1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95"}) | _DEFLATED_SINCE_2022
 _STANDARD_SYNTAXES = "1.2.840.10008.1.2."  # PS3.5, 10: all of them are explicit but for the first
@@ -225,11 +231,11 @@ def _judged(walked: Walk, meta: dict[int, bytes], syntax: str) -> Instance | Rej
     for tag, reason in ((_STUDY, "no_study_uid"), (_SERIES, "no_series_uid"), (_SOP_INSTANCE, "no_instance_uid")):
         if uids[tag].text or (walked.end is WalkEnd.LIMIT if tag not in values else not uids[tag].certain):
             continue
-        if (
-            _MEDIA_STORAGE_DIRECTORY in {_uid(values, _SOP_CLASS), _uid(meta, _MEDIA_CLASS)}
-            or _DIRECTORY_TAGS & values.keys()
-        ):
+        classes = {_uid(values, _SOP_CLASS), _uid(meta, _MEDIA_CLASS)}
+        if _MEDIA_STORAGE_DIRECTORY in classes or _DIRECTORY_TAGS & values.keys():
             return _skipped("dicomdir")
+        if tag == _STUDY and tag not in values and walked.end is WalkEnd.COMPLETE and _NOT_OF_A_PATIENT & classes:
+            return _skipped("not_of_a_patient")
         return _bad(reason if walked.end is WalkEnd.COMPLETE else "garbage")
     if any(uid.certain and len(uid.text.encode()) > _LONGEST_IDENTIFIER for uid in uids.values()):
         return _bad("uid_too_long")

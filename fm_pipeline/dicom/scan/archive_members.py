@@ -119,7 +119,7 @@ class _Examined:
         if of.member.reason:
             return UnusableFile(of.found, of_archive(of.member.reason), of.member.reason)
         seen = read_member(of, limits, memory) if of.found.size <= WHOLE_UP_TO_BYTES else _head_of_large(of, memory)
-        if isinstance(seen, Candidate) or seen.reason == "dicomdir":
+        if isinstance(seen, Candidate) or seen.reason in {"dicomdir", "not_of_a_patient"}:
             return None
         return None if seen.outcome is Outcome.BAD and seen.reason not in _UNKNOWN else seen
 

@@ -10,6 +10,7 @@ from struct import pack
 
 import pytest
 from PIL import Image
+from pydicom import uid
 
 from fm_pipeline.dicom import reasons
 from fm_pipeline.dicom.files import is_dicom
@@ -22,6 +23,7 @@ from fm_pipeline_tests.dicom.files.handwritten import (
     ITEM_END,
     PATIENT_ID,
     SEQUENCE_END,
+    SOP,
     STUDY,
     SYNTAXES,
     UNDEFINED,
@@ -56,6 +58,25 @@ def late(*elements: bytes, encoding: Encoding = EXPLICIT) -> bytes:
     return Handwritten(encoding=encoding, late=b"".join(elements)).file
 
 
+OF_NO_PATIENT = [
+    uid.HangingProtocolStorage,
+    uid.ColorPaletteStorage,
+    uid.GenericImplantTemplateStorage,
+    uid.ImplantAssemblyTemplateStorage,
+    uid.ImplantTemplateGroupStorage,
+    uid.CTDefinedProcedureProtocolStorage,
+    uid.ProtocolApprovalStorage,
+    uid.XADefinedProcedureProtocolStorage,
+    uid.InventoryStorage,
+]
+
+
+def of_no_patient(sop_class: uid.UID) -> list[bytes]:
+    """Return an object without a study, with and without file meta information."""
+    data_set = element(0x00080016, "UI", sop_class.encode()) + element(SOP, "UI", b"1.2.3.4")
+    return [part10(data_set, media_class=sop_class.encode()), data_set]
+
+
 # Of each reason that content alone gives: files that have it.
 REFUSED: dict[str, list[bytes]] = {
     "empty_file": [b""],
@@ -65,6 +86,7 @@ REFUSED: dict[str, list[bytes]] = {
     "text": [b"This is no image.\n" * 20, b'{"00080018": {"vr": "UI"}}' * 10],
     "not_dicom": [NOISE[:5_000], WHOLE.file[:131]],
     "dicomdir": [directory_object(), directory_object()[132:]],
+    "not_of_a_patient": [content for each in OF_NO_PATIENT for content in of_no_patient(each)],
     "garbage": [
         b"\0" * 128 + b"DICM" + bytes(range(200, 256)) * 40,
         b"\0" * 128 + b"DICM" + bytes(4_096),
