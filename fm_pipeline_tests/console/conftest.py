@@ -23,15 +23,6 @@ from fm_pipeline_tests.support.postgres import DisposablePostgreSQL
 from fm_pipeline_tests.support.services import LazyStack
 
 
-class QuickConsole(ConsoleService):
-    """It looks for queued runs every second."""
-
-    def instance(self) -> str:
-        coordinator = "AttributingRunCoordinator\n"
-        quick = f"{coordinator}  config: {{dequeue_interval_seconds: 1}}\n"
-        return super().instance().replace(coordinator, quick)
-
-
 @dataclass(frozen=True)
 class Console:
     """A running console and the clinic behind it.
@@ -119,6 +110,6 @@ def console(
         with pytest.MonkeyPatch.context() as patch:  # until it has started: other tests of this process follow
             for name, value in environment.items():
                 patch.setenv(name, value)
-            own = running.enter_context(temporary_stack([QuickConsole]))
-        served = own.service(QuickConsole)
+            own = running.enter_context(temporary_stack([ConsoleService]))
+        served = own.service(ConsoleService)
         yield Console(served.url, bench, hospital, environment, served.log)

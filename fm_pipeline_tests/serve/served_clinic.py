@@ -26,7 +26,6 @@ VICTIMS = (*PARTS, SUPERVISOR, EVERYTHING)
 LIMIT_SECONDS = 300.0
 # Run monitoring looks often, and gives up a run that does not start.
 QUICKER = {
-    "AttributingRunCoordinator\n": "AttributingRunCoordinator\n  config: {dequeue_interval_seconds: 1}\n",
     "poll_interval_seconds: 30": "poll_interval_seconds: 2\n  start_timeout_seconds: 240",
 }
 _TERMINATE = """
