@@ -137,8 +137,7 @@ def build(
         if aside:
             _adopt_and_stage(cursor, entity, aside, Table(nexus_schema, entity.table), fed)
         progress.end()
-        if {each: read_extractions(cursor).get(each) for each in extractions} != extractions:
-            raise extracted_again()
+        _refuse_other_extractions(cursor, extractions)
         fed_columns = entity.fed_columns(fed)
         for each in sources:
             _stop_above_limits(cursor, each, rules)
@@ -200,6 +199,12 @@ def _refuse_missing_sources(cursor: Cursor, name: str, extractions: dict[str, Ex
             meaning=f"Its records would be compared with other {plurals} than FileMaker has. Nothing was changed.",
             remedy=f"Stage the {plurals} first.",
         )
+
+
+def _refuse_other_extractions(cursor: Cursor, extractions: dict[str, Extraction]) -> None:
+    present = read_extractions(cursor)
+    if any(present.get(entity) != extraction for entity, extraction in extractions.items()):
+        raise extracted_again()
 
 
 def _end_record(writer: StagingWriter, entity: Entity, transform: Transform, record: Record) -> None:

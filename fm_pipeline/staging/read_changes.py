@@ -23,6 +23,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from psycopg2.extras import execute_values
+
 from fm_pipeline.entities.resolution import Resolution, resolve
 from fm_pipeline.filemaker.data_api.client import DataApiClient
 from fm_pipeline.filemaker.data_api.door import DataApiDoor
@@ -253,25 +255,26 @@ def _upsert(
     before = {record_id: state for record_id, *state in cursor.fetchall()}
     new = set(ids) - before.keys()
     compared = [columns.index(name) for name in ("fields", "mod_id", "modified")]
-    names, places = ", ".join(columns), ", ".join(["%s"] * len(columns))
     updates = ", ".join(f"{name} = excluded.{name}" for name in columns[2:])
-    changed = 0
+    changed, writes = 0, {}
     for record_id, row in zip(ids, rows, strict=True):
         now = [row[place] for place in compared]
         known, before[record_id] = before.get(record_id), now
         if known == now:
             continue
-        cursor.execute(
-            f"INSERT INTO fm_pipeline.source_records ({names}) VALUES ({places})"  # noqa: S608  # names of ours
-            f" ON CONFLICT (entity, record_id) DO UPDATE SET {updates}",
-            row,
-        )
+        writes[record_id] = row  # the later one, if a record comes twice
         if known and known[0] == now[0]:
             continue  # a field that the profile does not read has changed: only the version and the time are new
         changed += 1
         if known:
             taken.remove(record_id, str(known[0]))
         taken.add(record_id, str(now[0]))
+    execute_values(
+        cursor,
+        f"INSERT INTO fm_pipeline.source_records ({', '.join(columns)}) VALUES %s"  # noqa: S608  # names of ours
+        f" ON CONFLICT (entity, record_id) DO UPDATE SET {updates}",
+        list(writes.values()),
+    )
     return changed, new
 
 
