@@ -61,7 +61,7 @@ def check_bucket(bucket: Bucket, build: FindingBuilder) -> Iterator[Finding]:
     """
     yield _bulk_dump(bucket, build)
     yield from _lifecycle(bucket, build)
-    yield build.ok("versioning", _versioning(bucket))
+    yield _versioning(bucket, build)
 
 
 def _bulk_dump(bucket: Bucket, build: FindingBuilder) -> Finding:
@@ -117,15 +117,17 @@ def _reaches(rule: Mapping[str, Any], prefixes: tuple[str, ...]) -> list[str]:
     return [prefix for prefix in prefixes if prefix.startswith(own) or own.startswith(prefix)]
 
 
-def _versioning(bucket: Bucket) -> str:
+def _versioning(bucket: Bucket, build: FindingBuilder) -> Finding:
+    """Warn if the bucket keeps no versions. The pipeline never overwrites a file; other programs may."""
     try:
         with storage_errors("show its versioning"):
             state = bucket.client.get_bucket_versioning(Bucket=bucket.name).get("Status")
     except StorageError as error:
-        return f"not known ({error.code})"
+        return build.ok("versioning", f"not known ({error.code})")
     if state == "Enabled":
-        return "on: what another program overwrites or deletes can be taken back"
-    return "suspended" if state else "off: what another program overwrites or deletes is gone"
+        return build.ok("versioning", "on: what another program overwrites or deletes can be taken back")
+    found = f"{'suspended' if state else 'off'}: what another program overwrites or deletes is gone"
+    return Finding("images", "versioning", "warning", found, remedy="Turn on versioning for the bucket.")
 
 
 def check_containers(client: DataApiClient, profile: Profile, build: FindingBuilder) -> list[Finding]:
