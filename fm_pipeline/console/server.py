@@ -28,7 +28,7 @@ _LOG: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
-        # With the zone: Django sets that of the clinic, the other parts have that of the machine.
+        # With the zone, which is the clinic's for all parts of `serve`.
         "line": {
             "()": "fm_pipeline.console.server.LineFormatter",
             "fmt": "%(asctime)s site: %(levelname)s %(name)s: %(message)s",
