@@ -19,9 +19,13 @@ def restore_sigint(words: str = "") -> None:
     """Let SIGINT raise KeyboardInterrupt, also if a shell started the process with SIGINT ignored (background job).
 
     Args:
-        words: printed to standard error at once, at the first one; for a command that takes long to stop.
+        words: printed to standard error at once, at the first one; for a command that takes long to stop. With words,
+            an interrupt does not end a wait for PostgreSQL (`fm_pipeline.db.interrupts` knows only Python's handler).
     """
-    unsaid = [words] if words else []
+    if not words:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        return
+    unsaid = [words]
 
     def handle(number: int, frame: FrameType | None) -> None:
         if unsaid:

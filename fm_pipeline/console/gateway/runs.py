@@ -223,11 +223,11 @@ class Runs:
         """
         records = self._context.instance.get_records_for_run(run_id, limit=last, ascending=False).records
         lines: list[LogLine] = []
-        is_cancelled = False
+        cancelled = False
         for record in reversed(records):
-            lines += _lines(record.event_log_entry, is_cancelled)
+            lines += _lines(record.event_log_entry, cancelled=cancelled)
             event = record.event_log_entry.dagster_event
-            is_cancelled |= event is not None and event.event_type is dg.DagsterEventType.RUN_CANCELING
+            cancelled |= event is not None and event.event_type is dg.DagsterEventType.RUN_CANCELING
         return RunLog(records[0].storage_id if records else 0, lines, len(records) != last)
 
     def _execute(self, query: str, variables: Mapping[str, Any], username: str) -> dict[str, Any]:
@@ -260,12 +260,12 @@ def _state(record: dg.RunRecord) -> RunState:
     )
 
 
-def _lines(entry: dg.EventLogEntry, is_cancelled: bool) -> Iterator[LogLine]:
+def _lines(entry: dg.EventLogEntry, *, cancelled: bool) -> Iterator[LogLine]:
     at = datetime.fromtimestamp(entry.timestamp, UTC)
     event = entry.dagster_event
     if event is None:
         yield LogLine(at, _level(int(entry.level)), entry.user_message)
-    elif event.event_type is dg.DagsterEventType.STEP_FAILURE and is_cancelled:  # it was ended, and did not fail
+    elif event.event_type is dg.DagsterEventType.STEP_FAILURE and cancelled:  # it was ended, and did not fail
         yield LogLine(at, "info", f"{event.step_key} was ended.")
     elif event.event_type is dg.DagsterEventType.STEP_FAILURE:
         yield LogLine(at, "error", f"{event.step_key} failed. {_sentences(event)}".strip())

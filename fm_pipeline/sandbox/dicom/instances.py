@@ -20,6 +20,7 @@ from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     GrayscaleSoftcopyPresentationStateStorage,
+    HangingProtocolStorage,
     ImplicitVRLittleEndian,
     KeyObjectSelectionDocumentStorage,
     MediaStorageDirectoryStorage,
@@ -114,6 +115,15 @@ def nested(depth: int) -> Dataset:
         inner = outer
     dataset.ContentSequence = inner.ContentSequence if depth > 1 else Sequence([])
     return dataset
+
+
+def hanging_protocol() -> bytes:
+    """Return valid DICOM without a patient and a study: how a reader likes images to be laid out."""
+    dataset = Dataset()
+    dataset.SOPClassUID = HangingProtocolStorage
+    dataset.SOPInstanceUID = uid("a hanging protocol")
+    dataset.HangingProtocolName = "SANDBOX"
+    return as_file(dataset)
 
 
 def directory_object() -> bytes:

@@ -21,6 +21,7 @@ from fm_pipeline.sandbox.dicom.instances import (
     OTHER_KINDS,
     as_file,
     directory_object,
+    hanging_protocol,
     headerless,
     image,
     without_pixels,
@@ -143,6 +144,7 @@ def _kinds() -> Iterator[_Entry]:
     for name in (b"DICOMDIR", b"IMG0001.dcm", b"DIRFILE"):
         yield _skipped(b"media/" + name, directory_object(), "dicomdir")
     yield _skipped(b"media/headerless-DICOMDIR", directory_object()[132:], "dicomdir")
+    yield _skipped(b"hanging-protocol.dcm", hanging_protocol(), "not_of_a_patient")
     yield _stored(b"not-a/DICOMDIR", as_file(image("called DICOMDIR")))
 
 

@@ -44,7 +44,7 @@ def test_the_page_says_how_what_was_done_since_yesterday_has_ended(console: Cons
     url, failed = console.bench.database_url, uuid.uuid4().hex
     before = re.search(r"Export: .*?</li>", get(console, console.session("reception")).text)
     assert before is None or "failed" not in before[0]
-    record(url, actor="nobody", action="export", outcome="failed", run_id=failed)
+    record(url, actor="nightly", action="export", outcome="failed", run_id=failed)
     console.bench.execute(
         "INSERT INTO fm_pipeline.import_jobs (job_type, source_path, status, requested_by, files_bad, created_at)"
         " VALUES ('manual', '/none', 'completed', 'nobody', 3, now() - interval '3 days')"
