@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import requests
 
-from fm_pipeline.console.gateway.permissions import ADMINS_ONLY, NOT_SHOWN
+from fm_pipeline.console.gateway.permissions import ADMINS_ONLY, NOT_SHOWN, guarded_schema
 from fm_pipeline_tests.console.conftest import Console
 
 # Answered to a viewer as if it had been done, because Dagster's page sends it of its own accord.
@@ -86,6 +87,17 @@ def test_a_mutation_in_a_fragment_an_alias_or_a_second_operation_is_refused_as_w
         body = {"query": query, "operationName": name}
         answer = viewer.post(f"{console.url}/dagster/graphql", json=body, timeout=30)
         assert (answer.status_code, answer.json()["errors"][0]["message"]) == (403, ADMINS_ONLY)
+
+
+def test_only_an_admin_reads_the_value_of_a_resource() -> None:
+    """No resource of the definitions has one today."""
+    field = guarded_schema(lambda *_: None).graphql_schema.type_map["ConfiguredValue"].fields["value"]
+    configured = SimpleNamespace(value="a password in the definitions")
+    viewer, admin = (
+        SimpleNamespace(field_name="value", context=SimpleNamespace(is_admin=is_admin)) for is_admin in (False, True)
+    )
+    assert field.resolve(configured, viewer) == NOT_SHOWN
+    assert field.resolve(configured, admin) == configured.value
 
 
 def test_a_viewer_does_not_read_what_runs_print_nor_the_values_of_resources(console: Console) -> None:

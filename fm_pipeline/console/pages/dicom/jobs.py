@@ -79,7 +79,6 @@ def job(request: HttpRequest, job_id: int) -> HttpResponse:
     removing = [run for run in runs().unfinished([REMOVE]) if op_config(run, REMOVE_OP).get("job_id") == job_id]
     context: dict[str, Any] = {
         "job": shown_job(found),
-        "queued": found.status == "pending" and _has_run(found),
         "removals": removals,
         "removing": removing,
         "removable": removable and not removing,
@@ -194,10 +193,11 @@ def shown_jobs(found: Sequence[Job]) -> list[dict[str, Any]]:
 
 def shown_job(found: Job) -> dict[str, Any]:
     """Return a job as the pages show it."""
-    data = job_data(found, _ZONE)
+    data, queued = job_data(found, _ZONE), found.status == "pending" and _has_run(found)
     return data | {
         "active": found.status in ACTIVE,
-        "resumable": found.status in ("failed", "cancelled", "pending"),
+        "queued": queued,
+        "resumable": found.status in ("failed", "cancelled", "pending") and not queued,
         "bytes_rate": f"{size_formatted(round(found.bytes_per_second))}/s",
         "done_size": size_formatted(found.size_processed_bytes),
         "counts": [(name, count) for name, count in data["outcomes"].items() if count],
