@@ -60,6 +60,8 @@ def _record_end(sample: str, name: str, width: int | None) -> str:
     Raises:
         ExportStop: two kinds give no faults, and different rows.
     """
+    if "\n" not in sample or "\r" not in sample:
+        return "\n" if "\n" in sample else "\r"
     is_whole, sample = len(sample) <= _SAMPLE, sample[:_SAMPLE]
     both = sample.count("\r\n")
     counts = {"\r": sample.count("\r") - both, "\n": sample.count("\n") - both, "\r\n": both}

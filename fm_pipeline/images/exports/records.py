@@ -103,12 +103,13 @@ class _Checks:
 
     def __init__(self, frame: pd.DataFrame, fields: Sequence[Sequence[str]], uneven: Sequence[int]) -> None:
         self._frame = frame  # shrinks with every check
+        self._found = len(frame)
         self._fields = fields
         self._rejects = dict.fromkeys(uneven, "field_count")
         self._repeated = self._additional = self._repetitions = 0
 
     def result(self) -> CheckedRecords:
-        records = self._frame.reset_index(drop=True)
+        records = self._frame if len(self._frame) == self._found else self._frame.reset_index(drop=True)
         return CheckedRecords(records, self._rejects, self._repeated, self._additional, self._repetitions)
 
     def _reject(self, which: ArrayLike, reason: str) -> None:
@@ -122,9 +123,8 @@ class _Checks:
         keys = self._frame["recid"].tolist()
         joined = "".join(keys)
         # Most exports have plain numbers only; to ask for each of them takes ten times as long.
-        if not (
-            joined.isascii() and joined.isdigit() and max(map(len, keys)) < 19 and all(map(int, filter(None, keys)))
-        ):
+        is_plain = joined.isascii() and joined.isdigit() and max(map(len, keys)) < 19
+        if not is_plain or "0" in [key[:1] for key in keys]:
             self._reject([key != "" and not _RECID.fullmatch(key) for key in keys], "recid_invalid")
         if "" not in keys:
             return
@@ -177,6 +177,8 @@ class _Checks:
         places: dict[str, list[int]] = defaultdict(list)
         matching = 0
         numbered = [at for at in self._frame.index.tolist() if "0" <= names[at][:1] <= "9"]
+        if not numbered:
+            return
         for at, recid in zip(numbered, self._frame["recid"].loc[numbered].tolist(), strict=True):
             name = names[at]
             if (found := _RECID_FILE.fullmatch(name)) and int(found[1]) != recid:
