@@ -33,17 +33,17 @@ def test_of_two_administrators_who_start_the_same_at_once_the_second_is_led_to_t
         answers = sent_together(console, sessions, path, **form)
         pages = {answer.headers["Location"] for answer in answers}
         assert len(pages) == 1, path
-        shown = [fetch(console, session, pages.copy().pop()) for session in sessions]
-        told = [
-            re.findall(r"Nothing more was started: this is under way already, started by (\w+)\.", p) for p in shown
-        ]
         if path.startswith("/settings/dicom"):
             ((run_id,),) = bench.execute(
                 "SELECT run_id FROM fm_pipeline.import_jobs WHERE source_path = %s", str(folder)
             )
         else:
             run_id = run_of(answers[0])
+        send(console, sessions[0], f"{RUNS}/{run_id}/cancel")
+        shown = [fetch(console, session, pages.copy().pop()) for session in sessions]
+        told = [
+            re.findall(r"Nothing more was started: this is under way already, started by (\w+)\.", p) for p in shown
+        ]
         requester = bench.execute("SELECT actor FROM fm_pipeline.run_requests WHERE run_id = %s", run_id)
         assert [[who] for (who,) in requester] == [each for each in told if each], path
-        send(console, sessions[0], f"{RUNS}/{run_id}/cancel")
     wait_until(lambda: "Look at its progress" not in fetch(console, sessions[0], "/settings/data-management"))
