@@ -6,7 +6,6 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth import get_user
 from django.contrib.sessions.backends.db import SessionStore
-from django.db import OperationalError
 from django.db import connection as database
 from django.http import HttpRequest
 from starlette.requests import HTTPConnection
@@ -31,9 +30,6 @@ async def find_visitor(connection: HTTPConnection) -> Visitor | None:
 
 def _find(connection: HTTPConnection) -> Visitor | None:
     try:
-        return _account(connection)
-    except OperationalError:  # PostgreSQL was started again since the connection was made
-        database.close()
         return _account(connection)
     finally:
         database.close()  # to the pool: no request of Django's ends here that would do it
