@@ -8,7 +8,7 @@ import dagster as dg
 from sqlalchemy.exc import SQLAlchemyError
 
 from fm_pipeline.console.gateway.context import ConsoleProcessContext
-from fm_pipeline.console.service.health import HealthCheck
+from fm_pipeline.console.service.health_check import HealthCheck
 from fm_pipeline.errors import unforeseen
 
 HEARTBEAT_SECONDS = 120.0  # Dagster sends one every 30 s

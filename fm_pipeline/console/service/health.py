@@ -8,30 +8,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from fm_pipeline.console.django_settings import PIPELINE
+from fm_pipeline.console.service.health_check import HealthCheck
 from fm_pipeline.console.service.part_states import read_part_states
 from fm_pipeline.db.connection import connect
 from fm_pipeline.errors import PipelineError
 
 FRESH_SECONDS = 2.0
-
-
-@dataclass(frozen=True)
-class HealthCheck:
-    """One thing that must be well.
-
-    Attributes:
-        name: of a part, or of what is asked.
-        ok: whether it is.
-        detail: a sentence for people who are logged in.
-    """
-
-    name: str
-    ok: bool
-    detail: str
-
 
 _lock = threading.Lock()
 _checks: Sequence[HealthCheck] = ()
