@@ -9,14 +9,17 @@ from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.table import Table
 
-# Columns of a type with a cast of its own to json (hstore), and of arrays and domains of such a type. `row_to_json`
-# uses the cast, and `json_populate_record` cannot read what it gives.
-_OWN_JSON = """
-SELECT a.attname, EXISTS (
-    SELECT FROM pg_cast c WHERE c.castsource IN (t.oid, t.typelem, t.typbasetype)
-    AND c.casttarget = 'pg_catalog.json'::regtype AND c.castfunc <> 0)
-FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
-WHERE a.attrelid = %s::regclass AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
+# Columns whose JSON `json_populate_record` does not read back as it was: arrays (it starts them all at 1), composite
+# types, and types with a cast of their own to json (hstore), which `row_to_json` uses. A domain is what it is based on.
+_AS_TEXT = """
+WITH RECURSIVE typed AS (
+    SELECT attnum, attname, atttypid AS type FROM pg_attribute
+    WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped
+    UNION ALL
+    SELECT c.attnum, c.attname, d.typbasetype FROM typed c JOIN pg_type d ON d.oid = c.type AND d.typtype = 'd')
+SELECT c.attname, t.typcategory IN ('A', 'C') OR EXISTS (
+    SELECT FROM pg_cast WHERE castsource = t.oid AND casttarget = 'pg_catalog.json'::regtype AND castfunc <> 0)
+FROM typed c JOIN pg_type t ON t.oid = c.type AND t.typtype <> 'd' ORDER BY c.attnum
 """
 
 
@@ -75,9 +78,11 @@ def row_as_json(cursor: Cursor, table: Table) -> sql.Composable:
 
     Source: PostgreSQL manual, "JSON Functions and Operators": to_json uses a cast to json if the type has one.
     """
-    cursor.execute(_OWN_JSON, (table.identifier.as_string(cursor),))
+    cursor.execute(_AS_TEXT, (table.identifier.as_string(cursor),))
     columns = cursor.fetchall()
-    if not any(own for _, own in columns):
+    if not any(as_text for _, as_text in columns):
         return sql.SQL("row_to_json(t)")
-    values = [sql.SQL("t.{0}::text AS {0}" if own else "t.{0}").format(sql.Identifier(name)) for name, own in columns]
+    values = [
+        sql.SQL("t.{0}::text AS {0}" if as_text else "t.{0}").format(sql.Identifier(name)) for name, as_text in columns
+    ]
     return sql.SQL("(SELECT row_to_json(r) FROM (SELECT {}) r WHERE NOT t IS NULL)").format(comma(values))

@@ -17,12 +17,15 @@ from fm_pipeline.sandbox.stack.postgresql import PostgreSQLService
 _numbers = itertools.count(1)
 
 
-# As hstore is: a type with a cast to json of its own, whose result PostgreSQL cannot read back.
+# Types whose JSON PostgreSQL does not read back: as hstore is, with a cast to json of its own; and composed of such.
 WITH_OWN_JSON = """
 CREATE TYPE fm_told AS ENUM ('by post', 'by phone');
 CREATE FUNCTION fm_told_as_json(fm_told) RETURNS json IMMUTABLE LANGUAGE sql AS
     $$SELECT json_build_object('told', $1::text)$$;
-CREATE CAST (fm_told AS json) WITH FUNCTION fm_told_as_json
+CREATE CAST (fm_told AS json) WITH FUNCTION fm_told_as_json;
+CREATE DOMAIN fm_said AS fm_told;
+CREATE DOMAIN fm_heard AS fm_said;
+CREATE TYPE fm_call AS (at date, how fm_told)
 """
 
 
