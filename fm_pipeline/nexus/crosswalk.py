@@ -86,14 +86,12 @@ def fill_others(connection: Connection, catalogue: Catalogue, registry: Registry
             found = catalogue.table(table)
             if table in {DOCUMENTS, IMAGES} and file_id_type(catalogue, table) == "other":
                 continue  # a number is no id of a record; as one it would take the place of the real one
-            is_added = (entity, table, column) in added
-            key = sql.SQL("{}::text").format(sql.Identifier(column))
-            if is_added:  # of any spelling
-                key = sql.SQL('lower(btrim({}) COLLATE "default")').format(key)
+            # A column may be a text in any spelling.
+            key = sql.SQL('lower(btrim({}::text) COLLATE "default")').format(sql.Identifier(column))
             keyed = sql.SQL("SELECT id, {key} AS key, 'column' AS origin FROM {table}").format(
                 key=key, table=found.identifier
             )
-            if entity == "appointment" or is_added:
+            if entity not in {"document", "image"}:
                 _follow(cursor, entity, keyed, found, older_first=sql.SQL("k.id"))
             new[entity] = _take_over(cursor, entity, keyed, older_first=sql.SQL("id"))
     connection.commit()

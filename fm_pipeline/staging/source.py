@@ -114,21 +114,19 @@ def _of_patients(source: str, registry: Registry) -> _Query:
 
 def _of_others(entity: Entity, catalogue: Catalogue, registry: Registry) -> _Query:
     known: sql.Composable = sql.SQL(", true AS file_is_known")
-    join: sql.Composable = sql.SQL("")
     if entity.files and file_id_type(catalogue, entity.files) == "other":
         known = sql.SQL(", false AS file_is_known")
     elif entity.files:
-        known = sql.SQL(", f.filemaker_id IS NOT NULL AS file_is_known")
-        join = sql.SQL("LEFT JOIN {} f ON f.filemaker_id::text = s.filemaker_key").format(
-            table_identifier(catalogue, entity.files)
-        )
+        known = sql.SQL(
+            ", EXISTS (SELECT FROM {} f WHERE lower(btrim(f.filemaker_id::text)) = s.filemaker_key) AS file_is_known"
+        ).format(table_identifier(catalogue, entity.files))
     others = entity.other_parents
     patient = _PATIENT_COLUMNS if entity.has_patient else ", NULL::text AS patient_id, true AS patient_is_known"
     return _Query(
         entity.name,
         ("patient_id", "patient_is_known", "file_is_known", *_parent_names(others)),
         sql.SQL(patient) + known + _parent_columns(others),
-        sql.SQL(_PATIENT_JOIN if entity.has_patient else "") + join + _parent_joins(others, registry),
+        sql.SQL(_PATIENT_JOIN if entity.has_patient else "") + _parent_joins(others, registry),
     )
 
 

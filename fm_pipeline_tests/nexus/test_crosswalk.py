@@ -46,6 +46,16 @@ def test_an_appointment_that_was_loaded_again_keeps_its_row_and_its_invoices(rei
     assert report.references == []
 
 
+def test_appointments_whose_filemaker_id_is_a_text_in_capitals_keep_their_rows(reimported: MigrationBench) -> None:
+    """FileMaker's Get ( UUID ) has capitals, and a release may have kept it as a text."""
+    reimported.execute(
+        "ALTER TABLE appointments ALTER filemaker_event_id TYPE varchar(40) USING upper(filemaker_event_id::text);"
+        " DELETE FROM fm_pipeline.crosswalk WHERE entity = 'appointment'"
+    )
+    report = reimported.extract_and_stage().reimport(LATER)
+    assert (report.tables["appointments"].deleted, report.tables["appointments"].inserted) == (0, 0)
+
+
 def test_a_patient_that_was_loaded_again_keeps_what_only_nexus_knows_and_gets_its_files(
     reimported: MigrationBench,
 ) -> None:

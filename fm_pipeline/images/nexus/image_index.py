@@ -212,8 +212,8 @@ class _Builder:
             self.images[own_id] = NexusImage(own_id, batch, owner, day, s3_key)
             if key and holds_recid:
                 self.by_recid[int(key)] = own_id
-            elif key:
-                self.by_uuid[key] = own_id
+            elif key:  # a text in any spelling
+                self.by_uuid[key.strip().lower()] = own_id
             if s3_key.startswith((bulk_prefix, "patients/")) and (match := _CALLED_BY_RECID.search(s3_key)):
                 self.by_hint[int(match[1])] = own_id
 

@@ -210,6 +210,11 @@ def test_a_release_with_the_uuid_as_text_knows_its_images_by_it(clinic: Migratio
     write(clinic, an_image(228, filemaker_id=own_id))
     clinic.execute("DELETE FROM fm_pipeline.crosswalk WHERE entity LIKE 'image%%'")
     assert write(clinic, an_image(229, filemaker_id=own_id)).inserted == []
+    clinic.execute(
+        "DELETE FROM fm_pipeline.crosswalk WHERE entity LIKE 'image%%';"
+        " UPDATE images_image SET filemaker_id = upper(filemaker_id)"
+    )
+    assert write(clinic, an_image(230, filemaker_id=own_id)).inserted == []
 
 
 def test_a_column_that_must_be_given_and_that_no_rule_fills_stops_before_anything(clinic: MigrationBench) -> None:

@@ -142,10 +142,11 @@ def test_files_without_a_uuid_in_filemaker_id_are_relinked_by_other_evidence(
     assert clinic.execute("SELECT object_id::text FROM images_batch WHERE id = %s", batch) == [(patient,)]
 
 
-def test_text_ids_still_tell_the_patient_by_filemakers_record(clinic: MigrationBench) -> None:
+def test_text_ids_in_any_spelling_tell_the_patient_by_filemakers_record(clinic: MigrationBench) -> None:
     ((document, owner, _),) = documents(clinic, 1)
     orphan(clinic, document)
-    clinic.execute("ALTER TABLE documents_document ALTER filemaker_id TYPE text USING filemaker_id::text")
+    clinic.execute("ALTER TABLE documents_document ALTER filemaker_id TYPE text USING upper(filemaker_id::text) || ' '")
+    clinic.extract_and_stage()
     assert relinked(clinic).by_evidence == {"filemaker_record": 1}
     assert clinic.execute("SELECT object_id::text FROM documents_document WHERE id = %s", document) == [(owner,)]
 
