@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
 from fm_pipeline.staging.record import MIDNIGHT, Record
-from fm_pipeline.staging.values.choices import is_yes, read_appointment_status
+from fm_pipeline.staging.values.choices import read_appointment_status, read_boolean
 from fm_pipeline.staging.values.dates import Moment
 
 
@@ -41,7 +41,7 @@ class _Point(NamedTuple):
 
 
 def _start_and_end(record: Record) -> tuple[datetime | None, datetime | None]:
-    all_day = is_yes(record.line("all_day"))
+    all_day = record.choice("all_day", read_boolean)
     start = _point(record, "start", None)
     end = _point(record, "end", start)
     if all_day and start:

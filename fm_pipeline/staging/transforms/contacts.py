@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from fm_pipeline.staging.record import Record
-from fm_pipeline.staging.values.choices import is_yes
+from fm_pipeline.staging.values.choices import read_boolean
 
 Address = dict[str, object]
 
@@ -32,7 +32,7 @@ def transform_contact(record: Record) -> ContactDetail | None:
     """The contact detail of a record; None when its kind is unknown or it has no value."""
     kind = record.line("kind").lower()
     label = record.line("label").lower() or kind
-    default = is_yes(record.line("is_default"))
+    default = record.choice("is_default", read_boolean)
     if kind in _VALUE_KINDS:
         value = record.line(kind)
         if value:

@@ -13,7 +13,7 @@ from fm_pipeline.staging.record import Record
 from fm_pipeline.staging.transforms.appointments import transform_appointment
 from fm_pipeline.staging.transforms.file_links import transform_file_link
 from fm_pipeline.staging.transforms.patients import transform_patient
-from fm_pipeline.staging.values.choices import CHOICES, is_yes
+from fm_pipeline.staging.values.choices import CHOICES, read_boolean
 from fm_pipeline.staging.values.numbers import read_number
 
 # A value as COPY takes it, by the column of the staged table.
@@ -97,7 +97,7 @@ def _timestamp(source: Feed, column: Column | None) -> Read:
 
 def _boolean(source: Feed, _column: Column | None) -> Read:
     """FileMaker's flag."""
-    return lambda record: is_yes(record.line(source.fields[0]))
+    return lambda record: record.choice(source.fields[0], read_boolean)
 
 
 def _number(source: Feed, column: Column | None) -> Read:

@@ -72,7 +72,7 @@ _NOTE_TYPES = frozenset(
         "other",
     }
 )
-_YES = frozenset({"1", "true", "yes", "y"})
+_YES, _NO = frozenset({"1", "true", "yes", "y"}), frozenset({"", "0", "false", "no", "n"})
 _SEPARATORS = re.compile("[ _-]+")
 
 
@@ -122,9 +122,10 @@ CHOICES: Mapping[str, Callable[[str], tuple[str | None, list[str]]]] = {
 }
 
 
-def is_yes(text: str) -> bool:
-    """Whether FileMaker's flag is set."""
-    return text.lower() in _YES
+def read_boolean(text: str) -> tuple[bool, list[str]]:
+    """Whether FileMaker's flag is set; any other text than yes or no is no."""
+    name = text.lower()
+    return name in _YES, [] if name in _YES or name in _NO else ["boolean_unknown"]
 
 
 @lru_cache(maxsize=1024)  # of the same few words on every record

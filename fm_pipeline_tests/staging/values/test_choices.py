@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fm_pipeline.staging.values.choices import (
-    is_yes,
     read_appointment_status,
+    read_boolean,
     read_message_status,
     read_note_type,
     read_sex,
@@ -84,10 +84,18 @@ def test_another_type_is_other_and_flagged() -> None:
     assert read_note_type("Phone call") == ("other", ["note_type_unknown"])
 
 
-def test_the_flag_of_a_default() -> None:
-    assert [text for text in ("1", "true", "TRUE", "Yes", "y", "0", "", "no", "2", "on") if is_yes(text)] == [
-        "1", "true", "TRUE", "Yes", "y",
-    ]  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1", True), ("TRUE", True), ("Yes", True), ("y", True), ("0", False), ("", False), ("No", False), ("n", False),
+     ("false", False)],
+)  # fmt: skip
+def test_a_flag_is_yes_or_no(text: str, value: bool) -> None:
+    assert read_boolean(text) == (value, [])
+
+
+@pytest.mark.parametrize("text", ["2", "on", "X", "Ja"])
+def test_another_flag_is_no_and_flagged(text: str) -> None:
+    assert read_boolean(text) == (False, ["boolean_unknown"])
 
 
 @given(st.text())
