@@ -25,7 +25,7 @@ from fm_pipeline.folders import make_private_folder
 from fm_pipeline.images.exports.metadata_table import count_export, read_rejects, store_export
 from fm_pipeline.images.exports.reader import read_export, write_csv
 from fm_pipeline.images.linking.inventory import take_inventory
-from fm_pipeline.images.linking.review_lists import write_lists
+from fm_pipeline.images.linking.review_lists import write_lists, write_not_linked
 from fm_pipeline.pluralize import counted
 from fm_pipeline.sequence.progress import run_progress
 from fm_pipeline.settings import Settings
@@ -294,6 +294,7 @@ def image_link_transaction(
         missing = missing_objects(settings, s3.bucket())
         with nexus.connect() as connection, connection.cursor() as cursor:
             report = read_report(cursor, rows.batches_created)
+            write_not_linked(settings.state_dir / "images", cursor)
             charts = image_charts(connection, settings.nexus_schema)
             tables = tables_of_assets(connection, settings.nexus_schema)
     _store(settings, context.run.run_id, report)

@@ -160,7 +160,7 @@ class _ImportRun:
             elif isinstance(decided, ImageInNexus):
                 end = RecordOutcome("already_linked")
             else:
-                end = RecordOutcome("skipped", reason=str(decided))
+                end = _refused(str(decided))
             self.report.outcomes[record_id] = end
             self.callbacks.progress(done, len(record_ids))
 
@@ -240,7 +240,7 @@ class _ImportRun:
         elif isinstance(decided, ImageToImport):
             fetched.append((self._store(item, image, decided), image))
         else:
-            self._finish(item, RecordOutcome("skipped", reason=decided))
+            self._finish(item, _refused(decided))
 
     def _carries(self, record_id: int, key: str) -> bool:
         """Whether a record still has this id; in a clone of FileMaker's file the record ids differ."""
@@ -310,7 +310,7 @@ class _ImportRun:
             if made is not None and own[made] == position:
                 record_linked.append((replace(item, image_id=made), image))
             else:
-                self._finish(item, RecordOutcome("skipped", reason=written.refused.get(position, "id_twice")))
+                self._finish(item, _refused(written.refused.get(position, "id_twice")))
         return record_linked
 
     def _mark(self, item: ImportItem, image: SourceImage) -> None:
@@ -370,6 +370,10 @@ class _ImportRun:
             state = "failed" if end.reason in FAILED else "skipped"
         self.ledger.record_outcome(item.record_id, state, end.reason or end.kind, end.passed_over)
         self.report.outcomes[item.record_id] = end
+
+
+def _refused(reason: str) -> RecordOutcome:
+    return RecordOutcome("failed" if reason in FAILED else "skipped", reason=reason)
 
 
 def _as_pipeline_error(record_id: int, fault: Exception) -> PipelineError:

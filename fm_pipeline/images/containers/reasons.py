@@ -13,15 +13,15 @@ SKIPPED: Final = {
     "no_date": "The record has no date, so no batch can be found for it.",
     "date_unreadable": "The date of the record cannot be read.",
     "id_twice": "Several records carry the same id, so none of them can be told from the others.",
-    "recid_reused": "Its record id was another image's before FileMaker's file was cloned.",
     "several_pictures": "A container has pictures in several repetitions; a record stands for one.",
     "category_too_long": "The type is longer than Nexus' column.",
-    "linked_to_another_patient": "Nexus shows this image at another patient than FileMaker names.",
     "batch_orphaned": "Nexus has the image in a batch that points to no patient; fm-pipeline images link repairs it.",
-    "batch_of_another_patient": "The batch that the image belongs to is another patient's.",
     "gone": "The record was deleted, or marked by somebody else, meanwhile.",
 }
 FAILED: Final = {
+    "linked_to_another_patient": "Nexus shows this image at another patient than FileMaker names.",
+    "recid_reused": "Its record id was another image's before FileMaker's file was cloned.",
+    "batch_of_another_patient": "The batch that the image belongs to is another patient's.",
     "not_readable": "None of the containers holds a picture that can be read.",
     "does_not_come": "FileMaker Server did not send the file.",
     "target_differs": "Another file has the place in S3 that the image was to get; it was not overwritten.",

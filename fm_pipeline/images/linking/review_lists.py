@@ -7,18 +7,23 @@ contain a name, so only the owner can read the files, and nothing of them is log
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from psycopg2.extensions import cursor as Cursor
+
 from fm_pipeline.errors import PipelineError
 from fm_pipeline.folders import make_private_folder, whole_file
+from fm_pipeline.images.exports.metadata_table import read_rejects
 from fm_pipeline.images.exports.reader import Reject
 
 if TYPE_CHECKING:
     from fm_pipeline.images.linking.steps import CopyReport, RowsReport
 
 NOT_LINKED, WITHOUT_RECORD, SAME_BYTES = "not_linked.csv", "files_without_record.csv", "same_bytes.csv"
+_NOT_LINKED_HEADER = ("line", "recid", "outcome", "reason")
 
 
 def write_lists(folder: Path, rejects: Iterable[Reject], copied: CopyReport, rows: RowsReport | None = None) -> None:
@@ -31,12 +36,34 @@ def write_lists(folder: Path, rejects: Iterable[Reject], copied: CopyReport, row
     Raises:
         PipelineError: they cannot be written.
     """
-    try:
+    with _explained(folder, "Nexus is unchanged." if rows is None else "The images are linked. Earlier lists stay."):
         _write_lists(folder, rejects, copied, rows)
+
+
+def write_not_linked(folder: Path, cursor: Cursor) -> None:
+    """Write the first list from the stored outcomes, after the rows: it has what the writer has refused, too.
+
+    Raises:
+        PipelineError: it cannot be written.
+    """
+    lines: list[tuple[object, ...]] = [(line, "", "rejected", reason) for line, reason in read_rejects(cursor)]
+    cursor.execute(
+        "SELECT '', recid, outcome, reason FROM fm_pipeline.image_metadata"
+        " WHERE outcome IN ('skipped', 'error', 'left') ORDER BY outcome = 'left', outcome = 'error', recid"
+    )
+    lines += cursor.fetchall()
+    with _explained(folder, "The images are linked. Earlier lists stay."):
+        _write(folder / NOT_LINKED, _NOT_LINKED_HEADER, lines)
+
+
+@contextmanager
+def _explained(folder: Path, meaning: str) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise PipelineError(
             f"The lists of what is not linked cannot be written ({error.strerror or type(error).__name__}).",
-            meaning="Nexus is unchanged." if rows is None else "The images are linked. Earlier lists stay.",
+            meaning=meaning,
             remedy=f"Look at the room and the owner of {folder}. Then run it again: what is linked is recognised.",
         ) from None
 
@@ -51,7 +78,7 @@ def _write_lists(folder: Path, rejects: Iterable[Reject], copied: CopyReport, ro
         ("left", dict.fromkeys(plan.left, "limit")),
     ):
         lines += [("", recid, outcome, reason) for recid, reason in sorted(reasons.items())]
-    _write(folder / NOT_LINKED, ("line", "recid", "outcome", "reason"), lines)
+    _write(folder / NOT_LINKED, _NOT_LINKED_HEADER, lines)
     _write(folder / WITHOUT_RECORD, ("key",), [(key,) for key in plan.without_record])
     groups = [
         (number, each.recid, each.patient.nexus_id)

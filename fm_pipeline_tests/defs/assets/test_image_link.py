@@ -111,6 +111,17 @@ def test_failed_images_and_missing_objects_show_in_the_checks(link: LinkRun) -> 
     assert (found["no_image_failed"], found["objects_exist"]) == (False, False)
 
 
+def test_the_list_of_what_is_not_linked_has_what_was_refused_at_the_rows(link: LinkRun) -> None:
+    assert link().success
+    link.scene.bench.execute("UPDATE images_batch SET object_id = %s", link.scene.patients[1][0])
+    link.scene.add(5)
+    assert link.scene.export_file.exists()  # written again
+    assert link().success
+    listed = (link.scene.bench.settings.state_dir / "images" / "not_linked.csv").read_text("utf-8").splitlines()
+    mine = [f",{recid},error,linked_to_another_patient" for recid in (2, 3)]
+    assert listed == ["line,recid,outcome,reason", ",4,skipped,no_date", *mine, ",5,error,batch_of_another_patient"]
+
+
 def test_without_an_export_the_run_says_which_setting_is_missing(link: LinkRun) -> None:
     link.scene.bench = link.scene.bench.with_settings(image_export_file=None)
     result = link()

@@ -212,7 +212,7 @@ def test_an_image_of_another_patient_in_nexus_is_neither_moved_nor_marked(clinic
     clinic.run()
     clinic.store.edit(DATABASE, TABLE, 1, {"NexusExportDate": "", "patient_id": clinic.patients[1][1]})
     report = clinic.run()
-    assert (report.reasons("skipped"), clinic.marked()) == ({"linked_to_another_patient": 1}, set())
+    assert (report.reasons("failed"), clinic.marked()) == ({"linked_to_another_patient": 1}, set())
     assert clinic.images()[0][2] == clinic.patients[0][0]
 
 
