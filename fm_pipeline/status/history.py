@@ -71,12 +71,21 @@ WITH attempts AS (
     FROM fm_pipeline.run_reports r LEFT JOIN fm_pipeline.run_requests q USING (run_id)
     WHERE r.dry_run
 )
-SELECT attempts.*, EXISTS (SELECT FROM fm_pipeline.run_reports r WHERE r.run_id = attempts.run_id) AS has_report
+SELECT {columns}
 FROM attempts
 WHERE (%(kind)s = '' OR kind = %(kind)s) AND (%(outcome)s = '' OR outcome = %(outcome)s)
   AND (%(actor)s = '' OR actor = %(actor)s) AND (%(since)s::date IS NULL OR at >= %(since)s::date)
-ORDER BY at DESC, kind LIMIT %(limit)s OFFSET %(offset)s
+{end}
 """
+_PAGE = _ATTEMPTS.format(
+    columns="attempts.*, EXISTS (SELECT FROM fm_pipeline.run_reports r WHERE r.run_id = attempts.run_id) AS has_report",
+    end="ORDER BY at DESC, kind LIMIT %(limit)s OFFSET %(offset)s",
+)
+_COUNTS = _ATTEMPTS.format(
+    columns="kind, dry_run, outcome, count(*)",
+    end="GROUP BY kind, dry_run, outcome"
+    " ORDER BY max(max(at)) OVER (PARTITION BY kind, dry_run) DESC, kind, dry_run, max(at) DESC, outcome",
+)
 
 _OF_RUN = {
     "requests": "SELECT actor FROM fm_pipeline.run_requests WHERE run_id = %s",
@@ -128,17 +137,25 @@ def read_history(database_url: str, wanted: HistoryFilter, page: int = 1) -> tup
     Args:
         page: from 1.
     """
-    values = vars(wanted) | {"kinds": list(KINDS), "since": wanted.since or None}
+    found = _attempts(database_url, _PAGE, wanted, limit=PAGE + 1, offset=(max(page, 1) - 1) * PAGE)
+    return found[:PAGE], len(found) > PAGE
+
+
+def count_attempts(database_url: str, wanted: HistoryFilter) -> list[dict[str, Any]]:
+    """Return the number of attempts (`count`) by `kind`, `dry_run` and `outcome`, what was newest first."""
+    return _attempts(database_url, _COUNTS, wanted)
+
+
+def _attempts(database_url: str, query: str, wanted: HistoryFilter, **more: int) -> list[dict[str, Any]]:
+    values = vars(wanted) | more | {"kinds": list(KINDS), "since": wanted.since or None}
     values |= {"about_cancels": [about_cancel(job) for job in KIND_OF_JOB], "kinds_of_jobs": list(KIND_OF_JOB.values())}
-    values |= {"limit": PAGE + 1, "offset": (max(page, 1) - 1) * PAGE}
     with connect(database_url) as connection, connection.cursor(cursor_factory=RealDictCursor) as cursor:
         if not has_table(cursor, "fm_pipeline.run_reports"):
-            return [], False
+            return []
         if wanted.since:
             cursor.execute("SELECT set_config('TimeZone', %s, false)", (load_clinic_time_zone(),))
-        cursor.execute(_ATTEMPTS, values)
-        found = [dict(row) for row in cursor.fetchall()]
-    return found[:PAGE], len(found) > PAGE
+        cursor.execute(query, values)
+        return [dict(row) for row in cursor.fetchall()]
 
 
 def read_report(database_url: str, kind: str, identifier: str) -> dict[str, Any]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import date
 
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.queries import has_table
 from fm_pipeline.settings import load_clinic_time_zone
-from fm_pipeline.status.history import HistoryFilter, read_history
+from fm_pipeline.status.history import HistoryFilter, count_attempts
 
 BAD_OUTCOMES = ("failed", "refused")
 
@@ -20,7 +20,7 @@ class Ends:
 
     Attributes:
         kind: of the history, or `DICOM import`.
-        outcomes: number of runs by outcome; of the newest runs only if there were very many.
+        outcomes: number of runs by outcome.
         not_imported: of DICOM imports, the files whose bytes should be in Orthanc and are not.
     """
 
@@ -47,12 +47,11 @@ def read_recent(database_url: str, since: date) -> list[Ends]:
     Args:
         since: a day in the clinic's zone.
     """
-    attempts, _ = read_history(database_url, HistoryFilter(since=since.isoformat()))
-    kinds = list(dict.fromkeys((each["kind"], each["dry_run"]) for each in attempts))
-    found = []
-    for kind, dry_run in kinds:
-        ends = Counter(str(each["outcome"]) for each in attempts if (each["kind"], each["dry_run"]) == (kind, dry_run))
-        found.append(Ends(str(kind).replace("_", " ") + (" (dry run)" if dry_run else ""), dict(ends)))
+    outcomes: dict[str, dict[str, int]] = defaultdict(dict)
+    for each in count_attempts(database_url, HistoryFilter(since=since.isoformat())):
+        kind = each["kind"].replace("_", " ") + (" (dry run)" if each["dry_run"] else "")
+        outcomes[kind][each["outcome"]] = each["count"]
+    found = [Ends(kind, ends) for kind, ends in outcomes.items()]
     with connect(database_url) as connection, connection.cursor() as cursor:
         if not has_table(cursor, "fm_pipeline.import_jobs"):
             return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
@@ -11,7 +12,16 @@ from fm_pipeline.db.run_reports import store_run_report
 from fm_pipeline.db.run_requests import record_run_request
 from fm_pipeline.errors import PlanStop, RequestError
 from fm_pipeline.sequence.progress import run_progress
-from fm_pipeline.status.history import HistoryFilter, about_cancel, last_run_report, read_history, read_report, read_run
+from fm_pipeline.status.history import (
+    PAGE,
+    HistoryFilter,
+    about_cancel,
+    last_run_report,
+    read_history,
+    read_report,
+    read_run,
+)
+from fm_pipeline.status.recent import Ends, read_recent
 from fm_pipeline_tests.support.clinics import MigrationBench
 
 
@@ -112,3 +122,21 @@ def test_a_report_that_cannot_be_stored_is_a_warning_and_no_failure(
     bench.execute("ALTER TABLE fm_pipeline.run_reports ADD CHECK (run_id <> 'refused')")
     store_run_report(bench.database_url, "refused", "restore", {"rows": 1})
     assert "The report of this restore could not be stored" in caplog.text
+
+
+@pytest.mark.usefixtures("reimported_once")
+def test_the_ends_since_a_day_are_counted_however_many_there_are(bench: MigrationBench) -> None:
+    url, since = bench.database_url, datetime.now(UTC).date() - timedelta(days=2)
+    before = {each.kind: each for each in read_recent(url, since)}
+    for number in range(PAGE + 10):
+        record(url, actor="manager", action="sync", outcome="done", run_id=f"sync-{number}")
+    record(url, actor="manager", action="restore", outcome="failed", run_id="restore")
+    store_run_report(url, "tried", "restore", {"changed_rows": 3}, dry_run=True, subject="a backup")
+    newest, *others = read_recent(url, since)
+    assert newest == Ends("restore (dry run)", {"done": 1})
+    ends = {each.kind: each for each in others}
+    assert ends == before | {
+        "sync": Ends("sync", {"done": PAGE + 10}),
+        "restore": Ends("restore", {"failed": 1}),
+    }
+    assert read_recent(url, date(2999, 1, 1)) == []

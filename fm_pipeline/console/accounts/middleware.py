@@ -76,7 +76,9 @@ def _to_login(request: HttpRequest) -> HttpResponse:
     """Lead to the login, and from there back to the page that the visitor had open."""
     page = request.get_full_path()
     if request.method not in SAFE:
-        messages.warning(request, "Your session had ended, so nothing was carried out. Log in, and then do it again.")
+        messages.warning(
+            request, "Your session had ended, so nothing was carried out. Log in, fill in the page again, and send it."
+        )
         page = _path_here(request, request.headers.get("Referer", ""))
     if request.headers.get("HX-Request"):  # a part of a page: the browser goes to the login as a whole
         page = _path_here(request, request.headers.get("HX-Current-URL", ""))

@@ -87,7 +87,7 @@ def report_parts(report: Mapping[str, Any]) -> dict[str, Any]:
             name: sum(int(table[name]) for table in report["tables"])
             for name in ("before", "deleted", "inserted", "updated", "unchanged", "without_filemaker_id", "after")
         },
-        "files": [_file(name, relinked) for name, relinked in files if relinked],
+        "files": [_file(name, relinked, done=bool(report["committed"])) for name, relinked in files if relinked],
         "not_loaded": [source for source in report["sources"] if source["quarantined"] or source["skipped"]],
         "failed_checks": [check for check in report["checks"] if not check["holds"]],
         "by_kind": {
@@ -96,15 +96,16 @@ def report_parts(report: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _file(name: str, relinked: Mapping[str, Any]) -> dict[str, Any]:
+def _file(name: str, relinked: Mapping[str, Any], *, done: bool) -> dict[str, Any]:
     """Return the numbers of documents or batches, and the ids of each reason why one is left without a patient."""
     unresolved = relinked.get("unresolved") or {}
     listed = [(REASONS.get(reason, reason), ids) for reason, ids in unresolved.items() if ids]
     if disagreeing := relinked.get("disagreeing"):
         listed.append((REASONS["disagrees"], disagreeing))
-    for kind, words in (("archived", "they would go to the archive patient"), ("detached", "they would lose theirs")):
+    be, go, lose = ("was", "went", "lost") if done else ("would be", "would go", "would lose")
+    for kind, words in (("archived", f"they {go} to the archive patient"), ("detached", f"they {lose} theirs")):
         if ids := list(relinked.get(kind) or {}):
-            listed.append((f"their patient would be deleted, and {words}", ids))
+            listed.append((f"their patient {be} deleted, and {words}", ids))
     orphans = sum(len(ids) for ids in unresolved.values())
     return {"name": name, **relinked, "orphans": orphans, "listed": listed}
 

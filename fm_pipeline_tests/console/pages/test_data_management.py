@@ -130,6 +130,17 @@ def test_a_reimport_needs_the_whole_sign_off_list_and_the_right_words(console: C
     assert console.bench.execute(refused, plan_id) == [("admin", "127.0.0.1")]
 
 
+def test_only_a_plan_that_would_change_something_has_a_red_button(console: Console) -> None:
+    session, made = console.session("admin"), console.bench.plan(now=datetime.now(UTC))
+    written = "UPDATE fm_pipeline.plans SET report = report || jsonb_build_object('changed_rows', %s) WHERE id = %s"
+    for rows, buttons in ((0, "quiet"), (1, "danger")):
+        console.bench.execute(written, rows, str(made.id))
+        plan, page = get(console, session, f"/plans/{made.id}").text, get(console, session).text
+        assert f'<button class="{buttons}">Delete and reimport everything' in plan
+        for each in (plan, page):
+            assert re.search(rf'<a class="button {buttons}" href="[^"]*#confirmation">Full Reimport', each)
+
+
 def test_a_stale_plan_says_what_has_changed_and_when_and_offers_a_new_dry_run(console: Console) -> None:
     admin, viewer = console.session("admin"), console.session("reception")
     made = console.bench.plan(now=datetime.now(UTC))

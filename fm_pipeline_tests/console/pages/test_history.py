@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 
 from fm_pipeline.db.run_reports import store_run_report
@@ -41,6 +42,26 @@ def test_a_plan_of_the_first_release_is_shown_with_what_would_be_lost(console: C
             assert "would be deleted" in fetch(console, admin, f"/settings/{page}/plans/{plan}")
     finally:
         console.bench.execute("DELETE FROM fm_pipeline.plans WHERE id = %s", plan)
+
+
+def test_files_of_deleted_patients_are_told_in_the_tense_of_the_report(console: Console) -> None:
+    admin = console.session("admin")
+    documents = {"total": 2, "already": 0, "relinked": 0, "archived": ["first"], "archive_patient": "1"}
+    written_over = json.dumps({"documents": documents | {"detached": ["second"]}})
+    for table, told in (
+        ("plans", ("would be deleted, and they would go to the archive patient", "they would lose theirs")),
+        ("reimports", ("was deleted, and they went to the archive patient", "they lost theirs")),
+    ):
+        ((stored, identifier),) = console.bench.execute(
+            f"SELECT report::text, id::text FROM fm_pipeline.{table} ORDER BY id LIMIT 1"  # noqa: S608
+        )
+        written = f"UPDATE fm_pipeline.{table} SET report = %s::jsonb || %s::jsonb WHERE id = %s"  # noqa: S608
+        console.bench.execute(written, stored, written_over, identifier)
+        try:
+            page = fetch(console, admin, f"/settings/history/{table}/{identifier}")
+        finally:
+            console.bench.execute(written, stored, "{}", identifier)
+        assert all(words in page for words in told)
 
 
 def test_the_results_of_image_runs_are_shown_with_their_reasons(console: Console) -> None:
