@@ -143,6 +143,11 @@ def test_the_blocks_run_as_they_are_written(folder: Path) -> None:
     shutil.copyfile(folder / ".state" / "demo" / "Image_DataV6.tab", folder / "Image_DataV6.tab")
     run(block("convert").text, **own)
     run(block("link").text, **own)
+    with closing(psycopg2.connect(postgresql.url("nexus"))) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT s3_bucket, s3_key, file_size FROM documents_document")
+        files = cursor.fetchall()
+    s3 = folder / ".state" / "demo" / "s3"
+    assert {(s3 / bucket / key).stat().st_size == size for bucket, key, size in files} == {True}
 
     backup = run("fm-pipeline backup", **own).splitlines()[-1]
     listed = block("restore").text.replace("FOLDER", backup)

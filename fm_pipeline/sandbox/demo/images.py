@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fm_pipeline.sandbox.clinic.generate import Clinic
+from fm_pipeline.sandbox.clinic.nexus.earlier_files import document_content
 from fm_pipeline.sandbox.demo.clinic import ComparisonResult
 from fm_pipeline.sandbox.demo.linked_images import LinkedImages
 from fm_pipeline.sandbox.stack.s3 import BUCKET, S3Service
@@ -36,7 +37,7 @@ class DemoImages:
         """Write documents, the bulk dump and FileMaker's export; return the settings for the export."""
         documents = self._clinic.truth.before["documents_document"]
         for values in map(documents.values, documents.rows.values()):
-            _write(self._folder / values["s3_bucket"] / values["s3_key"], f"%PDF-1.4 {values['id']}\n".encode())
+            _write(self._folder / values["s3_bucket"] / values["s3_key"], document_content(values["id"]))
         for key, content in self._images.dump.objects():
             _write(self._folder / BUCKET / key, content)
         export = self._stack.state_dir / EXPORT
