@@ -58,6 +58,8 @@ LARGEST_LISTING = 256 * 1024**2  # bytes: two million names
 _OF_ONE_FILE = ("450", "451", "452")
 _LOGGED_OUT = ("332", "530")
 _WANTED_FACTS = ("type", "size", "modify", "unique")
+# A folder that may be entered and not read: vsftpd and pure-ftpd send an empty listing, and report its success (226).
+_NOT_READ = re.compile("failed to open directory|unable to read", re.IGNORECASE)
 
 
 class FileBusy(Exception):
@@ -170,6 +172,7 @@ class FtpSession:
     def _entries(self, folder: bytes) -> list[RemoteEntry]:
         self._ftp.cwd(folder.decode("latin-1"))
         self.may_hide_dot_files = False
+        refused = None
         if self._habits.mlsd:
             try:
                 found = entries_of_mlsd(self._lines("MLSD"))
@@ -178,11 +181,16 @@ class FtpSession:
                     raise
                 if code_of(error) in UNKNOWN_COMMAND_REPLIES:
                     self._habits.mlsd = False
+                else:
+                    refused = error
             else:
                 if not found or any(entry.kind != "not_understood" for entry in found):
                     return found
                 self._habits.mlsd = False
-        return self._list()
+        found = self._list()
+        if refused and not found and not self._habits.dash_a:
+            raise refused  # proftpd refuses MLSD of a folder that it cannot read, and sends an empty LIST
+        return found
 
     def facts(self, path: bytes) -> tuple[int | None, datetime | None]:
         """Return the current size and time of a file; None for a value that the server does not report."""
@@ -251,7 +259,9 @@ class FtpSession:
                 except (OSError, ValueError):
                     ended = False
         with replies_understood():
-            self._ftp.voidresp()
+            reply = self._ftp.voidresp()
+        if _NOT_READ.search(reply):
+            raise ftplib.error_perm(reply)  # noqa: S321  # an exception
         return ended
 
     @staticmethod

@@ -90,11 +90,14 @@ def test_what_a_server_cannot_give_is_counted_and_leaves_nothing_behind(
         (server.root / "secret.dcm").write_bytes(b"secret")
         (server.root / "secret.dcm").chmod(0o600)
         (server.root / "closed").mkdir(mode=0o700)
+        (server.root / "entered but not read").mkdir(mode=0o711)
+        (server.root / "entered but not read" / "other.dcm").write_bytes(b"other")
         os.mkfifo(server.root / "pipe")
         (server.root / "two\nlines.dcm").write_bytes(b"two lines")
         report = pulled(database, server, tmp_path / "here", timeout_seconds=WAITING)
     assert files(tmp_path / "here") == {"scan.dcm": b"scan"}
-    assert (report.pulled, report.unlisted_folders, report.missing) == (1, 1, True)
+    # The second one may be entered, but not read: LIST is empty then, and each of them says 226.
+    assert (report.pulled, report.unlisted_folders, report.missing) == (1, 2, True)
     # proftpd lists a FIFO as an empty file, and does not reply when it is asked for.
     assert report.skipped["link_or_special"] + report.skipped["busy_on_server"] == 2
     # A name of two lines is two lines of a listing; pure-ftpd leaves it out.
