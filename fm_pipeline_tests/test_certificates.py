@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,15 +12,20 @@ from socket import create_server, socket
 
 import pytest
 import trustme
+from pydantic import SecretStr
 
 from fm_pipeline.dicom.ftp.connection import FtpServer, connect_to_server
 from fm_pipeline.dicom.orthanc.client import Orthanc
+from fm_pipeline.entities.rules import load_rules
 from fm_pipeline.filemaker.data_api.client import DataApiClient
 from fm_pipeline.notifications.smtp import Email, deliver
+from fm_pipeline.preflight.certificates import SSL_REQUEST, TlsServer, check_certificates, read_validity, servers_of
+from fm_pipeline.preflight.finding import FindingBuilder
+from fm_pipeline.settings import Settings
 from fm_pipeline.storage.client import make_client
 from fm_pipeline.storage.errors import storage_errors
 from fm_pipeline_tests.support.dicom import dicom_settings
-from fm_pipeline_tests.support.mail import mail_settings
+from fm_pipeline_tests.support.mail import dripping, mail_settings, misbehaving_server
 
 NOBODY = "postgresql://nobody@127.0.0.1:1/none"
 NOW = datetime.now(UTC)
@@ -72,13 +77,22 @@ def folder(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     return tmp_path
 
 
+# What a server reads and answers before TLS begins
+BEGINNINGS: Mapping[str, Sequence[tuple[bytes, bytes]]] = {
+    "tls": (),
+    "ftp": ((b"", b"220-The clinic's\r\n220 Ready\r\n"), (b"AUTH", b"234 Begin\r\n")),
+    "smtp": ((b"", b"220 Ready\r\n"), (b"EHLO", b"250-clinic\r\n250 STARTTLS\r\n"), (b"STARTTLS", b"220 Begin\r\n")),
+    "postgresql": ((SSL_REQUEST, b"S"),),
+}
+
+
 @contextmanager
-def serving(certificate: trustme.LeafCert, *, ftp: bool) -> Iterator[int]:
-    """Serve handshakes on a port of 127.0.0.1. An FTP server begins TLS when it is asked to."""
+def serving(certificate: trustme.LeafCert, *, protocol: str) -> Iterator[int]:
+    """Serve handshakes on a port of 127.0.0.1."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     certificate.configure_cert(context)
     with create_server(("127.0.0.1", 0)) as server:
-        thread = threading.Thread(target=_serve, args=(server, context, ftp))
+        thread = threading.Thread(target=_serve, args=(server, context, protocol))
         thread.start()
         try:
             yield server.getsockname()[1]
@@ -87,7 +101,7 @@ def serving(certificate: trustme.LeafCert, *, ftp: bool) -> Iterator[int]:
             thread.join()
 
 
-def _serve(server: socket, context: ssl.SSLContext, ftp: bool) -> None:
+def _serve(server: socket, context: ssl.SSLContext, protocol: str) -> None:
     while True:
         try:
             connection, _ = server.accept()
@@ -96,11 +110,10 @@ def _serve(server: socket, context: ssl.SSLContext, ftp: bool) -> None:
         with connection:
             connection.settimeout(30)
             try:
-                if ftp:
-                    connection.sendall(b"220 Ready\r\n")
-                    while b"AUTH" not in connection.recv(100):
+                for asked, answer in BEGINNINGS[protocol]:
+                    while asked and asked not in connection.recv(100):
                         connection.sendall(b"502 No\r\n")
-                    connection.sendall(b"234 Begin\r\n")
+                    connection.sendall(answer)
                 context.wrap_socket(connection, server_side=True).close()
             except OSError:  # the client has refused the certificate
                 continue
@@ -126,8 +139,80 @@ def test_every_client_says_why_it_refuses_a_certificate(
 ) -> None:
     certificate = authority.issue_cert(names, not_before=dates[0], not_after=dates[1])
     with (
-        serving(certificate, ftp=ask is ask_ftp) as port,
+        serving(certificate, protocol="ftp" if ask is ask_ftp else "tls") as port,
         pytest.raises(Exception, match=f"certificate .*{said}") as refused,
     ):
         ask(port, folder)
     assert type(refused.value).__module__.startswith("fm_pipeline.")
+
+
+MAIL = {"smtp_from": "a@clinic.example", "smtp_to": "b@clinic.example"}
+# How a server is named in the settings; FTP is configured in the database
+SETTINGS: Mapping[str, tuple[str, Callable[[int, Path], dict[str, object]]]] = {
+    "FileMaker Server": ("tls", lambda port, _: {"filemaker_url": f"https://127.0.0.1:{port}"}),
+    "S3": ("tls", lambda port, _: {"s3_endpoint_url": f"https://127.0.0.1:{port}"}),
+    "Orthanc": ("tls", lambda port, _: {"orthanc_url": f"https://127.0.0.1:{port}/"}),
+    "the mail server": ("smtp", lambda port, _: {"smtp_host": "127.0.0.1", "smtp_port": port}),
+    "the mail server in TLS": (
+        "tls",
+        lambda port, _: {"smtp_host": "127.0.0.1", "smtp_port": port, "smtp_security": "tls"},
+    ),
+    "Nexus' database": (
+        "postgresql",
+        lambda port, folder: {
+            "nexus_database_url": f"postgresql://a@127.0.0.1:{port}/b?sslmode=verify-full&sslrootcert={folder}/ca.pem"
+        },
+    ),
+    "the FTP server": ("ftp", lambda *_: {}),
+}
+
+
+SOON = (NOW - timedelta(days=70), NOW + timedelta(days=20), "for 19 days more")
+
+
+@pytest.mark.parametrize(
+    ("name", "begun", "ends", "warned"),
+    [
+        *((name, *SOON) for name in SETTINGS),
+        ("S3", *GOOD, ""),
+        ("S3", NOW - timedelta(days=4), NOW + timedelta(days=3), ""),  # of those that are renewed every few days
+        ("S3", NOW - timedelta(days=6), NOW + timedelta(days=1, hours=1), "for 1 day more"),
+        ("S3", *EXPIRED, "nothing"),  # the check of the server tells that
+    ],
+)
+def test_a_certificate_that_ends_soon_is_told_with_its_day(
+    name: str, begun: datetime, ends: datetime, warned: str, authority: trustme.CA, folder: Path
+) -> None:
+    protocol, given = SETTINGS[name]
+    certificate = authority.issue_cert("127.0.0.1", not_before=begun, not_after=ends)
+    with serving(certificate, protocol=protocol) as port:
+        settings = Settings.model_validate({"nexus_database_url": NOBODY} | MAIL | given(port, folder))
+        servers = [TlsServer("the FTP server", "127.0.0.1", port, "ftp")] if protocol == "ftp" else servers_of(settings)
+        found = list(check_certificates(settings, servers, FindingBuilder(load_rules(), "services")))
+    if warned == "nothing":
+        assert found == []
+        return
+    ((subject, level, said, rule),) = [(each.subject, each.level, each.found, each.rule) for each in found]
+    assert subject == f"certificate of {name.removesuffix(' in TLS')}"
+    assert f"valid until {ends:%Y-%m-%d}" in said
+    assert (level, rule) == (("warning", "certificate_ends_soon") if warned else ("good", ""))
+    assert said.endswith(warned)
+
+
+def test_a_server_that_never_ends_its_reply_is_left_after_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fm_pipeline.preflight.certificates.TIMEOUT_SECONDS", 1)
+    with misbehaving_server(dripping) as port:
+        assert (
+            read_validity(TlsServer("the mail server", "127.0.0.1", port, "smtp"), ssl.create_default_context()) is None
+        )
+
+
+def test_only_servers_whose_certificate_somebody_verifies_are_asked_and_none_that_did_not_answer() -> None:
+    several = "postgresql://u@one:1,two:2/d?sslmode=verify-ca"
+    given = {"nexus_database_url": several, "orthanc_url": "http://here:8042", "filemaker_url": "https://fm"}
+    settings = Settings.model_validate(given | MAIL | {"smtp_host": "mail", "smtp_security": "none"})
+    database = [TlsServer(f"Nexus' database on {host}", host, n, "postgresql") for n, host in ((1, "one"), (2, "two"))]
+    assert list(servers_of(settings)) == [TlsServer("FileMaker Server", "fm", 443), *database]
+    assert list(servers_of(settings, without=frozenset({"filemaker_unreachable"}))) == database
+    encrypted = settings.model_copy(update={"nexus_database_url": SecretStr("postgresql://u@h/d?sslmode=require")})
+    assert list(servers_of(encrypted, without=frozenset({"filemaker_unreachable"}))) == []

@@ -13,6 +13,7 @@ from fm_pipeline.dicom.configuration.configuration import SyncConfiguration, rea
 from fm_pipeline.dicom.configuration.roots import allowed_path, excluded_folders
 from fm_pipeline.errors import DatabaseError, RequestError, SettingsError
 from fm_pipeline.pluralize import counted
+from fm_pipeline.preflight.certificates import TlsServer, check_certificates
 from fm_pipeline.preflight.finding import Finding, FindingBuilder
 from fm_pipeline.preflight.orthanc import check_disk, check_orthanc
 from fm_pipeline.settings import Settings
@@ -36,6 +37,9 @@ def check_dicom(settings: Settings, build: FindingBuilder, *, with_configuration
         return
     if settings.orthanc_url and configuration.orthanc_storage_path:
         yield from check_disk(configuration.orthanc_storage_path, build)
+    if configuration.ftp_enabled and configuration.ftp_host and configuration.ftp_security == "tls":
+        server = TlsServer("the FTP server", configuration.ftp_host, configuration.ftp_port, "ftp")
+        yield from check_certificates(settings, [server], build)
     if configuration.hospital_data_path:
         yield from _directory(configuration.hospital_data_path, settings, configuration, build)
 

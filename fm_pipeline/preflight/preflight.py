@@ -19,6 +19,7 @@ from fm_pipeline.filemaker.exports.door import ExportsDoor
 from fm_pipeline.filemaker.exports.kinds import NUMERIC_PART_ONLY
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.nexus.reimport.files_of_gone_patients import FilesOfGonePatients
+from fm_pipeline.preflight.certificates import check_certificates, servers_of
 from fm_pipeline.preflight.dicom import check_dicom
 from fm_pipeline.preflight.filemaker import SourceInventory, check_filemaker
 from fm_pipeline.preflight.finding import Finding, FindingBuilder, stops
@@ -73,6 +74,8 @@ def preflight(
             on_finding(finding)
 
     say(_systems(settings, rules, files))
+    silent = frozenset(finding.rule for finding in findings)
+    say(check_certificates(settings, servers_of(settings, without=silent), FindingBuilder(rules, "services")))
     if full and any(finding.area in READING_AREAS for finding in stops(findings)):
         say([Finding("records", "all", "warning", "not read: what stops above has to be settled first")])
     elif full:
