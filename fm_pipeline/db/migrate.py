@@ -7,6 +7,7 @@ from pathlib import Path
 import psycopg2
 from alembic import command
 from alembic.config import Config
+from psycopg2.errors import InsufficientPrivilege
 from psycopg2.extensions import connection as Connection
 from sqlalchemy import Connection as SqlConnection
 from sqlalchemy import create_engine, text
@@ -51,6 +52,13 @@ def migrate(database_url: str) -> None:
             command.upgrade(config, "head")
     except DBAPIError as error:
         original = error.orig if isinstance(error.orig, psycopg2.Error) else psycopg2.OperationalError()
+        if isinstance(original, InsufficientPrivilege) and "fm_pipeline.audit" in (error.statement or ""):
+            raise DatabaseError(
+                "This release changes the table of the audit trail, and the role of NEXUS_DATABASE_URL may not do so.",
+                meaning="Nothing was changed. No login owns this table, so a superuser has to allow the change.",
+                remedy="As a superuser, GRANT fm_pipeline_audit to the role, start again, and then REVOKE it"
+                " (docs/operations.md, Upgrade).",
+            ) from None
         raise database_error(original) from None
 
 

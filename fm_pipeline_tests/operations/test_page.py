@@ -12,9 +12,11 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+import psycopg2
 import pytest
 import requests
 
@@ -166,7 +168,8 @@ def test_the_page_can_be_followed_from_the_wheel_to_the_upgrade(
     settings["NEXUS_DATABASE_URL"] = as_role(bench.database_url, "fm_pipeline", "weak")
     settings["CONSOLE_DATABASE_URL"] = as_role(bench.database_url, "fm_pipeline_console", "weak")
     server.write_settings(settings)
-    assert "fm-pipeline reimport" in server.run(first_plan)
+    planned = server.run(first_plan)
+    assert "fm-pipeline reimport" in planned
     server.run(make_roles, **urls)
     assert bench.execute("SELECT tableowner FROM pg_tables WHERE tablename = 'audit'") == [("fm_pipeline_audit",)]
 
@@ -189,6 +192,8 @@ def test_the_page_can_be_followed_from_the_wheel_to_the_upgrade(
     server.run(copies, **urls)
     assert (server.release / "nexus.dump").stat().st_size > 0
     assert f"backups/{Path(folder).name}/" in server.run("tar tzf state.tar.gz")
+    assert {(server.release / name).stat().st_mode & 0o777 for name in ("nexus.dump", "roles.dump")} == {0o600}
+    _move(server, bench, postgresql, planned)
 
     with empty_nexus(postgresql) as elsewhere:
         (drill,) = blocks("Restore drill")
@@ -203,6 +208,30 @@ def test_the_page_can_be_followed_from_the_wheel_to_the_upgrade(
     restore_url = as_role(bench.database_url, "fm_pipeline_restore", "weak")
     restored = server.run(old_backup, OLD_KEY=key, RESTORE_URL=restore_url, FOLDER=folder)
     assert "Every row is as in the backup." in restored
+
+
+def _move(server: Server, bench: MigrationBench, postgresql: DisposablePostgreSQL, planned: str) -> None:
+    """Move to a server that has nothing: neither the database nor the folders. Its roles are there already.
+
+    Args:
+        planned: what the first plan has printed; no row of Nexus has changed since.
+    """
+    restore, unpack, compare = blocks("Move to another server")
+    listed = server.run("cd /opt/fm-pipeline; .venv/bin/fm-pipeline backup --list")
+    with closing(psycopg2.connect(postgresql.url("postgres"))) as connection:
+        connection.autocommit = True
+        connection.cursor().execute(f"DROP DATABASE {bench.database_url.rsplit('/', 1)[1]} WITH (FORCE)")
+    server.var.rename(server.var.with_name("old server"))
+    server.var.mkdir(mode=0o700)
+    server.run(restore, NEW_SERVER_URL=postgresql.url("postgres"))
+    server.run(unpack)
+    compared = server.run(compare)
+    assert listed in compared
+    assert _changes(compared) == _changes(planned)
+
+
+def _changes(printed: str) -> list[str]:
+    return re.findall(r"[\d,]+ rows? would change", printed)
 
 
 def _go_back(server: Server, bench: MigrationBench, urls: dict[str, str]) -> None:

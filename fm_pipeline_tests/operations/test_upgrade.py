@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -18,6 +19,7 @@ from sqlalchemy.pool import NullPool
 
 from fm_pipeline.cli.main import main
 from fm_pipeline.db.migrate import MIGRATIONS, is_migrated, migrate
+from fm_pipeline.errors import DatabaseError
 
 FIRST = "0008"  # the schema of commit f78b675
 # SHA-256 of the SQL of all migrations up to it, in order: a migration that was released is never edited.
@@ -91,6 +93,33 @@ def test_an_upgrade_keeps_every_row_that_was_there(first_schema: Any, database_u
     for table, rows in before.items():
         assert [{name: now[name] for name in row} for row, now in zip(rows, after[table], strict=True)] == rows, table
     assert "run_requests" in after.keys() - before.keys()
+
+
+def test_an_upgrade_that_changes_the_audit_trail_names_the_permission_that_it_needs(
+    first_schema: Any, database_url: str
+) -> None:
+    owner, login = (f"{kind}_{database_url.rsplit('/', 1)[1]}" for kind in ("owner", "login"))
+    ours = f"ALL TABLES IN SCHEMA fm_pipeline TO {login}; GRANT ALL ON SCHEMA fm_pipeline TO {login}"
+    first_schema.execute(f"CREATE ROLE {owner}; CREATE ROLE {login} LOGIN PASSWORD 'weak'; GRANT ALL ON {ours}")
+    first_schema.execute(
+        "SELECT format('ALTER TABLE fm_pipeline.%%I OWNER TO %%I', tablename,"
+        " CASE tablename WHEN 'audit' THEN %s ELSE %s END) FROM pg_tables WHERE schemaname = 'fm_pipeline'",
+        (owner, login),
+    )
+    first_schema.execute("; ".join(statement for (statement,) in first_schema.fetchall()))
+    first_schema.connection.commit()
+    as_login = re.sub("//.*@", f"//{login}:weak@", database_url)
+    try:
+        with pytest.raises(DatabaseError, match="changes the table of the audit trail") as refused:
+            migrate(as_login)
+        assert "GRANT fm_pipeline_audit" in refused.value.remedy
+        first_schema.execute(f"GRANT {owner} TO {login}")
+        first_schema.connection.commit()
+        migrate(as_login)
+    finally:
+        first_schema.connection.rollback()
+        first_schema.execute(f"DROP OWNED BY {owner}, {login} CASCADE; DROP ROLE {owner}, {login}")
+        first_schema.connection.commit()
 
 
 def test_an_older_release_refuses_the_tables_of_a_newer_one(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

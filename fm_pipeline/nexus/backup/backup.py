@@ -111,7 +111,12 @@ def backup_folder(settings: Settings) -> Path:
 
 
 def list_backups(settings: Settings) -> list[Backup]:
-    """Return the verified backups that are recorded in this database, newest first; a folder may have been removed."""
+    """Return the verified backups that are recorded in this database, newest first; a folder may have been removed.
+
+    The folder of each is the one in which it was made, or else the one of the same name in BACKUP_DIR, where it lies
+    after the pipeline has moved to another machine.
+    """
+    root = backup_folder(settings).resolve()
     with connect(settings.nexus_database_url.get_secret_value()) as connection, connection.cursor() as cursor:
         cursor.execute(
             "SELECT id::text, folder, created_at, digests, bytes, encrypted FROM fm_pipeline.backups"
@@ -120,7 +125,7 @@ def list_backups(settings: Settings) -> list[Backup]:
         return [
             Backup(
                 backup_id,
-                Path(folder),
+                _folder_now(Path(folder), root),
                 created_at,
                 {name: Digest(*digest) for name, digest in digests.items()},
                 size,
@@ -128,6 +133,14 @@ def list_backups(settings: Settings) -> list[Backup]:
             )
             for backup_id, folder, created_at, digests, size, encrypted in cursor.fetchall()
         ]
+
+
+def _folder_now(recorded: Path, root: Path) -> Path:
+    """Return the folder of a backup as it is today; under another name while it is being removed."""
+    moved = root / recorded.name
+    return (
+        moved if not os.path.isdir(recorded) and any(root.glob(f"{moved.name}*")) else recorded
+    )  # False if unreadable
 
 
 def _write(

@@ -54,3 +54,21 @@ def test_pruning_for_a_copy_of_the_database_leaves_the_backups_of_the_real_one(
     make_backup(copy.settings, now=RUN_TIME)
     assert prune_backups(copy.settings, keep=1) == []
     assert _names(nexus) == sorted(backup.folder.name for backup in made)
+
+
+def test_backups_that_came_from_another_machine_are_found_in_the_folder_of_backups(
+    nexus: MigrationBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = [make_backup(nexus.settings, now=RUN_TIME + timedelta(hours=hour)) for hour in range(3)]
+    moved = nexus.with_settings(backup_dir=tmp_path / "of the new machine")
+    backup_folder(nexus.settings).rename(backup_folder(moved.settings))
+    listed = list_backups(moved.settings)
+    assert [known.id for known in listed] == [known.id for known in reversed(made)]
+    restore(moved.settings, listed[0].folder, confirm="", dry_run=True)
+    with monkeypatch.context() as killed:
+        killed.setattr("fm_pipeline.nexus.backup.retention._forget", read_only)
+        with pytest.raises(BackupStop):
+            prune_backups(moved.settings, keep=2)
+    prune_backups(moved.settings, keep=1)
+    assert [known.folder for known in list_backups(moved.settings)] == [listed[0].folder]
+    assert _names(moved) == [made[2].folder.name]
