@@ -15,6 +15,7 @@ from fm_pipeline.sandbox.clinic.nexus.system import SANDBOX_PASSWORD
 from fm_pipeline.sandbox.dicom.series import write_series
 from fm_pipeline_tests.browser.chromium import chromium
 from fm_pipeline_tests.console.conftest import Console
+from fm_pipeline_tests.console.pages import dicom_job
 from fm_pipeline_tests.support.orthanc import need_orthanc
 
 DESKTOP, PHONE = (1280, 900), (390, 844)
@@ -152,19 +153,25 @@ def test_every_page_of_the_menu_fits_the_screen_and_has_no_serious_fault_for_axe
 def test_an_admin_imports_a_folder_of_dicom_files_and_takes_it_back(browser: Browser, console: Console) -> None:
     need_orthanc()
     name = uuid4().hex
-    write_series(console.hospital / name, 3, 2_000, name=name, patient_id=name)
+    folder = console.hospital / name
+    write_series(folder, 4, 2_000, name=name, patient_id=f"SECRET-{name}")
     admin = visitor(browser, console, PHONE)
-    page = admin.page
+    page, session = admin.page, console.session("admin")
+    session.headers["X-Forwarded-For"] = dicom_job.ADDRESS
+    page.set_extra_http_headers({"X-Forwarded-For": dicom_job.ADDRESS})
     admin.log_in("admin")
     page.goto(f"{console.url}/settings/dicom")
-    page.get_by_label("Directory").fill(str(console.hospital / name))
+    page.get_by_label("Directory").fill(str(folder))
     page.get_by_label("Kind").select_option("manual")
     admin.click("button", "Scan only")
-    expect(page.get_by_text("3 files to import")).to_be_visible()
+    expect(page.get_by_text("4 files to import")).to_be_visible()
     admin.click("button", "Start import")
     expect(page.locator("#job")).to_be_visible()
+    job_id = int(page.url.rsplit("/", 1)[-1])
+    dicom_job.assert_it_starts_by_itself(console, session, job_id)
     page.reload()
     expect(page.locator("#job .badge").first).to_have_text("completed", timeout=RUN_MILLISECONDS)
+    dicom_job.assert_it_has_imported(console, session, job_id, folder)
     faults = admin.serious_faults()
     admin.click("link", "Take back")
     page.get_by_label("Words").fill(page.locator("form.stack .words").inner_text())
@@ -172,10 +179,11 @@ def test_an_admin_imports_a_folder_of_dicom_files_and_takes_it_back(browser: Bro
     admin.click("button", "Delete in Orthanc")
     expect(page.get_by_role("heading", name="Taken back")).to_be_visible(timeout=RUN_MILLISECONDS)
     page.reload()
-    expect(page.get_by_text("taken back", exact=True)).to_have_count(3)
+    expect(page.get_by_text("taken back", exact=True)).to_have_count(4)
     faults += admin.serious_faults()
     assert not admin.is_wider_than_the_screen()
     assert (faults, admin.errors) == ([], [])
+    dicom_job.assert_it_is_taken_back(console, session, job_id)
 
 
 def test_a_viewer_finds_no_button_and_is_refused_by_every_address(browser: Browser, console: Console) -> None:

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 import uuid
-from functools import partial
 from pathlib import Path
 
 import pytest
-import requests
 
 from fm_pipeline.sandbox.dicom.series import write_series
 from fm_pipeline_tests.console.conftest import Console
-from fm_pipeline_tests.console.pages.forms import is_led_to_wrong_words
+from fm_pipeline_tests.console.pages.dicom_job import get, post, started, status
 from fm_pipeline_tests.support.orthanc import need_orthanc
 from fm_pipeline_tests.support.waiting import wait_until
-
-PAGE = "/settings/dicom"
 
 
 @pytest.fixture
@@ -29,94 +23,6 @@ def folder(console: Console) -> Path:
     folder = console.hospital / name
     write_series(folder, 4, 2_000, name=name, patient_id=f"SECRET-{name}")
     return folder
-
-
-def post(console: Console, session: requests.Session, address: str, **form: str) -> requests.Response:
-    form |= console.token(session)
-    return session.post(f"{console.url}{PAGE}{address}", data=form, timeout=60, allow_redirects=False)
-
-
-def get(console: Console, session: requests.Session, path: str) -> requests.Response:
-    return session.get(f"{console.url}{PAGE}{path}", timeout=60)
-
-
-def status(console: Console, job_id: int) -> str:
-    ((found,),) = console.bench.execute("SELECT status FROM fm_pipeline.import_jobs WHERE id = %s", job_id)
-    return str(found)
-
-
-def addresses_are_shown(console: Console, session: requests.Session, run_id: str, rows: int) -> bool:
-    page = session.get(f"{console.url}/audit/?run_id={run_id}", timeout=60).text
-    return page.count("203.0.113.30") == rows
-
-
-def started(console: Console, session: requests.Session, folder: Path) -> int:
-    answer = post(console, session, "/start", path=str(folder), job_type="manual")
-    assert answer.status_code == 302, answer.text
-    return int(answer.headers["Location"].rsplit("/", 1)[-1])
-
-
-def test_an_import_is_started_shown_and_taken_back(console: Console, folder: Path) -> None:
-    session = console.session("admin")
-    session.headers["X-Forwarded-For"] = "203.0.113.30"
-    scanned = post(console, session, "/scan", path=str(folder)).text
-    assert "4 files to import" in scanned
-    job_id = started(console, session, folder)
-    page = get(console, session, f"/jobs/{job_id}").text
-    assert [each for each in ('id="resume"', "Not begun yet") if each in page] == []  # it starts by itself
-    asks_again = 'hx-select="#job-files"'
-    assert asks_again in page or status(console, job_id) == "completed"
-    wait_until(lambda: status(console, job_id) == "completed", 120)
-    of_files = {"HX-Request": "true", "HX-Target": "job-files"}
-    files = session.get(f"{console.url}{PAGE}/jobs/{job_id}", headers=of_files, timeout=60).text
-    assert ("4 files. Their paths" in files, asks_again in files) == (True, False)
-    page = get(console, session, f"/jobs/{job_id}?outcome=imported").text
-    assert re.search(r"4 files\. Their paths", page)
-    assert "SECRET" not in page
-    known = post(console, session, "/scan", path=str(folder), job_type="incremental").text
-    assert "0 files to import" in known
-    assert "4 files are as an earlier job recorded them" in known
-    assert 'id="take-back"' in page
-    assert f"Job {job_id}" not in get(console, session, "/live").text.partition("Last jobs")[0]
-
-    listed = get(console, session, f"/jobs/{job_id}/remove/instances.csv")
-    rows = list(csv.DictReader(io.StringIO(listed.text)))
-    assert (len(rows), {row["removed_at"] for row in rows}) == (4, {""})
-    words = f"remove 4 of job {job_id}"
-    assert words in get(console, session, f"/jobs/{job_id}/remove").text
-    wrong = post(console, session, f"/jobs/{job_id}/remove/start", confirm="remove")
-    assert (wrong.status_code, is_led_to_wrong_words(wrong.text)) == (400, True)
-    assert post(console, session, f"/jobs/{job_id}/remove/start", confirm=words).status_code == 302
-    ended = (
-        "SELECT requested_by, instances_deleted FROM fm_pipeline.import_removals"
-        " WHERE job_id = %s AND completed_at IS NOT NULL"
-    )
-    wait_until(lambda: console.bench.execute(ended, job_id) == [("admin", 4)], 120)
-    page = get(console, session, f"/jobs/{job_id}").text
-    assert page.count(">taken back<") == 4
-    assert ">taken back 4<" in page
-    assert 'id="take-back"' not in page
-    assert ">taken back 4<" in get(console, session, "/jobs").text
-    assert "There is nothing to take back" in get(console, session, f"/jobs/{job_id}/remove").text
-    rows = list(csv.DictReader(io.StringIO(get(console, session, f"/jobs/{job_id}/remove/instances.csv").text)))
-    assert len([row for row in rows if row["removed_at"]]) == 4
-    audit = console.bench.execute(
-        "SELECT action, outcome FROM fm_pipeline.audit WHERE actor = 'admin' AND detail LIKE %s"
-        " AND action IN ('download', 'dicom_set_aside') ORDER BY id",
-        f"%import job {job_id}%",
-    )
-    assert audit == [("download", "done"), ("dicom_set_aside", "refused"), ("download", "done")]
-    by_address = "SELECT action, outcome FROM fm_pipeline.audit WHERE address = '203.0.113.30' ORDER BY id"
-    assert [row for row in console.bench.execute(by_address) if row[0] in ("dicom_scan", "launch")] == [
-        ("dicom_scan", "done"),
-        ("launch", "done"),
-        ("dicom_scan", "done"),
-        ("launch", "done"),
-    ]
-    for table, column in (("import_jobs", "id"), ("import_removals", "job_id")):
-        select = f"SELECT run_id FROM fm_pipeline.{table} WHERE {column} = %s"  # noqa: S608  # of constants
-        ((run_id,),) = console.bench.execute(select, job_id)
-        wait_until(partial(addresses_are_shown, console, session, run_id, 3))  # launched, started, done
 
 
 def test_a_job_that_was_cancelled_before_its_run_began_stays_cancelled_until_it_is_resumed(
