@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -27,7 +28,13 @@ _END = """
 mutation End($id: String!) { terminateRun(runId: $id, terminatePolicy: MARK_AS_CANCELED_IMMEDIATELY) { __typename } }
 """
 _JOB = "locations/fm_pipeline/jobs/plan_reimport"
-_CHANGES = {"asset-groups": "Reload definitions", _JOB: "Materialize all"}
+_CHANGES = {  # title and text of a page by its path
+    "asset-groups": ("Global asset lineage", "Reload definitions"),
+    _JOB: ("Jobs | plan_reimport", "Materialize all"),
+}
+_FOLLOW = """
+(path) => { history.pushState({}, "", path); dispatchEvent(new PopStateEvent("popstate")); }
+"""
 
 
 @contextmanager
@@ -44,8 +51,13 @@ def test_no_page_runs_into_the_policy_or_asks_another_host_and_a_viewer_finds_gr
     admin = console.session("admin")
     run_id = graphql(console, admin, _LAUNCH).json()["data"]["launchRun"]["run"]["runId"]
     graphql(console, admin, _END, id=run_id)
-    places = {"overview/activity": "Now", f"runs/{run_id}": "plan_reimport", "runs": "Filter", **_CHANGES}
-    launchpad = {f"{_JOB}/playground": "Launch Run"}  # a viewer is led to the job
+    places = {
+        f"runs/{run_id}": ("Runs | plan_reimport", "plan_reimport"),
+        "overview/activity": ("Overview | Timeline", "Now"),
+        "runs": ("Runs | All", "Filter"),
+        **_CHANGES,
+    }
+    launchpad = {f"{_JOB}/playground": ("Jobs | plan_reimport | Launchpad", "Launch Run")}  # a viewer is led to the job
     asked: list[str] = []
     with chromium() as browser:
         if browser is None:
@@ -53,8 +65,10 @@ def test_no_page_runs_into_the_policy_or_asks_another_host_and_a_viewer_finds_gr
         for username in ("admin", "reception"):
             with _page(console, browser, username) as (page, context):
                 context.on("request", lambda request: asked.append(request.url))
-                for path, text in {**places, **(launchpad if username == "admin" else {})}.items():
-                    page.goto(f"/dagster/{path}")
+                page.goto(f"/dagster/runs/{run_id}")
+                for path, (title, text) in {**places, **(launchpad if username == "admin" else {})}.items():
+                    page.evaluate(_FOLLOW, f"/dagster/{path}")  # as a link does: each document has the same policy
+                    expect(page).to_have_title(re.compile(re.escape(title)), timeout=_PATIENCE)
                     expect(page.get_by_text(text).first).to_be_visible(timeout=_PATIENCE)
                     assert (path, page.evaluate("window.violations")) == (path, [])
                     if path in _CHANGES:
