@@ -37,7 +37,8 @@ class DemoImages:
         """Write documents, the bulk dump and FileMaker's export; return the settings for the export."""
         documents = self._clinic.truth.before["documents_document"]
         for values in map(documents.values, documents.rows.values()):
-            _write(self._folder / values["s3_bucket"] / values["s3_key"], document_content(values["id"]))
+            content = document_content(values["id"], values["file_size"])
+            _write(self._folder / values["s3_bucket"] / values["s3_key"], content)
         for key, content in self._images.dump.objects():
             _write(self._folder / BUCKET / key, content)
         export = self._stack.state_dir / EXPORT

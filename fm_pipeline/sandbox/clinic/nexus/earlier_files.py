@@ -41,11 +41,10 @@ def add_documents(
     for number, record in enumerate(present):
         name = f"{record.category.lower()}-{number}.pdf"
         key = f"documents/{record.key}/{name}"
-        document_id = new_uuid(rng)
         state["documents_document"].add(
-            id=document_id, content_type_id=PATIENT_TYPE,
+            id=new_uuid(rng), content_type_id=PATIENT_TYPE,
             object_id=_owner(rng, record, retired if number in orphans else None),
-            file_name=name, original_name=name, file_size=len(document_content(document_id)),
+            file_name=name, original_name=name, file_size=rng.randrange(20_000, 4_000_000) // 20_000 + 50,
             mime_type="application/pdf", s3_bucket=BUCKET, s3_key=key, s3_url=f"s3://{BUCKET}/{key}",
             category=record.category, description="", tags=[], uploaded_by="import", uploaded_at=EARLIER_IMPORT,
             document_date=record.date, updated_at=EARLIER_IMPORT, is_active=True,
@@ -53,9 +52,9 @@ def add_documents(
         )  # fmt: skip
 
 
-def document_content(document_id: uuid.UUID) -> bytes:
-    """Return the file of a document, which has the size that its row says."""
-    return f"%PDF-1.4 {document_id}\n".encode()
+def document_content(document_id: uuid.UUID, size: int) -> bytes:
+    """Return the file of a document. It is small, and has the size that its row says: at least 50 bytes."""
+    return f"%PDF-1.4 {document_id}\n".encode().ljust(size)
 
 
 def _owner(rng: random.Random, record: FileRecord, retired: RetiredIds | None) -> uuid.UUID | None:
