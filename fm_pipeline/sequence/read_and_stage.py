@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.db.connection import connect, require_utf8
-from fm_pipeline.db.migrate import migrate
+from fm_pipeline.db.migrate import is_migrated, migrate
 from fm_pipeline.entities.exports import export_options
 from fm_pipeline.entities.profile import Profile, load_profile
 from fm_pipeline.entities.rules import load_rules
@@ -120,7 +120,9 @@ def _prepare_database(settings: Settings) -> None:
     with connect(url) as connection, connection.cursor() as cursor:
         require_utf8(connection)
         require_tables(read_catalogue(cursor, settings.nexus_schema))
-    migrate(url)
+        migrated = is_migrated(connection)
+    if not migrated:
+        migrate(url)
 
 
 def read_entity(

@@ -140,10 +140,11 @@ def build(
         _refuse_other_extractions(cursor, extractions)
         fed_columns = entity.fed_columns(fed)
         for each in sources:
-            _stop_above_limits(cursor, each, rules)
+            ends = _count_ends(cursor, each)
+            _stop_above_limits(cursor, each, rules, ends)
             origin = built_from(each, extractions, registry)
-            _record_build(cursor, each, origin, run_id, now, fed_columns if each == name else [])
-            _refuse_lost_rows(cursor, each, extractions[each])
+            stored = _record_build(cursor, each, origin, run_id, now, fed_columns if each == name else [], ends)
+            _refuse_lost_rows(each, extractions[each], stored, sum(ends.values()))
         _analyze(cursor, entity, changed, extractions[entity.name].row_count)
         return BuildResult(entity.name, fed_columns, summaries(cursor, sources))
 
@@ -267,18 +268,25 @@ def _adopt_and_stage(cursor: Cursor, entity: Entity, rows: sql.Identifier, table
     )
 
 
-def _stop_above_limits(cursor: Cursor, entity: str, rules: Rules) -> None:
-    """Turn a rule that more rows break than single records explain into a stop."""
-    cursor.execute("SELECT count(*) FROM fm_pipeline.staged_outcomes WHERE entity = %s", (entity,))
-    total = count(cursor)
+def _count_ends(cursor: Cursor, entity: str) -> dict[tuple[str, str | None], int]:
+    """Count the source rows by outcome and by the rule that decided."""
     cursor.execute(
-        "SELECT rule, count(DISTINCT record_id) FROM fm_pipeline.staged_findings WHERE entity = %(entity)s"
-        " GROUP BY rule UNION ALL"
-        " SELECT rule, count(*) FROM fm_pipeline.staged_outcomes WHERE entity = %(entity)s"
-        " AND outcome = 'skipped' GROUP BY rule",
-        {"entity": entity},
+        "SELECT outcome, rule, count(*) FROM fm_pipeline.staged_outcomes WHERE entity = %s GROUP BY outcome, rule",
+        (entity,),
     )
-    for rule, rows in cursor.fetchall():
+    return {(outcome, rule): rows for outcome, rule, rows in cursor}
+
+
+def _stop_above_limits(cursor: Cursor, entity: str, rules: Rules, ends: Mapping[tuple[str, str | None], int]) -> None:
+    """Turn a rule that more rows break than single records explain into a stop."""
+    total = sum(ends.values())
+    cursor.execute(
+        "SELECT rule, count(DISTINCT record_id) FROM fm_pipeline.staged_findings WHERE entity = %s GROUP BY rule",
+        (entity,),
+    )
+    broken = cursor.fetchall()
+    broken += [(rule, rows) for (outcome, rule), rows in ends.items() if outcome == "skipped"]
+    for rule, rows in broken:
         if not rules[rule].is_exceeded(rows, total):
             continue
         if rules[rule].action == "skip":
@@ -296,32 +304,37 @@ def _stop_above_limits(cursor: Cursor, entity: str, rules: Rules) -> None:
 
 
 def _record_build(
-    cursor: Cursor, entity: str, origin: list[str], run_id: str | None, now: datetime, fed_columns: list[str]
-) -> None:
+    cursor: Cursor,
+    entity: str,
+    origin: list[str],
+    run_id: str | None,
+    now: datetime,
+    fed_columns: list[str],
+    ends: Mapping[tuple[str, str | None], int],
+) -> int:
+    """Store what an entity was built from and how its rows ended; return how many source rows are stored."""
+    counted = dict.fromkeys(("ready", "quarantined", "skipped"), 0)
+    for (outcome, _), rows in ends.items():
+        counted[outcome] += rows
     cursor.execute(
         """
         INSERT INTO fm_pipeline.staged_builds
                (entity, built_from, built_at, run_id, source_rows, ready, quarantined, skipped, fed_columns)
         SELECT %(entity)s, %(origin)s::uuid[], %(now)s, %(run_id)s,
                (SELECT count(*) FROM fm_pipeline.source_records WHERE entity = %(entity)s),
-               count(*) FILTER (WHERE outcome = 'ready'), count(*) FILTER (WHERE outcome = 'quarantined'),
-               count(*) FILTER (WHERE outcome = 'skipped'), %(fed_columns)s
-        FROM fm_pipeline.staged_outcomes WHERE entity = %(entity)s
+               %(ready)s, %(quarantined)s, %(skipped)s, %(fed_columns)s
+        RETURNING source_rows
         """,
-        {"entity": entity, "origin": origin, "now": now, "run_id": run_id, "fed_columns": fed_columns},
+        {"entity": entity, "origin": origin, "now": now, "run_id": run_id, "fed_columns": fed_columns, **counted},
     )
+    return count(cursor)
 
 
-def _refuse_lost_rows(cursor: Cursor, entity: str, extraction: Extraction) -> None:
+def _refuse_lost_rows(entity: str, extraction: Extraction, stored: int, ended: int) -> None:
     """Every source row has exactly one outcome, and the source rows are those that the extraction counted."""
-    cursor.execute(
-        "SELECT source_rows, ready + quarantined + skipped FROM fm_pipeline.staged_builds WHERE entity = %s",
-        (entity,),
-    )
-    source_rows, ended = cursor.fetchone() or (0, 0)
-    if not source_rows == ended == extraction.row_count:
+    if not stored == ended == extraction.row_count:
         raise StagingStop(
-            f"Of {entity}, {extraction.row_count} records were extracted, {source_rows} are stored and {ended} have an"
+            f"Of {entity}, {extraction.row_count} records were extracted, {stored} are stored and {ended} have an"
             " outcome; these numbers must be equal.",
             meaning="Records would be lost. Nothing was changed.",
             remedy=f"Extract {entity} again.",

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, CancelledError, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import datetime
 from functools import partial
+from queue import Empty, SimpleQueue
 from threading import Event, Lock
 
 import psycopg2
@@ -55,8 +56,14 @@ def stage_all(
     Raises:
         PipelineError: of any kind.
     """
+    with closing(_Sessions(settings.nexus_database_url.get_secret_value())) as sessions:
+        _stage_all(settings, sessions, run_id=run_id, now=now, on_step=on_step, only_changed=only_changed)
+
+
+def _stage_all(
+    settings: Settings, sessions: _Sessions, *, run_id: str | None, now: datetime, on_step: OnStep, only_changed: bool
+) -> None:
     profile = load_profile(settings.filemaker_profile)
-    sessions = _Sessions(settings.nexus_database_url.get_secret_value())
     waits = settings.nexus_lock_timeout_seconds
 
     def fill_the_others() -> None:
@@ -109,24 +116,40 @@ def _turns(registry: Registry, extracted: Mapping[str, int]) -> list[list[str]]:
 
 
 class _Sessions:
-    """The open connections of all threads, so that one thread can end what the others are at."""
+    """The connections of all threads, so that one thread can end what the others are at.
+
+    One that a block has left without an error serves the next block: a new one costs as much as a small build.
+    """
 
     def __init__(self, database_url: str) -> None:
         self._url = database_url
         self._open: set[Connection] = set()
+        self._free: SimpleQueue[tuple[Connection, ExitStack]] = SimpleQueue()
         self._interrupted = False
 
     @contextmanager
     def open(self) -> Iterator[Connection]:
-        """A connection of a thread's own."""
-        with connect(self._url) as connection:
+        """A connection that no other thread uses until the end of the block; an open transaction is rolled back."""
+        with ExitStack() as end:
+            try:
+                connection, its_end = self._free.get_nowait()
+                end.push(its_end)
+            except Empty:
+                connection = end.enter_context(connect(self._url))
             self._open.add(connection)
             try:
                 if self._interrupted:
                     raise CancelledError
                 yield connection
+                connection.rollback()
             finally:
                 self._open.discard(connection)
+            self._free.put((connection, end.pop_all()))
+
+    def close(self) -> None:
+        """Close what no block uses."""
+        while not self._free.empty():
+            self._free.get_nowait()[1].close()
 
     def cancel_until_done(self, futures: Collection[Future[None]]) -> None:
         """Cancel statement after statement: libpq does not return to Python for an interrupt, and would wait on.
