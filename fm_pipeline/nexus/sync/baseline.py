@@ -103,7 +103,7 @@ SELECT EXISTS (
 ) OR EXISTS (
     SELECT FROM fm_pipeline.synced_rows b CROSS JOIN LATERAL unnest(b.kept || b.unknown) k(name)
     JOIN {staged} s ON s.nexus_id = b.nexus_id JOIN {table} t ON t.id = b.nexus_id
-    WHERE b.entity = %(entity)s AND NOT EXISTS
+    WHERE b.entity = %(entity)s AND b.kept || b.unknown <> '{{}}' AND NOT EXISTS
         (SELECT FROM {columns} c WHERE c.nexus_id = b.nexus_id AND c.name = k.name))
 """
 

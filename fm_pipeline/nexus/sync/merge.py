@@ -48,8 +48,11 @@ FROM (SELECT t.id AS nexus_id, s.filemaker_key, c.name, c.now, c.without_parent,
                   WHEN c.desired IS NOT DISTINCT FROM b.filemaker ->> c.name THEN 'edit'
                   ELSE 'conflict' END AS decision
       FROM {staged} s JOIN {table} t ON t.id = s.nexus_id
-      LEFT JOIN fm_pipeline.synced_rows b ON b.entity = %(entity)s AND b.nexus_id = t.id
-      LEFT JOIN fm_pipeline.source_records r ON r.entity = %(entity)s AND r.record_id = s.record_id
+      -- OFFSET 0: for the few rows that differ. PostgreSQL expects many, and would read all of both tables.
+      LEFT JOIN LATERAL (SELECT * FROM fm_pipeline.synced_rows
+                         WHERE entity = %(entity)s AND nexus_id = t.id OFFSET 0) b ON true
+      LEFT JOIN LATERAL (SELECT modified FROM fm_pipeline.source_records
+                         WHERE entity = %(entity)s AND record_id = s.record_id OFFSET 0) r ON true
       CROSS JOIN LATERAL (VALUES {values}) c(name, now, desired, differs, without_parent)
       WHERE {row_differs} AND c.differs) d
 """
