@@ -110,7 +110,7 @@ class Measurements:
         for name, value in sorted(taken.items()):
             print(f"{name}: {value:.3f}", file=sys.stderr)  # noqa: T201
         return [
-            Row("full reimport in the database, against row by row (s)", ours, taken["seeds all"], 20, "at_least"),
+            Row("full reimport in the database, against row by row (s)", ours, taken["seeds all"], 30, "at_least"),
             Row("locks held, against plain SQL (s)", taken["locked"], taken["plain locked"], 1.5, "at_most"),
             Row(f"{GROWTH} times the rows, against once (s)", large, ours, 11, "at_most"),
             Row(
