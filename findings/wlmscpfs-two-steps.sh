@@ -83,7 +83,7 @@ for own in held:
     own.close()
 settings = {"StorageDirectory": str(folder / "store"), "IndexDirectory": str(folder / "store"), "HttpPort": http, "DicomPort": orthanc,
             "DicomAlwaysAllowFindWorklist": True, "RemoteAccessAllowed": False, "AuthenticationEnabled": False,
-            "Plugins": [str(folder / "orthanc/root/usr/lib/orthanc/libModalityWorklists.so.1.12.7")],
+            "Plugins": [str(folder / "orthanc" / "root" / "usr/lib/orthanc/libModalityWorklists.so.1.12.7")],
             "Worklists": {"Enable": True, "Database": str(place)}}
 (folder / "orthanc.json").write_text(json.dumps(settings))
 libraries = {**os.environ, "LD_LIBRARY_PATH": str(folder / "dcmtk/usr/lib/x86_64-linux-gnu"),
