@@ -80,7 +80,7 @@ def assert_it_is_taken_back(console: Console, session: requests.Session, job_id:
         "SELECT requested_by, instances_deleted FROM fm_pipeline.import_removals"
         " WHERE job_id = %s AND completed_at IS NOT NULL"
     )
-    assert console.bench.execute(ended, job_id) == [("admin", 4)]
+    wait_until(lambda: console.bench.execute(ended, job_id) == [("admin", 4)], 120)
     page = get(console, session, f"/jobs/{job_id}").text
     assert page.count(">taken back<") == 4
     assert ">taken back 4<" in page
