@@ -6,6 +6,7 @@ A route that is in none of the tables fails the test: say what it is.
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum, auto
 from uuid import uuid4
@@ -227,22 +228,44 @@ def test_every_route_of_dagster_is_known() -> None:
 @pytest.mark.parametrize("route", [route for route, page in DJANGO.items() if page is not Page.OPEN])
 def test_a_page_of_the_console_is_closed_to(console: Console, visitors: Visitors, route: str) -> None:
     path, page = sample(route), DJANGO[route]
-    for name, session in visitors.strangers.items():
+
+    def is_closed_to_stranger(name: str, session: requests.Session) -> None:
         for method in ("GET", "POST"):
             answer = _ask(console, session, method, path)
             assert _is_outside(answer, page), (name, method, answer.status_code)
-    refused = [visitors.read_token, *([] if page is Page.OWN else [visitors.viewer])]
-    for session in refused if page is Page.CALL else [*refused, visitors.dicom_token]:
+
+    def changes_nothing(session: requests.Session) -> None:
         for method in ("POST", "DELETE"):
             assert _ask(console, session, method, path).status_code in _no(page), method
-    assert _ask(console, visitors.admin, "POST", path, token=False).status_code in _no(page)
-    assert _ask(console, visitors.admin, "POST", path, origin="https://elsewhere.example").status_code in _no(page)
-    for session in (visitors.viewer, visitors.read_token):
+
+    def reads(session: requests.Session) -> None:
         shown = _ask(console, session, "GET", path)
         assert shown.status_code in READS[page]
         assert "no-store" in shown.headers["Cache-Control"]
-    if page is not Page.CALL:
-        assert _ask(console, visitors.dicom_token, "GET", path).status_code in _no(page)
+
+    def may_read_only(session: requests.Session) -> None:
+        if page is not Page.OWN or session is visitors.read_token:
+            changes_nothing(session)
+        reads(session)
+
+    def has_no_more_than_the_ten_calls(session: requests.Session) -> None:
+        if page is not Page.CALL:
+            changes_nothing(session)
+            assert _ask(console, session, "GET", path).status_code in _no(page)
+
+    def needs_token_and_own_page(session: requests.Session) -> None:
+        assert _ask(console, session, "POST", path, token=False).status_code in _no(page)
+        assert _ask(console, session, "POST", path, origin="https://elsewhere.example").status_code in _no(page)
+
+    with ThreadPoolExecutor() as at_once:  # everybody comes at the same time, each with one request after the other
+        asking = [
+            *(at_once.submit(is_closed_to_stranger, *stranger) for stranger in visitors.strangers.items()),
+            *(at_once.submit(may_read_only, session) for session in (visitors.viewer, visitors.read_token)),
+            at_once.submit(has_no_more_than_the_ten_calls, visitors.dicom_token),
+            at_once.submit(needs_token_and_own_page, visitors.admin),
+        ]
+    for each in asking:
+        each.result()
 
 
 def _is_outside(answer: requests.Response, page: Page) -> bool:
