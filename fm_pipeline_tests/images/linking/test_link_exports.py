@@ -7,8 +7,10 @@ import uuid
 import pytest
 
 from fm_pipeline.errors import ImageStop
+from fm_pipeline.images.linking.steps import write_rows
 from fm_pipeline_tests.images.exports.xml import xml
 from fm_pipeline_tests.images.scene import Row, Scene, jpeg
+from fm_pipeline_tests.support.clinics import RUN_TIME
 
 
 def test_a_reference_may_be_in_any_letter_case_or_a_nexus_id(scene: Scene) -> None:
@@ -50,6 +52,26 @@ def test_a_record_id_that_another_image_had_before_filemakers_file_was_cloned_is
     scene.rows = [Row("3", scene.key(), id=one)]  # and the image has another number, by which it is the same
     assert scene.link().already == 1
     assert scene.images() == before
+
+
+def test_a_copy_that_the_export_gives_to_another_patient_by_now_or_that_was_left_out_is_not_linked(
+    scene: Scene,
+) -> None:
+    scene.add(2)
+    scene.link()
+    scene.bench.execute(  # as after the copies, and a new export
+        "DELETE FROM images_image; DELETE FROM images_batch;"
+        " DELETE FROM fm_pipeline.crosswalk WHERE entity LIKE 'image%%';"
+        " UPDATE fm_pipeline.image_copies SET state = 'verified', image_id = NULL;"
+        " UPDATE fm_pipeline.image_metadata SET outcome = NULL, patient_ref = %s",
+        scene.key(1),
+    )
+    assert write_rows(scene.bench.settings, now=RUN_TIME).linked == []
+    assert scene.images() == {}
+    scene.bench.execute("UPDATE fm_pipeline.image_metadata SET outcome = 'left', patient_ref = %s", scene.key())
+    assert write_rows(scene.bench.settings, now=RUN_TIME).linked == []
+    scene.bench.execute("UPDATE fm_pipeline.image_metadata SET outcome = NULL")
+    assert write_rows(scene.bench.settings, now=RUN_TIME).linked == [2]
 
 
 def test_dates_that_contradict_what_somebody_said_stop_also_with_a_few_misprints(scene: Scene) -> None:

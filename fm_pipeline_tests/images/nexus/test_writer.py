@@ -144,6 +144,27 @@ def test_a_batch_of_an_earlier_link_is_reused(clinic: MigrationBench) -> None:
     assert clinic.execute("SELECT image_count FROM images_batch") == [(2,)]
 
 
+def test_a_uuid_counts_more_than_a_files_name_and_of_two_batches_of_a_day_the_older_one_is_used(
+    clinic: MigrationBench,
+) -> None:
+    own, another = str(uuid.uuid4()), str(uuid.uuid4())
+    write(clinic, an_image(2, filemaker_id=own))
+    ((older,),) = clinic.execute("SELECT id::text FROM images_batch")
+    clinic.execute(
+        "DELETE FROM fm_pipeline.crosswalk WHERE entity LIKE 'image%%';"
+        " UPDATE images_image SET id = gen_random_uuid();"
+        " CREATE TEMP TABLE newer AS SELECT * FROM images_batch;"
+        " UPDATE newer SET id = gen_random_uuid(), uploaded_at = uploaded_at + interval '1 day';"
+        " INSERT INTO images_batch SELECT * FROM newer"
+    )
+    with clinic.connection() as connection, connection.cursor() as cursor:
+        known = read_image_index(cursor, read_catalogue(cursor, "public"), "bulk/")
+    patient = patient_id(clinic)
+    assert known.find(2, own, patient, DAY) is not None
+    assert known.find(2, another, patient, DAY) is None  # the file's name has the number of another image
+    assert known.by_name[patient, batch_name(DAY)] == older
+
+
 def test_nothing_is_put_into_the_batch_of_another_patient(clinic: MigrationBench) -> None:
     other = patient_id(clinic, 1)
     written = write(
