@@ -1,7 +1,7 @@
 """Values of all doors in one form, that of the Data API with ISO dates, so that the same record gives the same digest.
 
     text        str; lines end with CR
-    number      int or float where the whole is a number; otherwise the text
+    number      int, or float if it has all digits; text if the whole is no number, or has more digits
     date        YYYY-MM-DD
     time        HH:MM:SS, with more than 24 hours for a duration
     timeStamp   YYYY-MM-DDTHH:MM:SS, as the clock on the wall showed it
@@ -12,22 +12,28 @@ Text in a date or number field stays as it is: what it means is the business of 
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping
+from decimal import Decimal, InvalidOperation
 
 from fm_pipeline.filemaker.model import Value
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,4000}")  # Python reads no longer ones
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_ALWAYS_EXACT = 15  # so many digits come out of binary64 as they went in
 _LINE_END = re.compile(r"\r\n|\n")
 _CLOCK = re.compile(r"((?:\d{4}-\d\d-\d\d[T ])?-?\d+:\d\d:\d\d)(\.\d*?)0*")
 
 
 def parse_float(digits: str) -> float | str:
-    """Keep a number too large for binary64 as text, because JSON has no infinity."""
+    """Keep a number as text if binary64 cannot hold it: it would be rounded, and JSON has no infinity."""
     number = float(digits)
-    return number if math.isfinite(number) else digits
+    if len(digits) <= _ALWAYS_EXACT and "e" not in digits and "E" not in digits:
+        return number
+    try:
+        return number if Decimal(repr(number)) == Decimal(digits) else digits
+    except InvalidOperation:  # an exponent of many digits
+        return digits
 
 
 def parse_number(text: str) -> Value:

@@ -26,6 +26,7 @@ from fm_pipeline.filemaker.errors import (
 from fm_pipeline.filemaker.model import LARGEST_FILE
 from fm_pipeline.filemaker.odata.errors import NotOData, ODataOff, ODataPrivilegeMissing, odata_error
 from fm_pipeline.filemaker.transport import NOT_ANSWERING, FetchedResponse, looks_complete
+from fm_pipeline.filemaker.values import parse_float
 
 _XML_CODE = re.compile(rb"<(?:[\w.-]+:)?code(?:\s[^>]*)?>\s*(-?\d{1,9})\s*</")
 _CODE = re.compile(r"-?\d{1,9}")
@@ -41,7 +42,7 @@ def read_json(response: FetchedResponse, action: str) -> dict[str, Any]:
     """
     require_success(response, action)
     try:
-        body = json.loads(response.body, parse_constant=_refuse_constant)
+        body = json.loads(response.body, parse_float=parse_float, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         if not response.body.lstrip().startswith(b"{"):
             raise NotOData(f"The answer (HTTP 200) is not OData's when asked to {action}.") from None

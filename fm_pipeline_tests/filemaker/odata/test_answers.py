@@ -9,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fm_pipeline.errors import FileMakerError
+from fm_pipeline.filemaker.data_api.answer import read_answer
 from fm_pipeline.filemaker.errors import (
     AnswerCut,
     AnswerTooLarge,
@@ -197,6 +198,16 @@ def test_a_link_to_more_rows_stays_with_the_service(link: str, within: bool) -> 
 )
 def test_a_value_gets_the_form_of_the_data_api(result: str, value: object, form: object) -> None:
     assert odata_reader(result)(value) == form
+
+
+@pytest.mark.parametrize(
+    "digits", ["12345678901234567.5", "0.1234567890123456789", "1e999", "1e-999", "1e-99999999999999999999"]
+)
+def test_a_number_that_binary64_would_round_keeps_its_digits_at_every_door(digits: str) -> None:
+    number = b'{"messages": [{"code": "0"}], "response": {"n": %s}, "n": %s}' % (digits.encode(), digits.encode())
+    over_data_api = read_answer(FetchedResponse(200, {}, {}, number), "read the notes").response["n"]
+    over_odata = odata_reader("number")(_read(number)["n"])
+    assert (over_data_api, over_odata, parse_number(digits)) == (digits, digits, digits)
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(10**30), 10**30))
