@@ -17,7 +17,7 @@ from fm_pipeline.db.table import Table
 from fm_pipeline.entities.order import parents
 from fm_pipeline.entities.registry import ENTITIES, Entity, Registry, loaded
 from fm_pipeline.errors import CatalogueStop
-from fm_pipeline.nexus.catalogue.own_types import refuse_other_types
+from fm_pipeline.nexus.catalogue.own_types import refuse_other_types, refuse_times_without_zone
 from fm_pipeline.nexus.catalogue.schema import Catalogue, GenericKey, SoftReference
 from fm_pipeline.nexus.table_names import (
     BATCHES,
@@ -49,6 +49,7 @@ _ALWAYS_IN_THEM = (
     *((table, "id") for table in SYSTEM_CONFIGURATION),
 )
 _OWN_COLUMNS = (*((entity.table, "id") for entity in LOADED), ("patients", "filemaker_metadata"), *FILE_COLUMNS)
+_TIMES = {(entity.table, name) for entity in LOADED for name in (*entity.columns, "created_at", "updated_at")}
 # Django's model name of each table that can lose rows without a mapping profile that adds to them.
 MODELS = {entity.table: entity.model for entity in LOADED} | {LETTERS: "patientletter", REMINDERS: "reminder"}
 # Histories of rows, by generic key, for example of Django's admin and of django-reversion. They outlive the row on
@@ -111,7 +112,7 @@ class Policy:
 
 
 def require_tables(catalogue: Catalogue, tables: Collection[str] = ()) -> None:
-    """Refuse a database without the tables that every release of Nexus has and these, or with ids of other types.
+    """Refuse a database without the tables that every release of Nexus has and these, or with other types in them.
 
     Raises:
         CatalogueStop: names the missing tables, or the columns.
@@ -119,6 +120,7 @@ def require_tables(catalogue: Catalogue, tables: Collection[str] = ()) -> None:
     catalogue.require([*tables, *_ALWAYS_THERE])
     catalogue.require_columns(_ALWAYS_IN_THEM)
     refuse_other_types(catalogue, _OWN_COLUMNS)
+    refuse_times_without_zone(catalogue, _TIMES)
 
 
 def make_policy(

@@ -9,7 +9,7 @@ from datetime import date, datetime
 
 from fm_pipeline.db.table import INTEGER_TYPES, Table
 from fm_pipeline.errors import CatalogueStop
-from fm_pipeline.nexus.catalogue.own_types import refuse_other_types
+from fm_pipeline.nexus.catalogue.own_types import refuse_other_types, refuse_times_without_zone
 from fm_pipeline.nexus.catalogue.schema import Catalogue
 from fm_pipeline.nexus.table_names import BATCHES, FILE_COLUMNS, IMAGES
 from fm_pipeline.staging.values.keys import new_nexus_id
@@ -140,10 +140,12 @@ def check_columns(catalogue: Catalogue) -> None:
     """Refuse a release with unknown required columns in its image tables, before anything is copied or written.
 
     Raises:
-        CatalogueStop: a table is missing, has a required column without a rule, or an id of an unknown type.
+        CatalogueStop: a table is missing, has a required column without a rule, or an id or a time of an unknown type.
     """
     catalogue.require([BATCHES, IMAGES])
     refuse_other_types(catalogue, FILE_COLUMNS)
+    times = ("uploaded_at", "created_at", "updated_at")
+    refuse_times_without_zone(catalogue, [(table, name) for table in (BATCHES, IMAGES) for name in times])
     types = {name: column.type for name, column in catalogue.columns[catalogue.table(IMAGES)].items()}
     day, now = date(2000, 1, 1), datetime(2000, 1, 1)  # noqa: DTZ001  # only the names of the columns count
     image = NewImage("", "", day, "", "", 0, "", recid=0, width=0, height=0, thumbnail_size=0)

@@ -1,4 +1,4 @@
-"""Refuses a release of Nexus whose ids or metadata have another type than all statements of the pipeline expect."""
+"""Refuses a release of Nexus whose ids, metadata or times have another type than the pipeline expects."""
 
 from __future__ import annotations
 
@@ -31,4 +31,28 @@ def refuse_other_types(catalogue: Catalogue, columns: Collection[tuple[str, str]
             f"Columns of Nexus have another type than the pipeline knows: {', '.join(found)}.",
             meaning="Rows could not be recognized by their ids, or their metadata not kept. Nothing was changed.",
             remedy="Tell the maintainers the release of Nexus and these types.",
+        )
+
+
+def refuse_times_without_zone(catalogue: Catalogue, columns: Collection[tuple[str, str]]) -> None:
+    """Refuse columns of the type `timestamp without time zone`: nobody knows whose clock they show.
+
+    Args:
+        columns: that are written, each with its table in Nexus' schema. What the schema lacks is ignored.
+
+    Raises:
+        CatalogueStop: names the columns.
+    """
+    types = {(table, name): catalogue.columns.get(catalogue.table(table), {}).get(name) for table, name in columns}
+    found = [
+        f"{table}.{name} is {column.type}"
+        for (table, name), column in sorted(types.items())
+        if column and column.type.startswith("timestamp") and column.type.endswith("without time zone")
+    ]
+    if found:
+        raise CatalogueStop(
+            f"Nexus keeps times without their zone: {', '.join(found)}.",
+            meaning="The pipeline would write them in UTC, and Nexus may take them for the clinic's time. Nothing was"
+            " changed.",
+            remedy="Tell the maintainers the release of Nexus and these columns.",
         )

@@ -256,6 +256,12 @@ def test_a_batch_that_names_its_owner_by_a_text_stops_before_anything(clinic: Mi
         write(clinic, an_image())
 
 
+def test_a_batch_whose_times_have_no_zone_stops_before_anything(clinic: MigrationBench) -> None:
+    clinic.execute("ALTER TABLE images_batch ALTER uploaded_at TYPE timestamp(3)")
+    with pytest.raises(CatalogueStop, match=r"images_batch.uploaded_at is timestamp\(3\) without time zone"):
+        write(clinic, an_image())
+
+
 def test_a_trigger_that_writes_elsewhere_undoes_all(clinic: MigrationBench) -> None:
     clinic.execute(
         "CREATE FUNCTION spread() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN UPDATE clinics SET name = name;"

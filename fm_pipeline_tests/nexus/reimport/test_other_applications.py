@@ -51,6 +51,11 @@ REFUSED = {
         "ALTER TABLE images_batch ALTER object_id TYPE uuid USING object_id::uuid;"
         "ALTER TABLE notes ALTER id TYPE uuid USING id::uuid",
     ),
+    "a_time_without_a_zone": (
+        "ALTER TABLE appointments ALTER start_time TYPE timestamp USING start_time AT TIME ZONE 'Australia/Sydney'",
+        "appointments.start_time is timestamp without time zone",
+        "ALTER TABLE appointments ALTER start_time TYPE timestamptz USING start_time AT TIME ZONE 'Australia/Sydney'",
+    ),
     "metadata_that_cannot_be_merged": (
         "ALTER TABLE patients ALTER filemaker_metadata TYPE json",
         "patients.filemaker_metadata is json and not jsonb",
