@@ -23,7 +23,7 @@ from fm_pipeline.entities.order import parents
 from fm_pipeline.entities.registry import CONTACT_DETAIL, ENTITIES, Entity, Registry
 from fm_pipeline.entities.rules import Rules
 from fm_pipeline.errors import StagingStop
-from fm_pipeline.nexus.catalogue.schema import read_catalogue
+from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
 from fm_pipeline.nexus.crosswalk import adopt_equal_rows
 from fm_pipeline.nexus.profile_fit import FittedRegistry, fit_registry
 from fm_pipeline.nexus.staged_registry import as_json, remember, without_left_out
@@ -68,6 +68,7 @@ def build(
     registry: Registry = ENTITIES,
     on_progress: OnProgress = lambda *_: None,
     only_changed: bool = True,
+    catalogue: Catalogue | None = None,
 ) -> BuildResult:
     """Replace an entity's staged rows, outcomes and findings, and commit.
 
@@ -79,6 +80,7 @@ def build(
         registry: of the profile.
         on_progress: called with the number of records read and the number that there are.
         only_changed: build only what has changed since the last build; the result is the same.
+        catalogue: of Nexus, if it was just read. After a migration since, the next build is of everything.
 
     Raises:
         StagingStop: the entity was not extracted, the patients are not staged from what was extracted, or the
@@ -91,7 +93,7 @@ def build(
         # Every cursor is read to its end; plans for the first tenth of the rows were measured 20 times slower.
         cursor.execute("SET LOCAL cursor_tuple_fraction = 1")
         extractions = read_extractions(cursor)
-        catalogue = read_catalogue(cursor, nexus_schema)
+        catalogue = catalogue or read_catalogue(cursor, nexus_schema)
         fitted = fit_registry(cursor, catalogue, without_left_out(cursor, registry))
         _refuse_left_out(name, fitted)
         _refuse_missing_sources(cursor, name, extractions, fitted.registry)

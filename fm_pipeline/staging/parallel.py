@@ -45,9 +45,9 @@ def stage_all(
 
     That is the patients first and the others side by side, where the profile adds nothing.
 
-    Each in a transaction of its own, on a connection of its own. After an error no further one is begun, those at
-    work are waited for, and what was not built is as it was: `check_staged` then refuses the mixture. An interrupt
-    (Ctrl-C) ends those at work too.
+    Each in a transaction of its own, on a connection that no other one uses at that time. After an error no further
+    one is begun, those at work are waited for, and what was not built is as it was: `check_staged` then refuses the
+    mixture. An interrupt (Ctrl-C) ends those at work too.
 
     Args:
         on_step: called with the step's name, records done, and their number; from one thread at a time.
@@ -78,6 +78,7 @@ def _stage_all(
                 now=now,
                 on_progress=on_progress,
                 only_changed=only_changed,
+                catalogue=catalogue,
             )
 
     on_step("stage patients", 0, None)

@@ -15,7 +15,7 @@ from fm_pipeline.entities.profile import Profile, load_profile
 from fm_pipeline.entities.registry import ENTITIES
 from fm_pipeline.entities.rules import load_rules
 from fm_pipeline.errors import StagingStop
-from fm_pipeline.nexus.catalogue.schema import read_catalogue
+from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
 from fm_pipeline.nexus.crosswalk import fill_crosswalk
 from fm_pipeline.nexus.profile_fit import fit_registry
 from fm_pipeline.nexus.reimport.files_of_gone_patients import FilesOfGonePatients
@@ -53,12 +53,13 @@ def stage(
     now: datetime,
     on_progress: Callable[[int, int], None] = lambda *_: None,
     only_changed: bool = True,
+    catalogue: Catalogue | None = None,
 ) -> SourceOutcomes:
     """Build one staged entity; in a transaction of its own, so that a failure leaves the earlier build whole.
 
     Args:
         on_progress: called with the number of records read and the number that there are.
-        only_changed: see `build`.
+        only_changed, catalogue: see `build`.
 
     Returns:
         How the source rows of the entity ended.
@@ -79,6 +80,7 @@ def stage(
             registry=registry,
             on_progress=on_progress,
             only_changed=only_changed,
+            catalogue=catalogue,
         )
     return next(outcomes_of(each) for each in built.summaries if each.entity == entity)
 
