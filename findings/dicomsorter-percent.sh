@@ -1,12 +1,12 @@
 #!/bin/sh
 # dicomsorter leaves out the series "BestDiast 70 %" of a heart's CT, and names the folders of "30% systole" after addresses in memory.
 #
-# The tool (0.1.0a8, with pydicom 2) copies or moves DICOM files into folders, by default one for each series, named after its number and description. It
-# fills these into a Python format again and again, so that a % of a description is taken for a placeholder. Phases of the heart's cycle are
-# given in per cent, and scanners write them into the description of each series of a heart's CT. "70 %" ends the format: no image of the
-# series is copied. "30% systole" has the placeholder "% s", for which the text of an object is written, with its address in memory:
-# its images are spread over folders by chance. A series without a number, which may be empty, is left out, too. The log has lines such as
-# "ERROR - incomplete format", without a file's name; the progress is 100 %, and the exit code is 0.
+# The tool (0.1.0a8, with pydicom 2) copies or moves DICOM files into folders, by default one for each series, named after its number
+# and description. It fills these into a Python format again and again, so that a % of a description is taken for a placeholder. Phases
+# of the heart's cycle are given in per cent, and scanners write them into the description of each series of a heart's CT. "70 %" ends
+# the format: no image of the series is copied. "30% systole" has the placeholder "% s", for which the text of an object is written,
+# with its address in memory: its images are spread over folders by chance. A series without a number, which may be empty, is left out,
+# too. The log has lines such as "ERROR - incomplete format", without a file's name; the progress is 100 %, and the exit code is 0.
 #
 # Needs python3.11 and its venv. Exit code 0: as described; 1: it behaves otherwise now.
 set -eu
