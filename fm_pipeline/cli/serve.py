@@ -26,6 +26,7 @@ def command(port: int) -> None:
     from fm_pipeline.console.service.part_states import write_part_states
     from fm_pipeline.db.migrate import migrate
     from fm_pipeline.folders import make_private_folder
+    from fm_pipeline.serve.instance_file import differing_parts
     from fm_pipeline.serve.listening import HOST, accepts, answers, listen
     from fm_pipeline.serve.lock import locked
     from fm_pipeline.serve.parts import SOCKET, environment, parts
@@ -36,6 +37,12 @@ def command(port: int) -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     settings = load_settings()
     home = _dagster_home()
+    if differing := differing_parts(home / "dagster.yaml"):
+        logging.warning(
+            "dagster.yaml in DAGSTER_HOME is not that of this release: %s differ. If this is not meant, copy the"
+            " release's file there (docs/operations.md, Upgrade).",
+            ", ".join(differing),
+        )
     folder = (settings.state_dir / "console").resolve()
     try:
         make_private_folder(folder)

@@ -37,7 +37,7 @@ _QUERIES = {
     """,
     "backups": """
         SELECT id::text, run_id, created_at, verified_at, folder, encrypted, bytes
-        FROM fm_pipeline.backups ORDER BY created_at DESC LIMIT 5
+        FROM fm_pipeline.backups ORDER BY number DESC, created_at DESC LIMIT 5
     """,
     "attempts": """
         SELECT at, actor, action, outcome, plan_id::text, run_id, detail

@@ -8,6 +8,8 @@ import pytest
 
 from fm_pipeline.cli.serve import command
 from fm_pipeline.errors import PipelineError, SettingsError
+from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT as TOP
+from fm_pipeline.serve.instance_file import OURS, differing_parts
 from fm_pipeline.serve.lock import LOCK_FILE, locked
 from fm_pipeline.serve.parts import CODE_SERVER, DAEMON, SITE, SOCKET, parts
 
@@ -32,12 +34,35 @@ def test_without_a_dagster_home_nothing_starts(home: Path) -> None:
         command.main([], standalone_mode=False)
 
 
-def test_a_port_that_is_taken_is_refused(home: Path) -> None:
+def test_a_port_that_is_taken_is_refused(home: Path, caplog: pytest.LogCaptureFixture) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(PipelineError, match=f"Port {port} of 127.0.0.1 cannot be used"):
             command.main(["--port", str(port)], standalone_mode=False)
     assert (home / LOCK_FILE).exists()
+    assert "dagster.yaml in DAGSTER_HOME is not that of this release: run_coordinator, " in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("written", "meant", "differing"),
+    [
+        ("", "", []),
+        ("dequeue_interval_seconds: 1", "dequeue_interval_seconds: 5", ["run_coordinator"]),
+        ("WatchfulRunLauncher", "DefaultRunLauncher", ["run_launcher"]),
+        ("purge_after_days: 90", "purge_after_days: 9", []),  # a clinic may keep its history for as long as it likes
+        ("telemetry:", "telemetry: [", []),  # Dagster says it
+    ],
+)
+def test_a_copy_of_dagster_yaml_that_is_not_of_this_release_is_told_by_its_parts(
+    tmp_path: Path, written: str, meant: str, differing: list[str]
+) -> None:
+    copy = tmp_path / "dagster.yaml"
+    copy.write_text(OURS.read_text("utf-8").replace(written, meant), "utf-8")
+    assert differing_parts(copy) == differing
+
+
+def test_the_file_for_several_hosts_is_not_compared() -> None:
+    assert differing_parts(TOP / "deploy" / "celery" / "dagster.yaml") == []
 
 
 def test_folders_in_which_the_service_may_not_write_are_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

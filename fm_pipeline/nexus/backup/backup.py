@@ -120,7 +120,7 @@ def list_backups(settings: Settings) -> list[Backup]:
     with connect(settings.nexus_database_url.get_secret_value()) as connection, connection.cursor() as cursor:
         cursor.execute(
             "SELECT id::text, folder, created_at, digests, bytes, encrypted FROM fm_pipeline.backups"
-            " ORDER BY created_at DESC, verified_at DESC"
+            " ORDER BY number DESC, created_at DESC"
         )
         return [
             Backup(

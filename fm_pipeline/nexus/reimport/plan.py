@@ -151,7 +151,7 @@ def check_backup(cursor: Cursor, inputs: Inputs) -> str:
     Raises:
         PlanStop: there is no backup, or none of them has the current rows.
     """
-    cursor.execute("SELECT id::text, digests FROM fm_pipeline.backups ORDER BY created_at DESC, verified_at DESC")
+    cursor.execute("SELECT id::text, digests FROM fm_pipeline.backups ORDER BY number DESC, created_at DESC")
     stale: list[str] = []
     for backup_id, digests in cursor.fetchall():
         changed = sorted(name for name, digest in inputs.target.items() if digests.get(name) != list(digest))

@@ -72,3 +72,10 @@ def test_backups_that_came_from_another_machine_are_found_in_the_folder_of_backu
     prune_backups(moved.settings, keep=1)
     assert [known.folder for known in list_backups(moved.settings)] == [listed[0].folder]
     assert _names(moved) == [made[2].folder.name]
+
+
+def test_after_the_clock_was_set_back_the_backup_that_was_made_last_is_the_newest(nexus: MigrationBench) -> None:
+    before = make_backup(nexus.settings, now=RUN_TIME + timedelta(hours=1))
+    last = make_backup(nexus.settings, now=RUN_TIME)
+    assert prune_backups(nexus.settings, keep=1) == [before.folder]
+    assert list_backups(nexus.settings) == [last]
