@@ -56,6 +56,7 @@ class Supervisor:
         self._is_ready = is_ready
         self._publish = publish
         self._published: Sequence[PartState] = ()
+        self._unwritten: Sequence[PartState] = ()
         self._ready = False
         self._stop = threading.Event()
         self._reload = threading.Event()
@@ -89,7 +90,6 @@ class Supervisor:
             part.look()
         states = [part.state for part in self._parts]
         if states != self._published:
-            self._published = states
             self._tell(states)
         if not self._ready and all(state.pid for state in states) and self._is_ready():
             self._ready = True
@@ -106,8 +106,11 @@ class Supervisor:
     def _tell(self, states: Sequence[PartState]) -> None:
         try:
             self._publish(states)
-        except OSError as error:  # a full disk must not end the service
-            _log.warning("The state of the parts cannot be written: %s.", error.strerror)
+            self._published = states
+        except OSError as error:  # a full disk must not end the service; the next look tries it again
+            if states != self._unwritten:
+                _log.warning("The state of the parts cannot be written: %s.", error.strerror)
+            self._unwritten = states
 
 
 class _Supervised:

@@ -128,6 +128,19 @@ def test_sighup_starts_every_part_anew(folder: Path) -> None:
         assert (state.pid != before, state.restarts) == (True, 0)
 
 
+def test_a_state_that_could_not_be_written_is_written_when_there_is_room_again(folder: Path) -> None:
+    with running(folder, "lives") as service:
+        assert service.told_systemd() == "READY=1"
+        before = service.states()["lives"].pid
+        (folder / f"{STATE_FILE}.new").mkdir()  # as a full disk does, it lets nothing be written there
+        service.process.send_signal(signal.SIGHUP)
+        assert (service.told_systemd(), service.told_systemd()) == ("RELOADING=1", "READY=1")
+        assert service.log.read_text().count("The state of the parts cannot be written: Is a directory.") <= 3
+        assert service.states()["lives"].pid == before
+        (folder / f"{STATE_FILE}.new").rmdir()
+        wait_until(lambda: service.states()["lives"].pid not in (None, before))
+
+
 def test_a_second_service_in_the_same_folder_is_refused(folder: Path) -> None:
     with running(folder, "lives") as first:
         command = [sys.executable, "-m", "fm_pipeline_tests.serve.small_service", str(folder), "lives", "serve"]
