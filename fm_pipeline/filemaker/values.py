@@ -44,6 +44,12 @@ def parse_number(text: str) -> Value:
     return parse_float(plain) if _NUMBER.fullmatch(plain) else text
 
 
+def is_number(text: str) -> bool:
+    """Return whether the whole text is a number, of any size."""
+    plain = text.strip()
+    return bool(_INTEGER.fullmatch(plain) or _NUMBER.fullmatch(plain))
+
+
 def odata_reader(result: str) -> Callable[[object], Value]:
     """Return the function that brings OData's values of a field into the common form.
 

@@ -11,7 +11,6 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from socket import SHUT_RDWR, create_connection, socket
 from threading import Timer
 from typing import Any, Literal, NamedTuple
@@ -126,7 +125,7 @@ def _context(settings: Settings) -> ssl.SSLContext:
 
     root = connection_parameters(settings.nexus_database_url.get_secret_value()).get("sslrootcert", "")
     files = [DEFAULT_CA_BUNDLE_PATH, settings.filemaker_ca_bundle, settings.orthanc_ca_bundle, settings.ftp_ca_bundle]
-    files += [Path.home() / ".postgresql" / "root.crt", root.removeprefix("system")]
+    files += [os.path.expanduser("~/.postgresql/root.crt"), root.removeprefix("system")]
     files += [os.environ.get(name) for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")]
     context = ssl.create_default_context()
     context.check_hostname = False

@@ -17,7 +17,7 @@ from fm_pipeline.filemaker.data_api.client import DataApiClient
 from fm_pipeline.filemaker.data_api.door import DataApiDoor
 from fm_pipeline.filemaker.door import Reading
 from fm_pipeline.filemaker.model import Field, FileMakerRecord, Value
-from fm_pipeline.filemaker.values import parse_number
+from fm_pipeline.filemaker.values import is_number
 from fm_pipeline.pluralize import counted
 from fm_pipeline.preflight.finding import Finding, FindingBuilder
 
@@ -99,4 +99,4 @@ def _text_in_numbers(client: DataApiClient, layout: str, fields: Sequence[Field]
 
 
 def _is_text(value: Value | None) -> bool:
-    return isinstance(value, str) and bool(value.strip()) and isinstance(parse_number(value), str)
+    return isinstance(value, str) and bool(value.strip()) and not is_number(value)

@@ -65,7 +65,7 @@ def test_text_that_odata_does_not_send_is_found_through_the_data_api(odata: Migr
         return [(each.subject, each.level, each.found) for each in findings if each.rule == "text_lost_by_door"]
 
     odata.store.edit(DATABASE, "Patients", 3, {"dob": "in spring"})
-    for record_id, text in ((2, "yes, 1"), (4, "yes"), (5, " 1 ")):
+    for record_id, text in ((2, "yes, 1"), (4, "yes"), (5, " 1 "), (6, "66.6666666666666667")):
         odata.store.edit(DATABASE, "Contact_Details", record_id, {"is_default": text})
     assert lost() == [
         ("patient", "stop", "text in a date or time field, 1 record of API_Patients: 3"),

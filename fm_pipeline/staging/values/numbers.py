@@ -7,8 +7,10 @@ from decimal import Decimal, localcontext
 
 UNREADABLE = "number_unreadable"
 
-_DIGITS = 400  # more than any number that passes has, so that nothing is rounded on the way
-_NUMBER = re.compile(r"[+-]?(?:\d{1,100}(?:\.\d{0,100})?|\.\d{1,100})(?:[eE][+-]?\d{1,2})?", re.ASCII)
+_DIGITS = 1000  # more than any number that passes has, so that nothing is rounded on the way
+# FileMaker keeps up to 400 digits on either side of the point.
+_NUMBER = re.compile(r"[+-]?(?:\d{1,400}(?:\.\d{0,400})?|\.\d{1,400})(?:[eE][+-]?\d{1,2})?", re.ASCII)
+_NOISE = Decimal("1e-9")
 _WITH_COMMAS = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d*)?", re.ASCII)
 _NUMERIC = re.compile(r"numeric\((\d+),(-?\d+)\)")
 _WHOLE = {"smallint": 2**15, "integer": 2**31, "bigint": 2**63}
@@ -21,6 +23,8 @@ _FLOATING = {
 
 def read_number(text: str, kind: str) -> tuple[str | None, list[str]]:
     """The number as PostgreSQL reads it; None where the text is none, or the column cannot hold it whole.
+
+    If a column cannot hold digits after the fifteenth, the number is rounded to binary64 first.
 
     Args:
         text: trimmed. A comma may stand between thousands; a comma for the decimals is not guessed.
@@ -35,7 +39,11 @@ def read_number(text: str, kind: str) -> tuple[str | None, list[str]]:
         context.prec = _DIGITS
         value = Decimal(plain)
         if not _fits(value, kind):
-            return None, [UNREADABLE]
+            # FileMaker calculates with 16 decimals: 10 / 3 * 3 is 9.9999999999999999.
+            nearest = Decimal(repr(float(value)))
+            if not _fits(nearest, kind) or abs(nearest - value) > _NOISE:
+                return None, [UNREADABLE]
+            value = nearest
         return format(value.normalize() if value else Decimal(0), "f"), []
 
 

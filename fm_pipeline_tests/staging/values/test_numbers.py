@@ -36,6 +36,9 @@ TEXTS = st.one_of(
         ("1e3", "integer", "1000"),
         (".5", "numeric", "0.5"),
         ("-0", "numeric", "0"),
+        ("9.9999999999999999", "numeric(6,2)", "10"),  # FileMaker's 10 / 3 * 3
+        ("9.9999999999999999", "numeric", "9.9999999999999999"),
+        (f"0.{'3' * 150}", "double precision", f"0.{'3' * 150}"),
     ],
 )
 def test_a_number_is_read_whole(text: str, kind: str, number: str | None) -> None:
@@ -47,7 +50,7 @@ def test_a_number_is_read_whole(text: str, kind: str, number: str | None) -> Non
     [
         ("1,5", "numeric"), ("1.234.567", "numeric"), ("12 kg", "integer"), ("1.5", "integer"), ("32768", "smallint"),
         ("1.005", "numeric(6,2)"), ("10000", "numeric(6,2)"), ("1e99", "real"), ("1e-60", "real"), ("NaN", "numeric"),
-        ("٣", "integer"), ("1_000", "integer"),
+        ("٣", "integer"), ("1_000", "integer"), ("9.99999999", "integer"), ("9007199254740993.4", "bigint"),
     ],
 )  # fmt: skip
 def test_what_is_no_number_or_does_not_fit_its_column_is_not_guessed(text: str, kind: str) -> None:
