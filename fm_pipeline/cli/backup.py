@@ -63,8 +63,14 @@ def command(only_list: bool, prune: bool, keep: int | None, only_csv: bool, only
         click.echo(folder)
     elif keep is not None:
         removed = prune_backups(settings, keep=keep)
-        kept = sum(backup.folder.is_dir() for backup in list_backups(settings))
-        console.print(f"Removed {counted(len(removed), 'backup')}; {kept} kept.")
+        kept = [backup for backup in list_backups(settings) if backup.folder.is_dir()]
+        console.print(f"Removed {counted(len(removed), 'backup')}; {len(kept)} kept.")
+        if moved := sum(backup.moved for backup in kept):
+            console.print(
+                f"{counted(moved, 'backup')} in BACKUP_DIR came from another folder. --prune never removes these:"
+                " they may be another installation's. If they are not, you can remove their folders.",
+                soft_wrap=True,
+            )
     else:
         with (
             at_interrupt("There is no backup of this run.", "Nexus is unchanged."),

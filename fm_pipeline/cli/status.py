@@ -43,22 +43,31 @@ def command(watch: bool, as_json: bool) -> None:
     from rich.console import Console
 
     from fm_pipeline.settings import load_settings
-    from fm_pipeline.status.overview import read_overview
 
     settings = load_settings()
-    url = settings.nexus_database_url.get_secret_value()
     if as_json:
-        click.echo(json.dumps(read_overview(url), indent=2, default=datetime.isoformat))
+        click.echo(json.dumps(_read(settings), indent=2, default=datetime.isoformat))
         return
     console = Console()
     restore_sigint()
     with suppress(KeyboardInterrupt) if watch else nullcontext():
-        console.print(_shown(read_overview(url), settings))
+        console.print(_shown(_read(settings), settings))
         while watch:
             time.sleep(EVERY_SECONDS)
-            overview = _shown(read_overview(url), settings)
+            overview = _shown(_read(settings), settings)
             console.clear()  # does nothing where the output is not a terminal
             console.print(overview)
+
+
+def _read(settings: Settings) -> Overview:
+    """Return the overview, with the folder of each backup as `fm-pipeline backup --list` shows it."""
+    from fm_pipeline.nexus.backup.backup import folder_now
+    from fm_pipeline.status.overview import read_overview
+
+    overview = read_overview(settings.nexus_database_url.get_secret_value())
+    for row in overview["backups"]:
+        row["folder"] = str(folder_now(settings, row["folder"]))
+    return overview
 
 
 def _shown(overview: Overview, settings: Settings) -> RenderableType:

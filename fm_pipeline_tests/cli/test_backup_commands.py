@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import uuid
 from io import BytesIO, StringIO
@@ -58,6 +59,15 @@ def test_a_backup_is_made_listed_restored_and_removed(nexus: MigrationBench, mon
     assert "Committed. 209 rows of Nexus changed" in fm_pipeline(*shlex.split(command)[1:]).stdout
     assert nexus.digests() == before
     assert "Removed 1 backup; 1 kept." in fm_pipeline("backup", "--prune", "--keep", "1").stdout
+
+    moved = nexus.settings.state_dir / "Other disk"
+    Path(folder).parent.rename(moved)
+    monkeypatch.setenv("BACKUP_DIR", str(moved))
+    ((newest, *_),) = [fm_pipeline("backup", "--list").stdout.splitlines()]
+    assert Path(newest).parent == moved
+    assert [row["folder"] for row in json.loads(fm_pipeline("status", "--json").stdout)["backups"]] == [newest]
+    pruned = fm_pipeline("backup", "--prune", "--keep", "1").stdout
+    assert "Removed 0 backups; 1 kept.\n1 backup in BACKUP_DIR came from another folder." in pruned
 
 
 def test_tables_and_folders_are_shown_whole_on_a_narrow_terminal(

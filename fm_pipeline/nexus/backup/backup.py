@@ -49,6 +49,7 @@ class Backup:
 
     Attributes:
         untested: parts of a restore that its verification could not try, in sentences; empty for listed backups.
+        moved: it was made in another folder; see `folder_now`.
     """
 
     id: str
@@ -58,6 +59,7 @@ class Backup:
     bytes: int
     encrypted: bool
     untested: tuple[str, ...] = field(default=(), compare=False)
+    moved: bool = field(default=False, compare=False)
 
 
 def make_backup(
@@ -111,36 +113,29 @@ def backup_folder(settings: Settings) -> Path:
 
 
 def list_backups(settings: Settings) -> list[Backup]:
-    """Return the verified backups that are recorded in this database, newest first; a folder may have been removed.
-
-    The folder of each is the one in which it was made, or else the one of the same name in BACKUP_DIR, where it lies
-    after the pipeline has moved to another machine.
-    """
-    root = backup_folder(settings).resolve()
+    """Return the verified backups that are recorded in this database, newest first; a folder may have been removed."""
     with connect(settings.nexus_database_url.get_secret_value()) as connection, connection.cursor() as cursor:
         cursor.execute(
             "SELECT id::text, folder, created_at, digests, bytes, encrypted FROM fm_pipeline.backups"
             " ORDER BY number DESC, created_at DESC"
         )
-        return [
-            Backup(
-                backup_id,
-                _folder_now(Path(folder), root),
-                created_at,
-                {name: Digest(*digest) for name, digest in digests.items()},
-                size,
-                encrypted,
-            )
-            for backup_id, folder, created_at, digests, size, encrypted in cursor.fetchall()
-        ]
+        backups = []
+        for backup_id, recorded, created_at, digests, size, encrypted in cursor.fetchall():
+            folder = folder_now(settings, recorded)
+            by_name = {name: Digest(*digest) for name, digest in digests.items()}
+            moved = folder != Path(recorded)
+            backups.append(Backup(backup_id, folder, created_at, by_name, size, encrypted, moved=moved))
+        return backups
 
 
-def _folder_now(recorded: Path, root: Path) -> Path:
-    """Return the folder of a backup as it is today; under another name while it is being removed."""
-    moved = root / recorded.name
-    return (
-        moved if not os.path.isdir(recorded) and any(root.glob(f"{moved.name}*")) else recorded
-    )  # False if unreadable
+def folder_now(settings: Settings, recorded: str) -> Path:
+    """Return the folder in which a backup was made, or else, if there is one, that of the same name in BACKUP_DIR.
+
+    It lies there after the pipeline has moved to another machine, but also if this is a copy of the database and
+    BACKUP_DIR is another installation's: such a folder may be read, and must not be removed.
+    """
+    made, moved = Path(recorded), backup_folder(settings).resolve() / Path(recorded).name
+    return moved if os.path.isdir(moved) and not os.path.isdir(made) else made  # False if unreadable
 
 
 def _write(

@@ -17,7 +17,8 @@ _DELETING = ".deleting"
 def prune_backups(settings: Settings, *, keep: int) -> list[Path]:
     """Remove the oldest verified backups. Folders that this database has no row of are never touched.
 
-    Nor are folders outside BACKUP_DIR: a copy of the database, made for a test, has the rows of the real backups.
+    Nor are those that were not made in BACKUP_DIR, even if they lie there now: a copy of the database, made for a test,
+    has the rows of the real backups.
 
     Args:
         keep: how many stay, at least one. A backup whose folder is missing does not count, and its row stays.
@@ -36,7 +37,8 @@ def prune_backups(settings: Settings, *, keep: int) -> list[Path]:
     with audited(url, actor=operating_system_user(), action="prune"):
         try:
             with exclusive_folder(backup_folder(settings)) as root:
-                ours = [backup for backup in list_backups(settings) if backup.folder.parent == root.resolve()]
+                made_here = root.resolve()
+                ours = [each for each in list_backups(settings) if each.folder.parent == made_here and not each.moved]
                 for backup in [each for each in ours if each.folder.is_dir()][keep:]:
                     backup.folder.rename(_renamed(backup))
                     removed.append(backup.folder)
