@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 import dagster as dg
+from psycopg2.extensions import cursor as Cursor
 from pydantic import Field
 
 from fm_pipeline.db.audit import audited
@@ -19,7 +20,7 @@ from fm_pipeline.defs.explained_failure import explained
 from fm_pipeline.defs.names import IMAGE_LINK, OWNERS, POOL
 from fm_pipeline.defs.requester import requester
 from fm_pipeline.defs.resources import NexusTarget, PatientFiles
-from fm_pipeline.errors import SettingsError
+from fm_pipeline.errors import PipelineError, SettingsError
 from fm_pipeline.filemaker.exports.encoding import ENCODINGS, Encoding
 from fm_pipeline.folders import make_private_folder
 from fm_pipeline.images.exports.metadata_table import count_export, read_rejects, store_export
@@ -291,14 +292,15 @@ def image_link_transaction(
         settings: Settings = nexus.prepare().settings
         with _audited(context, settings):
             rows = write_rows(settings, now=datetime.now(UTC))
-        missing = missing_objects(settings, s3.bucket())
         with nexus.connect() as connection, connection.cursor() as cursor:
             report = read_report(cursor, rows.batches_created)
-            write_not_linked(settings.state_dir / "images", cursor)
+            # Before anything else can fail: the rows are committed.
+            _store(settings, context.run.run_id, report)
+            context.log.info("\n".join(report.lines()))
+            lists = _list_not_linked(context, settings, cursor)
             charts = image_charts(connection, settings.nexus_schema)
             tables = tables_of_assets(connection, settings.nexus_schema)
-    _store(settings, context.run.run_id, report)
-    context.log.info("\n".join(report.lines()))
+        missing = missing_objects(settings, s3.bucket())
     yield dg.MaterializeResult(
         asset_key="linked_image_batches",
         metadata=row_count(
@@ -310,7 +312,7 @@ def image_link_transaction(
     )
     yield dg.MaterializeResult(
         asset_key="linked_images",
-        metadata=row_count(len(rows.linked), **_metadata(report), **charts, **tables["linked_images"]),
+        metadata=row_count(len(rows.linked), **_metadata(report), lists=lists, **charts, **tables["linked_images"]),
     )
     yield dg.AssetCheckResult(
         asset_key="linked_images",
@@ -325,6 +327,19 @@ def image_link_transaction(
         passed=not missing,
         description=f"{len(missing)} are missing: {', '.join(map(str, missing[:SHOWN]))}" if missing else "All do.",
     )
+
+
+def _list_not_linked(
+    context: dg.AssetExecutionContext, settings: Settings, cursor: Cursor
+) -> dg.PathMetadataValue | dg.TextMetadataValue:
+    """Write the list again, and return its folder, or why it could not be written: the images are linked either way."""
+    folder = settings.state_dir / "images"
+    try:
+        write_not_linked(folder, cursor)
+    except PipelineError as error:
+        context.log.warning(str(error))
+        return dg.MetadataValue.text(str(error))
+    return dg.MetadataValue.path(str(folder))
 
 
 def _store(settings: Settings, run_id: str, report: "LinkReport") -> None:

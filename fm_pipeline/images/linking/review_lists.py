@@ -53,6 +53,7 @@ def write_not_linked(folder: Path, cursor: Cursor) -> None:
     )
     lines += cursor.fetchall()
     with _explained(folder, "The images are linked. Earlier lists stay."):
+        make_private_folder(folder)
         _write(folder / NOT_LINKED, _NOT_LINKED_HEADER, lines)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import dagster as dg
 import pytest
 
 from fm_pipeline.definitions import build_defs
+from fm_pipeline.images.linking.steps import write_rows
 from fm_pipeline.status.history import last_run_report
 from fm_pipeline.storage.client import BULK_PREFIX
 from fm_pipeline_tests.images.scene import Scene, jpeg
@@ -120,6 +122,32 @@ def test_the_list_of_what_is_not_linked_has_what_was_refused_at_the_rows(link: L
     listed = (link.scene.bench.settings.state_dir / "images" / "not_linked.csv").read_text("utf-8").splitlines()
     mine = [f",{recid},error,linked_to_another_patient" for recid in (2, 3)]
     assert listed == ["line,recid,outcome,reason", ",4,skipped,no_date", *mine, ",5,error,batch_of_another_patient"]
+
+
+def test_a_link_whose_list_cannot_be_written_after_the_rows_succeeds_and_its_report_says_so(
+    link: LinkRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = link.scene.bench.settings.state_dir / "images"
+
+    def write_rows_and_lose_the_folder(*arguments: Any, **options: Any) -> Any:
+        rows = write_rows(*arguments, **options)
+        shutil.rmtree(images)
+        return rows
+
+    monkeypatch.setattr("fm_pipeline.images.linking.steps.write_rows", write_rows_and_lose_the_folder)
+    assert link(limit=1).success
+    assert (images / "not_linked.csv").exists()
+
+    def write_rows_and_fill_the_disk(*arguments: Any, **options: Any) -> Any:
+        rows = write_rows(*arguments, **options)
+        (images / "not_linked.csv.partial").symlink_to("/dev/full")
+        return rows
+
+    monkeypatch.setattr("fm_pipeline.images.linking.steps.write_rows", write_rows_and_fill_the_disk)
+    assert link().success
+    assert set(link.scene.images()) == {2, 3}
+    assert last_run_report(link.scene.bench.database_url, "image_link")["report"]["linked"] == 1
+    assert "cannot be written (No space left on device)" in link.metadata("linked_images")["lists"]
 
 
 def test_without_an_export_the_run_says_which_setting_is_missing(link: LinkRun) -> None:
