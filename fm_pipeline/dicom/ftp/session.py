@@ -105,11 +105,11 @@ class ServerHabits:
     """The observed behaviour of a server, kept across sessions.
 
     Attributes:
-        mlsd: it supports MLSD, and its listings can be parsed.
+        mlsd: it supports MLSD, and its listings can be parsed; None: not known yet.
         dash_a: LIST accepts `-a`; None: not known yet.
     """
 
-    mlsd: bool = True
+    mlsd: bool | None = None
     dash_a: bool | None = None
 
 
@@ -173,7 +173,7 @@ class FtpSession:
         self._ftp.cwd(folder.decode("latin-1"))
         self.may_hide_dot_files = False
         refused = None
-        if self._habits.mlsd:
+        if self._habits.mlsd is not False:
             try:
                 found = entries_of_mlsd(self._lines("MLSD"))
             except ftplib.error_perm as error:
@@ -185,11 +185,14 @@ class FtpSession:
                     refused = error
             else:
                 if not found or any(entry.kind != "not_understood" for entry in found):
+                    self._habits.mlsd = True
                     return found
                 self._habits.mlsd = False
         found = self._list()
         if refused and not found and not self._habits.dash_a:
             raise refused  # proftpd refuses MLSD of a folder that it cannot read, and sends an empty LIST
+        if refused and found and self._habits.mlsd is None:
+            self._habits.mlsd = False  # it refuses MLSD of a folder that can be read: so it does with empty ones
         return found
 
     def facts(self, path: bytes) -> tuple[int | None, datetime | None]:

@@ -167,6 +167,18 @@ def test_mlsd_that_cannot_be_read_is_left_for_list(server: FtpBench, database: s
     assert server.commands["MLSD"] == 1
 
 
+def test_an_empty_folder_is_listed_though_the_server_refuses_mlsd_of_every_folder(
+    server: FtpBench, database: str, tmp_path: Path
+) -> None:
+    server.faults.without.clear()
+    server.faults.denied |= {"MLSD"}
+    server.faults.dash_is_a_name = True
+    (server.root / "an empty folder").mkdir()
+    report = pulled(database, server, tmp_path / "here")
+    assert (report.pulled, report.unlisted_folders, report.missing) == (2, 0, False)
+    assert server.commands["MLSD"] == 1
+
+
 def test_what_was_deleted_on_the_server_is_left_out(server: FtpBench, database: str, tmp_path: Path) -> None:
     (server.root / "#recycle").mkdir()
     (server.root / "#recycle" / "deleted.dcm").write_bytes(b"deleted")

@@ -33,6 +33,7 @@ class Faults:
     Attributes:
         cut_after: bytes of a file after which both connections are closed, once for each number in it.
         without: commands that are not understood.
+        denied: commands that are refused (550), as a proxy does.
         busy: files and folders that are not available (450).
         refused: files that may not be read.
         cuts_at: files at which the control connection is closed.
@@ -48,6 +49,7 @@ class Faults:
 
     cut_after: list[int] = field(default_factory=list)
     without: set[str] = field(default_factory=set)
+    denied: set[str] = field(default_factory=set)
     busy: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
     cuts_at: tuple[str, ...] = ()
@@ -145,6 +147,7 @@ def _faulty_reply(faults: Faults, command: str, argument: str) -> str:
     replies = (
         (CLOSE, (dash and faults.dash_ends) or (reads and _ends_in(argument, faults.cuts_at))),
         (f'500 Command "{command}" not understood.', command in faults.without),
+        ("550 Permission denied.", command in faults.denied),
         ("550 Permission denied.", command == "CWD" and _ends_in(argument, faults.forbidden)),
         ("550 Permission denied.", reads and _ends_in(argument, faults.refused)),
         ("450 File busy.", command in {"RETR", "CWD"} and _ends_in(argument, faults.busy)),
