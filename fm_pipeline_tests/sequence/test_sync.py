@@ -242,6 +242,30 @@ def test_a_sync_of_rows_with_columns_of_any_kind_is_undone(synced: MigrationBenc
     assert synced.digests() == before
 
 
+def test_a_sync_that_an_earlier_version_has_made_of_arrays_and_composite_values_is_undone(
+    synced: MigrationBench,
+) -> None:
+    """It wrote them as arrays and objects of JSON, and not as text."""
+    synced.execute(
+        "CREATE TYPE fm_stay AS (at date, nights integer);"
+        " ALTER TABLE patients ADD days integer[] DEFAULT '{1,2}', ADD stay fm_stay DEFAULT '(2025-11-20,3)'"
+    )
+    ((nexus_id, record_id, _), *_) = synced.execute(RECORDS)
+    before = synced.digests()
+    synced.store.edit(DATABASE, "Patients", record_id, {"coordinator_name": "Fm"})
+    done = sync(synced)
+    synced.execute(
+        "UPDATE fm_pipeline.sync_changes SET before = row_to_json(json_populate_record(NULL::patients, before)),"
+        " after = row_to_json(json_populate_record(NULL::patients, after))"
+    )
+    synced.execute("UPDATE patients SET days = '{2,1}' WHERE id = %s", nexus_id)
+    with pytest.raises(RequestError, match=nexus_id):
+        undo_sync(synced.settings, done.id, now=NIGHT, actor="bench", run_id="undo")
+    synced.execute("UPDATE patients SET days = '{1,2}' WHERE id = %s", nexus_id)
+    assert sum(undo_sync(synced.settings, done.id, now=NIGHT, actor="bench", run_id="undo").values()) == 1
+    assert synced.digests() == before
+
+
 def test_in_a_conflict_the_policy_of_the_column_decides_and_the_mail_says_that_it_waits(
     synced: MigrationBench, stack: LazyStack
 ) -> None:

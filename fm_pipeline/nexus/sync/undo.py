@@ -18,11 +18,14 @@ from fm_pipeline.nexus.sync.gone_rows import references_to
 from fm_pipeline.nexus.table_policy import Policy
 
 IDS_SHOWN = 5
-# A row that somebody has saved since is not what the sync has left.
+# A row that somebody has saved since is not what the sync has left. An earlier version wrote some types in another form
+# of JSON: what differs is read back, and compared in the form of today.
 _CHANGED_SINCE = """
 SELECT c.row_id FROM fm_pipeline.sync_changes c LEFT JOIN {table} t ON t.id::text = c.row_id
 WHERE c.sync_id = {sync} AND c.schema_name = {schema} AND c.table_name = {name}
-  AND {row}::text IS DISTINCT FROM c.{state}::text ORDER BY 1
+  AND CASE WHEN {row}::text IS DISTINCT FROM c.{state}::text
+    THEN {row}::text IS DISTINCT FROM (SELECT {row}::text FROM json_populate_record(NULL::{table}, c.{state}) t)
+    ELSE false END ORDER BY 1
 """
 # A row that somebody has made since, or pointed to a row that the sync has inserted and that would go.
 _REFERS = """
