@@ -120,6 +120,17 @@ def require_tables(catalogue: Catalogue, tables: Collection[str] = ()) -> None:
     catalogue.require([*tables, *_ALWAYS_THERE])
     catalogue.require_columns(_ALWAYS_IN_THEM)
     refuse_other_types(catalogue, _OWN_COLUMNS)
+
+
+def require_loadable_tables(catalogue: Catalogue) -> None:
+    """Refuse what `require_tables` refuses, and times that FileMaker's values cannot be written into.
+
+    A restore, or the undoing of a sync, writes back what such columns held. So it does not ask for this.
+
+    Raises:
+        CatalogueStop: names the missing tables, or the columns.
+    """
+    require_tables(catalogue)
     refuse_times_without_zone(catalogue, _TIMES)
 
 

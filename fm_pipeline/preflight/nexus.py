@@ -24,7 +24,7 @@ from fm_pipeline.nexus.grants import known_needs, reimport_needs
 from fm_pipeline.nexus.profile_fit import fit_registry
 from fm_pipeline.nexus.reimport.difference import plan_difference
 from fm_pipeline.nexus.reimport.other_writes import parse_trigger_tables
-from fm_pipeline.nexus.table_policy import REQUIRED_ENTITIES, Policy, make_policy
+from fm_pipeline.nexus.table_policy import REQUIRED_ENTITIES, Policy, make_policy, require_loadable_tables
 from fm_pipeline.preflight import dependants
 from fm_pipeline.preflight.finding import Finding, FindingBuilder
 from fm_pipeline.settings import Settings
@@ -68,6 +68,7 @@ def check_nexus(
                 reminders=settings.nexus_reminders,
                 registry=fitted.registry,
             )
+            require_loadable_tables(catalogue)
             parse_trigger_tables(catalogue, settings.nexus_trigger_tables)
             updates = _updates(policy, settings, fed)
         except CatalogueStop as error:

@@ -35,7 +35,7 @@ from fm_pipeline.nexus.reimport.soft_references import with_soft_references
 from fm_pipeline.nexus.reimport.transaction import OnPhase, Transaction
 from fm_pipeline.nexus.staged_registry import read_left_out, read_registry
 from fm_pipeline.nexus.sync.merge import Merged
-from fm_pipeline.nexus.table_policy import Policy, make_policy, require_tables
+from fm_pipeline.nexus.table_policy import Policy, make_policy, require_loadable_tables
 from fm_pipeline.settings import Settings
 from fm_pipeline.staging.check import Broken, source_outcomes, staged_columns
 from fm_pipeline.staging.run import check_staged
@@ -111,7 +111,7 @@ def locked(settings: Settings, *, merge: Merge, is_sync: bool = False) -> Iterat
         connection.set_session(isolation_level="REPEATABLE READ")
         with connection.cursor() as cursor:
             catalogue = read_catalogue(cursor, settings.nexus_schema)
-            require_tables(catalogue)
+            require_loadable_tables(catalogue)
             broken = check_staged(connection, settings, files=not is_sync)
             accepted = [each for each in broken if each.rule in SOURCE_RULES]
             policy, files, differences = plan_changes(cursor, catalogue, settings)

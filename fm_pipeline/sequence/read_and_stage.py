@@ -20,7 +20,7 @@ from fm_pipeline.entities.rules import load_rules
 from fm_pipeline.filemaker.connect import open_door, require_source
 from fm_pipeline.filemaker.door import Door
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
-from fm_pipeline.nexus.table_policy import require_tables
+from fm_pipeline.nexus.table_policy import require_loadable_tables
 from fm_pipeline.settings import Settings
 from fm_pipeline.staging.extract import ExtractionResult, extract
 from fm_pipeline.staging.inputs import is_staged_already, note_staged
@@ -119,7 +119,7 @@ def _prepare_database(settings: Settings) -> None:
     url = settings.nexus_database_url.get_secret_value()
     with connect(url) as connection, connection.cursor() as cursor:
         require_utf8(connection)
-        require_tables(read_catalogue(cursor, settings.nexus_schema))
+        require_loadable_tables(read_catalogue(cursor, settings.nexus_schema))
         migrated = is_migrated(connection)
     if not migrated:
         migrate(url)

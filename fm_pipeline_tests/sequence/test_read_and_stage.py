@@ -19,6 +19,17 @@ from fm_pipeline_tests.support.postgres import DisposablePostgreSQL, empty_datab
 
 
 @pytest.mark.parametrize("read", [read_and_stage, read_changes_and_stage])
+def test_nothing_is_read_for_a_release_whose_times_have_no_zone(
+    bench: MigrationBench, read: Callable[[Settings], object]
+) -> None:
+    bench.execute("ALTER TABLE appointments ALTER end_time TYPE timestamp")
+    with pytest.raises(CatalogueStop, match=r"appointments\.end_time is timestamp without time zone"):
+        read(bench.settings)
+    assert bench.execute("SELECT to_regclass('fm_pipeline.source_records')") == [(None,)]
+    assert any("appointments.end_time" in finding.found for finding in stops(preflight(bench.settings)))
+
+
+@pytest.mark.parametrize("read", [read_and_stage, read_changes_and_stage])
 def test_nothing_is_read_into_another_database_than_that_of_nexus(
     bench: MigrationBench, postgresql: DisposablePostgreSQL, read: Callable[[Settings], object]
 ) -> None:

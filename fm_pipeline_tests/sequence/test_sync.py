@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fm_pipeline.entities.registry import Phase
-from fm_pipeline.errors import PlanStop, RequestError, StagingStop
+from fm_pipeline.errors import CatalogueStop, PlanStop, RequestError, StagingStop
 from fm_pipeline.nexus.backup.files import BackupStop
 from fm_pipeline.nexus.reimport.report import PhaseRecord
 from fm_pipeline.sequence.planned_rows import read_planned_rows
@@ -221,7 +221,10 @@ def test_a_sync_is_undone_row_by_row_unless_a_row_was_saved_since(synced: Migrat
 
 
 def test_a_sync_of_rows_with_columns_of_any_kind_is_undone(synced: MigrationBench) -> None:
-    """Numbers that nobody may update, a % in a name, and types whose JSON PostgreSQL cannot read back."""
+    """Numbers that nobody may update, a % in a name, and types whose JSON PostgreSQL cannot read back.
+
+    It is undone also if a table has got times without a zone, which FileMaker's values are not written into.
+    """
     synced.execute(WITH_OWN_JSON)
     for table in ("patients", "sms_messages"):
         synced.execute(
@@ -238,7 +241,12 @@ def test_a_sync_of_rows_with_columns_of_any_kind_is_undone(synced: MigrationBenc
     )
     done = confirmed(synced, sync(synced))
     assert done.report.changed_rows == 2
+    times = "ALTER TABLE appointments ALTER start_time TYPE {} USING start_time AT TIME ZONE 'UTC'"
+    synced.execute(times.format("timestamp"))
+    with pytest.raises(CatalogueStop, match="times without their zone"):
+        sync(synced)
     assert sum(undo_sync(synced.settings, done.id, now=NIGHT, actor="bench", run_id="undo").values()) == 2
+    synced.execute(times.format("timestamptz"))
     assert synced.digests() == before
 
 

@@ -17,6 +17,7 @@ from fm_pipeline.nexus.backup.backup import list_backups, make_backup
 from fm_pipeline.nexus.backup.files import BackupStop, new_key
 from fm_pipeline.nexus.backup.restore import RestoreReport, restore
 from fm_pipeline.nexus.backup.restore_tables import RestoredTable
+from fm_pipeline.nexus.grants import RoleNames, grant_statements
 from fm_pipeline.sandbox.clinic.change import change_one_percent
 from fm_pipeline_tests.nexus.backup.restoring import a_new_patient, backup, give_back
 from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench, small_clinic
@@ -88,6 +89,17 @@ def test_a_reimport_after_a_restore_gives_what_the_first_one_gave(bench: Migrati
     give_back(bench, oldest.folder)
     bench.extract_and_stage().reimport(LATER)
     assert bench.differences(change_one_percent(small_clinic(), seed=7).expected()) == []
+
+
+def test_a_release_whose_times_have_no_zone_gets_its_backup_back(nexus: MigrationBench) -> None:
+    """FileMaker's values are not written into such columns; what they held is."""
+    nexus.execute("ALTER TABLE appointments ALTER start_time TYPE timestamp USING start_time AT TIME ZONE 'Etc/GMT-10'")
+    folder, before = backup(nexus), nexus.digests()
+    nexus.execute("UPDATE appointments SET start_time = start_time + interval '1 day'")
+    give_back(nexus, folder)
+    assert nexus.digests() == before
+    with nexus.connection() as connection, connection.cursor() as cursor:
+        assert list(grant_statements(cursor, nexus.settings, RoleNames()))
 
 
 @pytest.mark.usefixtures("staged_once")
