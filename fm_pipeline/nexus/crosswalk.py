@@ -13,7 +13,7 @@ from psycopg2.extensions import cursor as Cursor
 from fm_pipeline.db.queries import column_list
 from fm_pipeline.db.table import Table
 from fm_pipeline.entities.registry import ENTITIES, Registry, loaded
-from fm_pipeline.nexus.catalogue.file_ids import file_id_type, same_record
+from fm_pipeline.nexus.catalogue.file_ids import file_id_type, id_key, is_uuid, same_record
 from fm_pipeline.nexus.catalogue.schema import Catalogue
 from fm_pipeline.nexus.table_names import BATCHES, DOCUMENTS, IMAGES
 
@@ -86,11 +86,11 @@ def fill_others(connection: Connection, catalogue: Catalogue, registry: Registry
             found = catalogue.table(table)
             if table in {DOCUMENTS, IMAGES} and file_id_type(catalogue, table) == "other":
                 continue  # a number is no id of a record; as one it would take the place of the real one
-            # A column may be a text in any spelling.
-            key = sql.SQL('lower(btrim({}::text) COLLATE "default")').format(sql.Identifier(column))
             keyed = sql.SQL("SELECT id, {key} AS key, 'column' AS origin FROM {table}").format(
-                key=key, table=found.identifier
+                key=id_key(column), table=found.identifier
             )
+            if not is_uuid(catalogue, table, column):
+                _fold(cursor, entity, found)
             if entity not in {"document", "image"}:
                 _follow(cursor, entity, keyed, found, older_first=sql.SQL("k.id"))
             new[entity] = _take_over(cursor, entity, keyed, older_first=sql.SQL("id"))
@@ -102,6 +102,31 @@ def _lock_crosswalk(cursor: Cursor) -> None:
     # New ids are selected first, and inserted in the order of the index. ON CONFLICT for every row, in the order of the
     # table, takes three times as long. So no other session may insert in the meantime.
     cursor.execute("LOCK TABLE fm_pipeline.crosswalk IN SHARE ROW EXCLUSIVE MODE")
+
+
+def _fold(cursor: Cursor, entity: str, table: Table) -> None:
+    """Write keys as `id_key` does. An earlier release wrote them as a column had them; so does its backup, restored.
+
+    Of two rows that get the same key, the one whose Nexus row exists stays.
+    """
+    cursor.execute(
+        sql.SQL(
+            """
+            CREATE TEMP TABLE unfolded ON COMMIT DROP AS
+            SELECT c.*, {key} AS key FROM fm_pipeline.crosswalk c
+            WHERE c.entity = %(entity)s AND c.filemaker_key <> {key};
+            DELETE FROM fm_pipeline.crosswalk c USING unfolded u
+            WHERE c.entity = u.entity AND c.filemaker_key = u.filemaker_key;
+            INSERT INTO fm_pipeline.crosswalk (entity, filemaker_key, nexus_id, origin, created_at)
+            SELECT u.entity, u.key, u.nexus_id, u.origin, u.created_at
+            FROM unfolded u LEFT JOIN {table} t ON t.id = u.nexus_id
+            WHERE u.key <> '' ORDER BY t.id IS NULL, u.nexus_id
+            ON CONFLICT DO NOTHING;
+            DROP TABLE unfolded
+            """
+        ).format(key=id_key("filemaker_key"), table=table.identifier),
+        {"entity": entity},
+    )
 
 
 def _follow(cursor: Cursor, entity: str, keyed: sql.Composable, table: Table, *, older_first: sql.Composable) -> None:

@@ -7,7 +7,9 @@ import uuid
 
 import pytest
 
+from fm_pipeline.entities.registry import ENTITIES
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
+from fm_pipeline.nexus.reimport.validation import check_duplicates
 from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench, Origin
 
 LATER = RUN_TIME + dt.timedelta(days=1)
@@ -54,6 +56,44 @@ def test_appointments_whose_filemaker_id_is_a_text_in_capitals_keep_their_rows(r
     )
     report = reimported.extract_and_stage().reimport(LATER)
     assert (report.tables["appointments"].deleted, report.tables["appointments"].inserted) == (0, 0)
+
+
+def test_appointments_that_an_earlier_release_knew_by_ids_in_capitals_keep_their_rows(
+    reimported: MigrationBench,
+) -> None:
+    """It wrote the ids into the crosswalk as they were; of an id in two spellings, the row that Nexus has counts."""
+    crosswalk = (
+        "SELECT filemaker_key, nexus_id::text FROM fm_pipeline.crosswalk"
+        " WHERE entity = 'appointment' AND nexus_id IN (SELECT id FROM appointments) ORDER BY filemaker_key"
+    )
+    before = reimported.execute(crosswalk)
+    reimported.execute(
+        "ALTER TABLE appointments ALTER filemaker_event_id TYPE varchar(40) USING upper(filemaker_event_id::text);"
+        " UPDATE fm_pipeline.crosswalk SET filemaker_key = upper(filemaker_key) || ' ' WHERE entity = 'appointment';"
+        " INSERT INTO fm_pipeline.crosswalk (entity, filemaker_key, nexus_id, origin)"
+        " (SELECT entity, lower(btrim(filemaker_key)), gen_random_uuid(), 'new' FROM fm_pipeline.crosswalk"
+        "  WHERE entity = 'appointment' AND nexus_id IN (SELECT id FROM appointments) ORDER BY nexus_id LIMIT 2)"
+        " UNION ALL (SELECT entity, upper(btrim(filemaker_key)), gen_random_uuid(), 'new' FROM fm_pipeline.crosswalk"
+        "  WHERE entity = 'appointment' AND nexus_id IN (SELECT id FROM appointments) ORDER BY nexus_id DESC LIMIT 2)"
+    )
+    reimported.extract_and_stage()
+    assert reimported.execute(crosswalk) == before
+    report = reimported.reimport(LATER)
+    assert (report.tables["appointments"].deleted, report.tables["appointments"].inserted) == (0, 0)
+
+
+def test_a_filemaker_id_in_two_spellings_is_there_twice(reimported: MigrationBench) -> None:
+    reimported.execute(
+        "ALTER TABLE appointments ALTER filemaker_event_id TYPE varchar(40) USING filemaker_event_id::text;"
+        " UPDATE appointments SET filemaker_event_id = (SELECT upper(max(filemaker_event_id)) FROM appointments)"
+        " WHERE filemaker_event_id = (SELECT min(filemaker_event_id) FROM appointments);"
+        " UPDATE appointments SET filemaker_event_id = '' WHERE filemaker_event_id IS NULL"
+    )
+    with reimported.connection() as connection, connection.cursor() as cursor:
+        checks = check_duplicates(cursor, read_catalogue(cursor, "public"), [ENTITIES["appointment"]])
+    assert [(check.name, check.found) for check in checks if not check.holds] == [
+        ("appointments_filemaker_id_once", "1 FileMaker ids more than once")
+    ]
 
 
 def test_a_patient_that_was_loaded_again_keeps_what_only_nexus_knows_and_gets_its_files(

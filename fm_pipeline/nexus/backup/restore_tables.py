@@ -9,6 +9,7 @@ from psycopg2 import sql
 from fm_pipeline.db.queries import column_list
 from fm_pipeline.db.table import Table
 from fm_pipeline.nexus.backup.manifest import BackupTable
+from fm_pipeline.nexus.catalogue.file_ids import id_key
 from fm_pipeline.nexus.crosswalk import PATIENT_KEYS
 
 
@@ -102,7 +103,7 @@ def filemaker_keys(entity: str, loaded: LoadedTable, rows: sql.Identifier) -> sq
             sql.SQL(PATIENT_KEYS).format(patients=rows)
         )
     if entity == "appointment" and "filemaker_event_id" in loaded.backup.names:
-        return sql.SQL("SELECT id::text, filemaker_event_id::text FROM {} WHERE filemaker_event_id IS NOT NULL").format(
-            rows
+        return sql.SQL("SELECT id::text, {key} FROM {rows} WHERE {key} <> ''").format(
+            key=id_key("filemaker_event_id"), rows=rows
         )
     return sql.SQL("SELECT NULL::text, NULL::text WHERE false")

@@ -1,4 +1,4 @@
-"""The column `filemaker_id` of documents and images: a uuid, a text or a record number, depending on the release.
+"""The columns with FileMaker's ids. That of documents and images is a uuid, a text or a record number by release.
 
 Where it is a number or missing, FileMaker's records cannot be joined by it. Such images and documents are found by the
 crosswalk, by their metadata, and by the ledger of linked images.
@@ -25,6 +25,21 @@ def file_id_type(catalogue: Catalogue, table: str) -> Literal["uuid", "text", "o
     if found is None or not found.type.startswith(("uuid", "character", "text")):
         return "other"
     return "uuid" if found.type == "uuid" else "text"
+
+
+def is_uuid(catalogue: Catalogue, table: str, column: str) -> bool:
+    """Return whether a table of Nexus has such a column, and it is a uuid."""
+    found = catalogue.columns[catalogue.table(table)].get(column)
+    return found is not None and found.type == "uuid"
+
+
+def id_key(column: str) -> sql.Composed:
+    """Return FileMaker's id in a column as `source_records` has it; the column may be a text in any spelling.
+
+    Args:
+        column: of a type that can be cast to text.
+    """
+    return sql.SQL('lower(btrim({}::text) COLLATE "default")').format(sql.Identifier(column))
 
 
 def same_record(catalogue: Catalogue, table: str, row: str) -> sql.SQL:

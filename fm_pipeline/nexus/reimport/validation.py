@@ -16,6 +16,7 @@ from fm_pipeline.db.queries import count
 from fm_pipeline.db.row_versions import later_than, own_transaction, read_versions
 from fm_pipeline.db.table import Table
 from fm_pipeline.entities.registry import Entity
+from fm_pipeline.nexus.catalogue.file_ids import id_key, is_uuid
 from fm_pipeline.nexus.catalogue.schema import Catalogue
 from fm_pipeline.nexus.reimport.checks import Check
 from fm_pipeline.nexus.reimport.difference import Difference, gone
@@ -128,7 +129,10 @@ def check_duplicates(cursor: Cursor, catalogue: Catalogue, entities: Collection[
     keys: dict[str, sql.Composable] = {
         "patients": sql.SQL("nullif(lower(btrim(filemaker_metadata ->> 'filemaker_id')), '')")
     }
-    keys |= {name: sql.Identifier(column) for name, column in columns.items()}
+    for name, column in columns.items():
+        keys[name] = sql.Identifier(column)
+        if not is_uuid(catalogue, name, column):
+            keys[name] = sql.SQL("nullif({}, '')").format(id_key(column))
     for name, key in keys.items():
         cursor.execute(
             sql.SQL("SELECT count(*) FROM (SELECT {key} FROM {table} GROUP BY 1 HAVING count({key}) > 1) d").format(

@@ -123,6 +123,34 @@ def test_rows_linked_since_are_repointed_to_the_backups_row_of_the_same_filemake
     assert bench.digests() == before
 
 
+def test_a_row_linked_since_is_repointed_also_if_the_backups_ids_are_in_capitals(nexus: MigrationBench) -> None:
+    """Before the first reimport Nexus may keep them as FileMaker's Get ( UUID ) writes them; a reimport does not."""
+    nexus.execute(
+        "ALTER TABLE appointments ALTER filemaker_event_id TYPE varchar(40) USING upper(filemaker_event_id::text)"
+    )
+    folder = backup(nexus)
+    ((appointment,),) = nexus.execute(
+        "SELECT min(a.id::text) FROM appointments a WHERE filemaker_event_id IS NOT NULL AND NOT EXISTS"
+        " (SELECT FROM xero_invoice_items i WHERE i.appointment_id = a.id)"
+    )
+    again = "00000000-0000-4000-8000-000000000002"
+    nexus.execute(
+        f"SET CONSTRAINTS ALL DEFERRED; UPDATE appointments SET id = '{again}',"  # noqa: S608
+        f" filemaker_event_id = lower(filemaker_event_id) WHERE id = '{appointment}';"
+        + "".join(
+            f"UPDATE {table} SET {name} = '{again}' WHERE {name} = '{appointment}';"  # noqa: S608
+            for table, name in (
+                ("sms_messages", "appointment_id"),
+                ("xero_invoices", "appointment_id"),
+                ("appointments", "parent_appointment_id"),
+            )
+        )
+    )
+    invoice = a_copy(nexus, "xero_invoices", appointment_id=again, number="another")
+    give_back(nexus, folder)
+    assert nexus.execute("SELECT appointment_id::text FROM xero_invoices WHERE id = %s", invoice) == [(appointment,)]
+
+
 def test_a_row_made_since_that_has_a_number_of_a_row_of_the_backup_is_named_and_can_be_set_aside(
     nexus: MigrationBench,
 ) -> None:
