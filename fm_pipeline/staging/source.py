@@ -18,7 +18,7 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.entities.registry import CONTACT_DETAIL, Entity, Parent, Registry
-from fm_pipeline.nexus.catalogue.file_ids import file_id_type
+from fm_pipeline.nexus.catalogue.file_ids import COLUMN, file_id_type, id_key
 from fm_pipeline.nexus.catalogue.schema import Catalogue
 from fm_pipeline.staging.changed_records import ChangedRecords
 from fm_pipeline.staging.lookups import table_identifier
@@ -114,19 +114,23 @@ def _of_patients(source: str, registry: Registry) -> _Query:
 
 def _of_others(entity: Entity, catalogue: Catalogue, registry: Registry) -> _Query:
     known: sql.Composable = sql.SQL(", true AS file_is_known")
+    join: sql.Composable = sql.SQL("")
     if entity.files and file_id_type(catalogue, entity.files) == "other":
         known = sql.SQL(", false AS file_is_known")
     elif entity.files:
-        known = sql.SQL(
-            ", EXISTS (SELECT FROM {} f WHERE lower(btrim(f.filemaker_id::text)) = s.filemaker_key) AS file_is_known"
-        ).format(table_identifier(catalogue, entity.files))
+        known = sql.SQL(", f.key IS NOT NULL AS file_is_known")
+        # A join: PostgreSQL hashes the rows of an EXISTS here only if they fit into work_mem. If not, it reads all of
+        # them for each record.
+        join = sql.SQL(" LEFT JOIN (SELECT DISTINCT {} AS key FROM {}) f ON f.key = s.filemaker_key ").format(
+            id_key(COLUMN), table_identifier(catalogue, entity.files)
+        )
     others = entity.other_parents
     patient = _PATIENT_COLUMNS if entity.has_patient else ", NULL::text AS patient_id, true AS patient_is_known"
     return _Query(
         entity.name,
         ("patient_id", "patient_is_known", "file_is_known", *_parent_names(others)),
         sql.SQL(patient) + known + _parent_columns(others),
-        sql.SQL(_PATIENT_JOIN if entity.has_patient else "") + _parent_joins(others, registry),
+        sql.SQL(_PATIENT_JOIN if entity.has_patient else "") + join + _parent_joins(others, registry),
     )
 
 
