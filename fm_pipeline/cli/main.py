@@ -14,6 +14,7 @@ import click
 from fm_pipeline.cli._shared.json_output import error_json, is_json_wanted
 from fm_pipeline.cli._shared.lazy_group import LazyGroup
 from fm_pipeline.errors import PipelineError, RequestError, unforeseen
+from fm_pipeline.ignored_interrupts import repeat_ignored_interrupts
 
 INTERRUPTED = ("Interrupted.", "What was not committed was rolled back.", "fm-pipeline status shows what was done.")
 INTERRUPTED_CODE, FAILED_CODE = 499, 500  # HTTP: the client has closed the request; internal error
@@ -24,6 +25,7 @@ class Commands(LazyGroup):
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command; print the message of an error to standard error."""
+        repeat_ignored_interrupts()
         try:
             return super().invoke(ctx)
         except (click.exceptions.Exit, click.ClickException, click.Abort, BrokenPipeError):
