@@ -132,7 +132,8 @@ def _deleted(report: Mapping[str, Any], done: bool) -> Iterator[str]:
                 "the backup has them." if done else f"to keep them, set {setting}=keep before the dry run."
             )
         elif unlinked := int(change["without_filemaker_id"]):
-            sentence += f" FileMaker has no record of {_part(unlinked, rows)} and cannot bring {_them(unlinked)} back."
+            sentence += f" FileMaker has no record of {_part(unlinked, rows)} and cannot bring {_them(unlinked)} back"
+            sentence += f"; the backup has {_them(unlinked)}." if done else "."
         if kept_out := int(change.get("kept_out", 0)):
             sentence += f" FileMaker still has {_part(kept_out, rows)}, but a rule keeps {_them(kept_out)} out."
         yield sentence
