@@ -178,7 +178,7 @@ def test_a_run_that_ended_after_the_clock_was_set_back_by_an_hour_is_told(
     bench.tick()
     run_id = bench.run(succeeding)
     with bench.instance.run_storage.connect() as connection:  # type: ignore[attr-defined]  # of the kind in memory
-        hour_before = datetime.now(UTC).replace(tzinfo=None) - timedelta(hours=1)
+        hour_before = (datetime.now(UTC).replace(tzinfo=None) - timedelta(hours=1)).isoformat(" ")
         connection.execute(
             text("UPDATE runs SET update_timestamp = :at WHERE run_id = :id"), {"at": hour_before, "id": run_id}
         )
