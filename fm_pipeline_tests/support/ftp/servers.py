@@ -163,6 +163,10 @@ def _proftpd(
         *("RequireValidShell off", "DefaultRoot ~", "WtmpLog off", "TransferLog none", f"SystemLog {home / 'log'}"),
         *("ControlsEngine off", "AuthFileOptions InsecurePerms"),
     ]
+    # Since Debian 13 listing and transfers are modules of their own, which the package's configuration loads.
+    lines += [
+        f"LoadModule {name}.c" for name in ("mod_ls", "mod_xfer") if (servers / f"usr/lib/proftpd/{name}.so").exists()
+    ]
     if certificate:
         lines += ["LoadModule mod_tls.c", "TLSEngine on", "TLSRequired on", f"TLSRSACertificateFile {certificate}"]
         lines += [f"TLSRSACertificateKeyFile {certificate}", f"TLSLog {home / 'tls.log'}"]
