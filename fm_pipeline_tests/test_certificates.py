@@ -7,16 +7,23 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from socket import create_server, socket
+from typing import Any
 
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from pydantic import SecretStr
 
 from fm_pipeline.dicom.ftp.connection import FtpServer, connect_to_server
 from fm_pipeline.dicom.orthanc.client import Orthanc
 from fm_pipeline.entities.rules import load_rules
+from fm_pipeline.errors import FtpError
 from fm_pipeline.filemaker.data_api.client import DataApiClient
 from fm_pipeline.notifications.smtp import Email, deliver
 from fm_pipeline.preflight.certificates import SSL_REQUEST, TlsServer, check_certificates, read_validity, servers_of
@@ -144,6 +151,58 @@ def test_every_client_says_why_it_refuses_a_certificate(
     ):
         ask(port, folder)
     assert type(refused.value).__module__.startswith("fm_pipeline.")
+
+
+def certificate_of_own_authority(folder: Path, *, lacks: str) -> trustme.LeafCert:
+    """Write `ca.pem`, and return a certificate of this authority; an extension is missing in one of the two."""
+    key, ca_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+
+    def name(of: str) -> x509.Name:
+        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, of)])
+
+    def build(of: str, public: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+        begun = x509.CertificateBuilder().issuer_name(name("clinic")).subject_name(name(of)).public_key(public)
+        begun = begun.serial_number(x509.random_serial_number()).not_valid_before(GOOD[0]).not_valid_after(GOOD[1])
+        return begun.add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+
+    authority = build("clinic", ca_key.public_key()).add_extension(x509.BasicConstraints(True, None), critical=True)
+    if lacks != "key usage":
+        usage = [each in (5, 6) for each in range(9)]  # it signs certificates and lists of revoked ones
+        authority = authority.add_extension(x509.KeyUsage(*usage), critical=True)
+    server = build("server", key.public_key()).add_extension(
+        x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
+    )
+    if lacks != "authority key identifier":
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key())
+        server = server.add_extension(issuer, critical=False)
+    pem = serialization.Encoding.PEM
+    (folder / "ca.pem").write_bytes(authority.sign(ca_key, hashes.SHA256()).public_bytes(pem))
+    return trustme.LeafCert(
+        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
+        server.sign(ca_key, hashes.SHA256()).public_bytes(pem),
+        [],
+    )
+
+
+@pytest.mark.parametrize("lacks", ["key usage", "authority key identifier"])
+def test_of_a_certificate_that_only_a_newer_python_refuses_is_said_what_it_lacks_and_its_end_is_told(
+    lacks: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def of_python_3_13(*given: Any, **named: Any) -> ssl.SSLContext:
+        context = original(*given, **named)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        return context
+
+    original = ssl.create_default_context
+    monkeypatch.setattr(ssl, "create_default_context", of_python_3_13)
+    certificate = certificate_of_own_authority(tmp_path, lacks=lacks)
+    with serving(certificate, protocol="ftp") as port:
+        with pytest.raises(FtpError, match=f"(?i)does not follow RFC 5280.*OpenSSL says .*{lacks}.*Python before 3.13"):
+            ask_ftp(port, tmp_path)
+        settings = Settings.model_validate({"nexus_database_url": NOBODY, "ftp_ca_bundle": str(tmp_path / "ca.pem")})
+        server = TlsServer("Nexus' database", "127.0.0.1", port, "ftp")  # libpq does not refuse it
+        (found,) = check_certificates(settings, [server], FindingBuilder(load_rules(), "services"))
+    assert f"valid until {GOOD[1]:%Y-%m-%d}" in found.found
 
 
 MAIL = {"smtp_from": "a@clinic.example", "smtp_to": "b@clinic.example"}

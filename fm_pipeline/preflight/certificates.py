@@ -126,9 +126,11 @@ def _context(settings: Settings) -> ssl.SSLContext:
     root = connection_parameters(settings.nexus_database_url.get_secret_value()).get("sslrootcert", "")
     files = [DEFAULT_CA_BUNDLE_PATH, settings.filemaker_ca_bundle, settings.orthanc_ca_bundle, settings.ftp_ca_bundle]
     files += [os.path.expanduser("~/.postgresql/root.crt"), root.removeprefix("system")]
-    files += [os.environ.get(name) for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")]
+    names = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PGSSLROOTCERT")
+    files += [os.environ.get(name) for name in names]
     context = ssl.create_default_context()
     context.check_hostname = False
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # from Python 3.13 on; libpq does without it
     for file in filter(None, files):
         with suppress(OSError):  # the check of the server has told it
             context.load_verify_locations(str(file))
