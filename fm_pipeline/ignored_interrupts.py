@@ -29,7 +29,9 @@ _others = [sys.__unraisablehook__]
 
 def _hook(ignored: sys.UnraisableHookArgs) -> None:
     kind = ignored.exc_type
-    if issubclass(kind, Exception) or kind is GeneratorExit:
+    # By its name: to import Dagster takes a second. Others that are no Exception (asyncio's CancelledError, greenlet's
+    # GreenletExit) end a task, and not the process.
+    if not issubclass(kind, KeyboardInterrupt | SystemExit) and kind.__name__ != "DagsterExecutionInterruptedError":
         _others[-1](ignored)
         return
     number = signal.SIGTERM if issubclass(kind, SystemExit) else signal.SIGINT

@@ -59,5 +59,19 @@ def test_an_interrupt_that_a_callback_drops_comes_again(program: str) -> None:
     assert _output(program) == "went on\ninterrupted\n"
 
 
+def test_the_end_of_a_task_of_asyncio_is_no_interrupt() -> None:
+    said = _output("""
+import asyncio, threading
+class Task:
+    def __del__(self):
+        raise asyncio.CancelledError
+repeat_ignored_interrupts()
+Task()
+print("threads:", threading.active_count())
+""")
+    assert "Exception ignored" in said
+    assert said.endswith("threads: 1\n")  # none that sends an interrupt
+
+
 def test_any_other_error_of_a_callback_is_reported_as_before() -> None:
     assert "Exception ignored" in _output("NUMBER = 'none'\nrepeat_ignored_interrupts()\ntime.sleep = print\nwait()\n")
