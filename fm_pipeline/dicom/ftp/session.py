@@ -60,6 +60,7 @@ _LOGGED_OUT = ("332", "530")
 _WANTED_FACTS = ("type", "size", "modify", "unique")
 # A folder that may be entered and not read: vsftpd and pure-ftpd send an empty listing, and report its success (226).
 _NOT_READ = re.compile("failed to open directory|unable to read", re.IGNORECASE)
+_QUOTED = re.compile('"[^"]*"')  # FileZilla Server repeats the path
 
 
 class FileBusy(Exception):
@@ -263,7 +264,7 @@ class FtpSession:
                     ended = False
         with replies_understood():
             reply = self._ftp.voidresp()
-        if _NOT_READ.search(reply):
+        if not received and not command.startswith("RETR ") and _NOT_READ.search(_QUOTED.sub("", reply)):
             raise ftplib.error_perm(reply)  # noqa: S321  # an exception
         return ended
 

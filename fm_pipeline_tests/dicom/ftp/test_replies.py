@@ -51,6 +51,15 @@ def test_what_answers_is_told_in_a_sentence(
     assert hint in error.value.remedy
 
 
+def test_a_folder_is_not_taken_for_unreadable_by_its_name_in_a_reply(ledger: str, tmp_path: Path) -> None:
+    """FileZilla Server repeats the path, and a hospital may have a folder of CDs that it was unable to read."""
+    done = b'226 Successfully transferred "/CDs unable to read"\r\n'
+    with scripted_ftp({"MLSD done": done, "RETR done": done}) as server:
+        assert pulled(ledger, server, tmp_path / "here").pulled == 1
+    with scripted_ftp({"MLSD done": done}, data={"MLSD": b""}) as server:
+        assert pulled(ledger, server, tmp_path / "here").complete
+
+
 def test_a_server_that_says_nothing_is_given_up(ledger: str, tmp_path: Path) -> None:
     with scripted_ftp({GREETING: "silent"}) as server, pytest.raises(FtpError, match=r"no answer within 0\.2 s"):
         pulled(ledger, server, tmp_path, timeout_seconds=0.2)
