@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from fm_pipeline.db.connection import connect
 from fm_pipeline.dicom.ftp.pull import PullReport
 from fm_pipeline.dicom.ftp.retrying_session import ATTEMPTS
 from fm_pipeline.errors import FtpError
@@ -61,6 +62,24 @@ def test_what_was_imported_and_removed_here_is_not_pulled_again(
     (folder / "one.dcm").unlink()
     assert pulled(database, server, folder).pulled == 0
     assert not (folder / "one.dcm").exists()
+
+
+def test_a_server_with_a_new_name_is_another_one_until_the_ledger_is_told(
+    server: FtpBench, database: str, tmp_path: Path
+) -> None:
+    """The statements are those of docs/dicom.md."""
+    fill(server.root)
+    folder = tmp_path / "here"
+    pulled(database, server, folder)
+    (folder / "one.dcm").unlink()
+    again = pulled(database, server, folder, host="localhost")
+    assert (again.pulled, again.skipped) == (1, {"local_file_exists": 3})
+    old, new = (f"{server.username}@{host}:{server.port}" for host in ("127.0.0.1", "localhost"))
+    with connect(database) as connection, connection.cursor() as cursor:
+        cursor.execute("DELETE FROM fm_pipeline.ftp_files WHERE server = %s", (new,))
+        cursor.execute("UPDATE fm_pipeline.ftp_files SET server = %s WHERE server = %s", (new, old))
+        connection.commit()
+    assert pulled(database, server, folder, host="localhost").known == 4
 
 
 def test_a_file_that_changed_on_the_server_is_pulled_again(server: FtpBench, database: str, tmp_path: Path) -> None:
