@@ -231,7 +231,8 @@ def test_a_sync_of_rows_with_columns_of_any_kind_is_undone(synced: MigrationBenc
             f'ALTER TABLE {table} ADD number bigint GENERATED ALWAYS AS IDENTITY, ADD "rate %" numeric,'
             " ADD told fm_told DEFAULT 'by post', ADD \"told %\" fm_told[] DEFAULT '{by phone,NULL}',"
             " ADD heard fm_heard DEFAULT 'by phone', ADD call fm_call DEFAULT '(2025-11-20,by phone)',"
-            " ADD days integer[] DEFAULT '[0:1]={1,2}'"
+            " ADD days integer[] DEFAULT '[0:1]={1,2}', ADD \"said %\" json DEFAULT 'null',"
+            " ADD stay jsonb NOT NULL DEFAULT 'null'"
         )
     ((_, record_id, _), *_) = synced.execute(RECORDS)
     before = synced.digests()

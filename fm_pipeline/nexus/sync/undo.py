@@ -8,12 +8,11 @@ from datetime import datetime
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.db.queries import comma, row_as_json
+from fm_pipeline.db.queries import column_list, row_as_json, row_of_json
 from fm_pipeline.db.table import Table
 from fm_pipeline.errors import RequestError, ValidationStop
 from fm_pipeline.nexus.catalogue.schema import Catalogue
 from fm_pipeline.nexus.catalogue.table_details import identity_always_columns
-from fm_pipeline.nexus.reimport.difference import column_of
 from fm_pipeline.nexus.sync.gone_rows import references_to
 from fm_pipeline.nexus.table_policy import Policy
 
@@ -23,8 +22,8 @@ IDS_SHOWN = 5
 _CHANGED_SINCE = """
 SELECT c.row_id FROM fm_pipeline.sync_changes c LEFT JOIN {table} t ON t.id::text = c.row_id
 WHERE c.sync_id = {sync} AND c.schema_name = {schema} AND c.table_name = {name}
-  AND CASE WHEN {row}::text IS DISTINCT FROM c.{state}::text
-    THEN {row}::text IS DISTINCT FROM (SELECT {row}::text FROM json_populate_record(NULL::{table}, c.{state}) t)
+  AND CASE WHEN {row}::text IS DISTINCT FROM {state}::text
+    THEN {row}::text IS DISTINCT FROM (SELECT {row}::text FROM {stored_row} t)
     ELSE false END ORDER BY 1
 """
 # A row that somebody has made since, or pointed to a row that the sync has inserted and that would go.
@@ -40,19 +39,19 @@ ORDER BY 1
 _STATEMENTS = (
     """
     DELETE FROM {table} t USING fm_pipeline.sync_changes c
-    WHERE c.sync_id = %(sync)s AND c.schema_name = %(schema)s AND c.table_name = %(table)s
+    WHERE c.sync_id = {sync} AND c.schema_name = {schema} AND c.table_name = {name}
       AND c.before IS NULL AND t.id::text = c.row_id
     """,
     """
     UPDATE {table} t SET ({updatable}) = ROW({old_values})
-    FROM fm_pipeline.sync_changes c, json_populate_record(NULL::{table}, c.before) r
-    WHERE c.sync_id = %(sync)s AND c.schema_name = %(schema)s AND c.table_name = %(table)s
+    FROM fm_pipeline.sync_changes c, LATERAL {stored_row} r
+    WHERE c.sync_id = {sync} AND c.schema_name = {schema} AND c.table_name = {name}
       AND c.before IS NOT NULL AND c.after IS NOT NULL AND t.id::text = c.row_id
     """,
     """
     INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {values}
-    FROM fm_pipeline.sync_changes c, json_populate_record(NULL::{table}, c.before) r
-    WHERE c.sync_id = %(sync)s AND c.schema_name = %(schema)s AND c.table_name = %(table)s AND c.after IS NULL
+    FROM fm_pipeline.sync_changes c, LATERAL {stored_row} r
+    WHERE c.sync_id = {sync} AND c.schema_name = {schema} AND c.table_name = {name} AND c.after IS NULL
     """,
 )
 
@@ -140,15 +139,15 @@ def undo(cursor: Cursor, sync_id: str, tables: Sequence[Table], policy: Policy, 
         fixed = identity_always_columns(cursor, table)  # a sync changes none of them
         updatable = [name for name in names if name not in fixed]
         parts = {
-            "columns": _each("{}", names),
-            "values": _each("r.{}", names),
-            "updatable": _each("{}", updatable),
-            "old_values": _each("r.{}", updatable),
+            "columns": column_list(names),
+            "values": column_list(names, of="r"),
+            "updatable": column_list(updatable),
+            "old_values": column_list(updatable, of="r"),
+            **_places(cursor, table, "before", parameters["sync"]),
         }
-        own = parameters | {"schema": table.schema, "table": table.name}
         rows[table.name] = 0
         for statement in _STATEMENTS:
-            cursor.execute(sql.SQL(statement).format(table=table.identifier, **parts), own)
+            cursor.execute(sql.SQL(statement).format(**parts))
             rows[table.name] += cursor.rowcount
     cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
     if unlike := [str(table) for table in tables if _unlike(cursor, table, "before", parameters["sync"])]:
@@ -161,19 +160,19 @@ def undo(cursor: Cursor, sync_id: str, tables: Sequence[Table], policy: Policy, 
     return rows
 
 
-def _each(form: str, names: Sequence[str]) -> sql.Composable:
-    return comma(sql.SQL(form).format(column_of(name)) for name in names)
-
-
 def _unlike(cursor: Cursor, table: Table, state: str, sync_id: str) -> list[str]:
-    cursor.execute(
-        sql.SQL(_CHANGED_SINCE).format(
-            table=table.identifier,
-            row=row_as_json(cursor, table),
-            state=sql.Identifier(state),
-            sync=sql.Literal(sync_id),
-            schema=sql.Literal(table.schema),
-            name=sql.Literal(table.name),
-        )
-    )
+    places = _places(cursor, table, state, sync_id)
+    cursor.execute(sql.SQL(_CHANGED_SINCE).format(row=row_as_json(cursor, table), **places))
     return [row[0] for row in cursor.fetchall()]
+
+
+def _places(cursor: Cursor, table: Table, state: str, sync_id: str) -> dict[str, sql.Composable]:
+    stored = sql.Identifier("c", state)
+    return {
+        "table": table.identifier,
+        "state": stored,
+        "stored_row": row_of_json(cursor, table, stored),
+        "sync": sql.Literal(sync_id),
+        "schema": sql.Literal(table.schema),
+        "name": sql.Literal(table.name),
+    }
