@@ -12,6 +12,7 @@ from functools import partial
 
 from fm_pipeline.db.connection import connect
 from fm_pipeline.entities.profile import load_profile
+from fm_pipeline.errors import PipelineError
 from fm_pipeline.nexus.reimport.plan import Permission
 from fm_pipeline.nexus.reimport.transaction import OnPhase
 from fm_pipeline.nexus.sync.syncs import UndoneSync, last_committed, last_undone
@@ -99,8 +100,12 @@ def run_undo(
     if not settings.smtp_host:
         return rows
     # If the process is killed here, the next sync sends the email.
-    with connect(url) as connection, connection.cursor() as cursor:
-        undone = last_undone(cursor)
+    try:
+        with connect(url) as connection, connection.cursor() as cursor:
+            undone = last_undone(cursor)
+    except PipelineError as error:  # it is undone all the same
+        warn(f"The sync was undone. The next sync sends the email about it: {error}")
+        return rows
     if undone:
         _tell_of_undone(settings, undone, now, warn, f"runs/{run_id}" if in_dagster else None)
     return rows

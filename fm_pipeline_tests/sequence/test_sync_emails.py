@@ -19,6 +19,10 @@ from fm_pipeline_tests.support.mail import mail_settings, mails_of, text_of
 from fm_pipeline_tests.support.services import LazyStack
 
 
+def stopped(_: str) -> NoReturn:
+    raise DatabaseError("PostgreSQL is stopping.")
+
+
 def test_a_sync_that_is_killed_after_its_commit_stays_and_the_next_one_sends_its_mail(
     synced: MigrationBench, stack: LazyStack
 ) -> None:
@@ -73,24 +77,30 @@ def test_a_mail_tells_of_an_unforeseen_error_of_a_sync_without_its_text(
     assert "Miller" not in text
 
 
-def test_a_mail_tells_that_a_sync_was_undone_also_if_the_process_was_killed(
-    synced: MigrationBench, stack: LazyStack
+def test_a_mail_tells_that_a_sync_was_undone_also_if_the_process_was_killed_or_postgresql_was_stopped(
+    synced: MigrationBench, stack: LazyStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mail = {name: value for name, value in mail_settings(Path(), stack.mail.port) if name.startswith("smtp_")}
-    bench, (first, second, *_) = synced.with_settings(**mail), synced.execute(RECORDS)
-    done = []
-    for _, record_id, _ in (first, second):
+    bench, records, warnings = synced.with_settings(**mail), synced.execute(RECORDS), list[str]()
+    done: list[str] = []
+    for _, record_id, _ in records[:3]:
         bench.store.edit(DATABASE, "Patients", record_id, {"coordinator_name": "Fm"})
         done.append(sync(bench).id)
         undo = partial(run_undo, bench.settings, done[-1], actor="bench", run_id="undo")
         if len(done) == 1:
             assert undo()["patients"] == 1
-        else:
+        elif len(done) == 2:
             assert kill_after_commit(undo)
+        else:
+            with monkeypatch.context() as patched:
+                patched.setattr("fm_pipeline.sequence.sync_with_emails.connect", stopped)
+                assert undo(warn=warnings.append)["patients"] == 1
+        if len(done) > 1:
             assert mails_of(stack.mail, done[-1]) == []
             run_sync(bench.settings, actor="bench", run_id=str(uuid.uuid4()))
         with pytest.raises(RequestError, match="is undone"):
             undo()
+    assert warnings == ["The sync was undone. The next sync sends the email about it: PostgreSQL is stopping."]
     for sync_id in done:
         ((text),) = [text_of(each) for each in mails_of(stack.mail, sync_id)]
         assert text.startswith("The sync was undone")
