@@ -13,7 +13,7 @@ from psycopg2.extensions import cursor as Cursor
 from fm_pipeline.db.queries import column_list
 from fm_pipeline.db.table import Table
 from fm_pipeline.entities.registry import ENTITIES, Registry, loaded
-from fm_pipeline.nexus.catalogue.file_ids import file_id_type, id_key, is_uuid, same_record
+from fm_pipeline.nexus.catalogue.file_ids import file_id_type, id_key, same_record
 from fm_pipeline.nexus.catalogue.schema import Catalogue
 from fm_pipeline.nexus.table_names import BATCHES, DOCUMENTS, IMAGES
 
@@ -89,8 +89,7 @@ def fill_others(connection: Connection, catalogue: Catalogue, registry: Registry
             keyed = sql.SQL("SELECT id, {key} AS key, 'column' AS origin FROM {table}").format(
                 key=id_key(column), table=found.identifier
             )
-            if not is_uuid(catalogue, table, column):
-                _fold(cursor, entity, found)
+            _fold(cursor, entity, found)
             if entity not in {"document", "image"}:
                 _follow(cursor, entity, keyed, found, older_first=sql.SQL("k.id"))
             new[entity] = _take_over(cursor, entity, keyed, older_first=sql.SQL("id"))
@@ -107,7 +106,8 @@ def _lock_crosswalk(cursor: Cursor) -> None:
 def _fold(cursor: Cursor, entity: str, table: Table) -> None:
     """Write keys as `id_key` does. An earlier release wrote them as a column had them; so does its backup, restored.
 
-    Of two rows that get the same key, the one whose Nexus row exists stays.
+    The column may have been a text then, and be a uuid now. Of two rows that get the same key, the one whose Nexus row
+    exists stays.
     """
     cursor.execute(
         sql.SQL(

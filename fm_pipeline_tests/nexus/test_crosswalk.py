@@ -58,8 +58,9 @@ def test_appointments_whose_filemaker_id_is_a_text_in_capitals_keep_their_rows(r
     assert (report.tables["appointments"].deleted, report.tables["appointments"].inserted) == (0, 0)
 
 
+@pytest.mark.parametrize("kind", ["varchar(40)", "uuid"])
 def test_appointments_that_an_earlier_release_knew_by_ids_in_capitals_keep_their_rows(
-    reimported: MigrationBench,
+    reimported: MigrationBench, kind: str
 ) -> None:
     """It wrote the ids into the crosswalk as they were; of an id in two spellings, the row that Nexus has counts."""
     crosswalk = (
@@ -68,8 +69,10 @@ def test_appointments_that_an_earlier_release_knew_by_ids_in_capitals_keep_their
     )
     before = reimported.execute(crosswalk)
     reimported.execute(
-        "ALTER TABLE appointments ALTER filemaker_event_id TYPE varchar(40) USING upper(filemaker_event_id::text);"
-        " UPDATE fm_pipeline.crosswalk SET filemaker_key = upper(filemaker_key) || ' ' WHERE entity = 'appointment';"
+        f"ALTER TABLE appointments ALTER filemaker_event_id TYPE {kind} USING upper(filemaker_event_id::text)::{kind}"
+    )
+    reimported.execute(
+        "UPDATE fm_pipeline.crosswalk SET filemaker_key = upper(filemaker_key) || ' ' WHERE entity = 'appointment';"
         " INSERT INTO fm_pipeline.crosswalk (entity, filemaker_key, nexus_id, origin)"
         " (SELECT entity, lower(btrim(filemaker_key)), gen_random_uuid(), 'new' FROM fm_pipeline.crosswalk"
         "  WHERE entity = 'appointment' AND nexus_id IN (SELECT id FROM appointments) ORDER BY nexus_id LIMIT 2)"
