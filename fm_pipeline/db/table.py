@@ -44,6 +44,11 @@ class Column:
         return self.not_null and not self.has_default
 
     @property
+    def is_instant(self) -> bool:
+        """Whether it is a time with a zone."""
+        return self.type.startswith("timestamp") and self.type.endswith(" with time zone")
+
+    @property
     def most_characters(self) -> int | None:
         """How many characters a text may have; None if there is no limit."""
         match = _WITH_LENGTH.fullmatch(self.type)

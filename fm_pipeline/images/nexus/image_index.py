@@ -13,10 +13,12 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.row_versions import later_than
+from fm_pipeline.db.table import Column
 from fm_pipeline.images.nexus.batch_and_image_values import batch_id, batch_name, image_id
 from fm_pipeline.nexus.catalogue.file_ids import file_id_type
 from fm_pipeline.nexus.catalogue.schema import Catalogue
 from fm_pipeline.nexus.table_names import BATCHES, IMAGES
+from fm_pipeline.settings import load_clinic_time_zone
 from fm_pipeline.staging.values.keys import is_uuid
 
 RECID_REUSED = "recid_reused"
@@ -26,13 +28,20 @@ _CALLED_BY_RECID = re.compile(r"(?:^|/)([1-9][0-9]{0,17})\.[A-Za-z0-9]{1,5}$")
 
 
 class NexusImage(NamedTuple):
-    """An image of Nexus; `patient_id` is what its batch points to, also if no such patient exists."""
+    """An image of Nexus.
+
+    Attributes:
+        patient_id: what its batch points to, also if no such patient exists.
+        taken: the day; of a time, the day in the clinic's zone.
+        taken_in_utc: of a time, the day in UTC: nobody knows whose midnight it is.
+    """
 
     id: str
     batch_id: str
     patient_id: str | None
     taken: date | None
     s3_key: str = ""
+    taken_in_utc: date | None = None
 
 
 @dataclass(frozen=True)
@@ -71,7 +80,7 @@ class ImageIndex:
             return None
         if image and self.has_another_uuid(image, filemaker_id):
             return None
-        return image if image and (image.taken is None or taken in {None, image.taken}) else None
+        return image if image and (image.taken is None or taken in {None, image.taken, image.taken_in_utc}) else None
 
     def has_another_uuid(self, image: NexusImage, filemaker_id: str | None) -> bool:
         """Whether an image has a uuid, but not the given one: then its record id was reused."""
@@ -94,6 +103,18 @@ class ImageIndex:
         """Return the id of the batch for a patient and day, existing or new."""
         own = batch_id(patient_key, day)
         return own if own in self.batches else self.by_name.get((patient_id, batch_name(day)), own)
+
+
+def _days(taken: Column | None) -> tuple[sql.Composable, sql.Composable]:
+    """Return the day of an image in the clinic's zone and, of a time with a zone, the day in UTC."""
+    none = sql.SQL("NULL::date")
+    if taken is None:
+        return none, none
+    column = sql.Identifier("i", taken.name)
+    if taken.is_instant:
+        day = sql.SQL("({} AT TIME ZONE {})::date")
+        return day.format(column, sql.Literal(load_clinic_time_zone())), day.format(column, sql.Literal("UTC"))
+    return (sql.SQL("{}::date").format(column) if taken.type.startswith("timestamp") else column), none
 
 
 def read_image_index(cursor: Cursor, catalogue: Catalogue, bulk_prefix: str) -> ImageIndex:
@@ -194,22 +215,24 @@ class _Builder:
         table = self._catalogue.table(IMAGES)
         columns = self._catalogue.columns[table]
         holds_recid = file_id_type(self._catalogue, IMAGES) == "other"
-        taken = next((each for each in ("date_taken", "filemaker_date") if each in columns), None)
+        taken = next((columns[each] for each in ("date_taken", "filemaker_date") if each in columns), None)
+        day, in_utc = _days(taken)
         self._cursor.execute(
             sql.SQL(
-                "SELECT i.id::text, i.batch_id::text, b.{patient}::text, {taken}, {key}::text, i.s3_key"
+                "SELECT i.id::text, i.batch_id::text, b.{patient}::text, {day}, {in_utc}, {key}::text, i.s3_key"
                 " FROM {images} i LEFT JOIN {batches} b ON b.id = i.batch_id WHERE {which}"
             ).format(
                 which=self._which("i"),
                 images=table.identifier,
                 batches=self._catalogue.table(BATCHES).identifier,
                 patient=self._patient,
-                taken=sql.Identifier("i", taken) if taken else sql.SQL("NULL::date"),
+                day=day,
+                in_utc=in_utc,
                 key=sql.Identifier("i", "filemaker_id") if "filemaker_id" in columns else sql.NULL,
             )
         )
-        for own_id, batch, owner, day, key, s3_key in self._cursor.fetchall():
-            self.images[own_id] = NexusImage(own_id, batch, owner, day, s3_key)
+        for own_id, batch, owner, own_day, in_utc_too, key, s3_key in self._cursor.fetchall():
+            self.images[own_id] = NexusImage(own_id, batch, owner, own_day, s3_key, in_utc_too)
             if key and holds_recid:
                 self.by_recid[int(key)] = own_id
             elif key:  # a text in any spelling

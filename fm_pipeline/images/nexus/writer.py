@@ -14,7 +14,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime, time
+from zoneinfo import ZoneInfo
 
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
@@ -24,7 +25,7 @@ from fm_pipeline.db.commit import commit
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.locks import explain_lock_timeouts, lock_tables, wait_for_reimport_lock
 from fm_pipeline.db.queries import column_list
-from fm_pipeline.db.table import Table
+from fm_pipeline.db.table import Column, Table
 from fm_pipeline.images.nexus.batch_and_image_values import NewImage, batch_values, check_columns, image_values
 from fm_pipeline.images.nexus.image_index import RECID_ENTITY, RECID_REUSED
 from fm_pipeline.images.nexus.patient_index import PatientMatch
@@ -212,11 +213,18 @@ class ImageWriter:
             return
         columns = self.catalogue.columns[table]
         names = [name for name in rows[0] if name in columns and not columns[name].generated]
+        rows = [{name: self._in_type(row[name], columns[name]) for name in names} for row in rows]
         statement = sql.SQL("INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE VALUES %s").format(
             table.identifier, column_list(names)
         )
         execute_values(self.cursor, statement, [[row[name] for name in names] for row in rows], page_size=PAGE_SIZE)
-        self._written.setdefault(table, []).extend({name: row[name] for name in names} for row in rows)
+        self._written.setdefault(table, []).extend(rows)
+
+    def _in_type(self, value: object, column: Column) -> object:
+        """Return a value for a column. A day is its midnight in the clinic where the column is a time with a zone."""
+        if type(value) is date and column.is_instant:
+            return datetime.combine(value, time(), ZoneInfo(self.settings.clinic_time_zone))
+        return value
 
     def _remember(self, images: Sequence[tuple[NewImage, str]]) -> None:
         """The crosswalk: record id and uuid -> Nexus id."""

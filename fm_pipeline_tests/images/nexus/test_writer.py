@@ -7,6 +7,7 @@ import threading
 import uuid
 from contextlib import closing, nullcontext
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import psycopg2
 import psycopg2.extensions
@@ -142,6 +143,37 @@ def test_a_batch_of_an_earlier_link_is_reused(clinic: MigrationBench) -> None:
     assert known.find(2, None, patient_id(clinic, 1), DAY) is None
     assert write(clinic, an_image(2, batch_id=theirs), an_image(3, batch_id=theirs)).batches_created == []
     assert clinic.execute("SELECT image_count FROM images_batch") == [(2,)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "time", "elsewhere"),
+    [
+        ("timestamptz", "2016-11-05 14:30 Australia/Sydney", None),
+        ("timestamptz", "2016-11-05 00:00 UTC", None),
+        ("timestamptz", "2016-11-04 23:30 UTC", "2016-11-04"),
+        ("timestamp", "2016-11-05 23:30", None),
+    ],
+)
+def test_a_files_name_counts_also_where_the_day_of_an_image_is_a_time(
+    clinic: MigrationBench, kind: str, time: str, elsewhere: str | None
+) -> None:
+    """A day that the pipeline writes there is its midnight in the clinic."""
+    clinic.execute(f"ALTER TABLE images_image ALTER date_taken TYPE {kind} USING date_taken::{kind}")
+    write(clinic, an_image(2))
+    ((written,),) = clinic.execute("SELECT date_taken AT TIME ZONE 'UTC' FROM images_image")
+    midnight = dt.datetime.combine(DAY, dt.time(), ZoneInfo("Australia/Sydney"))
+    assert kind == "timestamp" or written == midnight.astimezone(dt.UTC).replace(tzinfo=None)
+    clinic.execute(
+        "DELETE FROM fm_pipeline.crosswalk WHERE entity LIKE 'image%%';"
+        " UPDATE images_image SET id = gen_random_uuid(), date_taken = %s",
+        time,
+    )
+    with clinic.connection() as connection, connection.cursor() as cursor:
+        known = read_image_index(cursor, read_catalogue(cursor, "public"), "bulk/")
+    patient = patient_id(clinic)
+    for day in {DAY, dt.date.fromisoformat(elsewhere) if elsewhere else DAY}:
+        assert known.find(2, None, patient, day) is not None
+    assert known.find(2, None, patient, DAY + dt.timedelta(days=1)) is None
 
 
 def test_a_uuid_counts_more_than_a_files_name_and_of_two_batches_of_a_day_the_older_one_is_used(
