@@ -9,7 +9,7 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.images.containers.source import SourceImage
-from fm_pipeline.images.nexus.batch_and_image_values import check_columns, text_limit
+from fm_pipeline.images.nexus.batch_and_image_values import check_columns, check_ids, text_limit
 from fm_pipeline.images.nexus.image_index import ImageIndex
 from fm_pipeline.images.nexus.patient_index import NO_REFERENCE, PatientIndex, PatientMatch
 from fm_pipeline.images.nexus.snapshot import NexusSnapshot, read_snapshot
@@ -47,6 +47,7 @@ class NexusView:
 
     Args:
         connection: for reading only.
+        written: the caller writes images into Nexus, so columns that no rule fills are refused.
     """
 
     patients: PatientIndex
@@ -54,20 +55,21 @@ class NexusView:
     catalogue: Catalogue
     snapshot: NexusSnapshot | None = None
 
-    def __init__(self, connection: Connection, settings: Settings) -> None:
+    def __init__(self, connection: Connection, settings: Settings, *, written: bool = True) -> None:
         self._connection = connection
         self._settings = settings
+        self._check = check_columns if written else check_ids
         self.refresh()
 
     def refresh(self) -> None:
         """Read tables again that have changed.
 
         Raises:
-            CatalogueStop: the release needs columns that no rule fills.
+            CatalogueStop: the release needs columns that no rule fills, if images are written; or see `check_ids`.
         """
         with self._connection.cursor() as cursor:
             self.catalogue = read_catalogue(cursor, self._settings.nexus_schema)
-            check_columns(self.catalogue)
+            self._check(self.catalogue)
             prefix, before = self._settings.s3_bulk_prefix, self.snapshot
             now = (
                 before.refreshed(cursor, self.catalogue, prefix)

@@ -80,7 +80,7 @@ def reconcile(
         client = stack.enter_context(open_client(settings))
         ImportLedger(stack.enter_context(connect(url))).acquire_lock()
         layout = find_layout(client, profile)
-        view = NexusView(stack.enter_context(connect(url)), settings)
+        view = NexusView(stack.enter_context(connect(url)), settings, written=False)
         images = read_all_images(
             client,
             layout,

@@ -136,14 +136,23 @@ def image_values(
     }
 
 
+def check_ids(catalogue: Catalogue) -> None:
+    """Refuse a release whose images cannot be told apart; enough where none is written.
+
+    Raises:
+        CatalogueStop: a table is missing, or has an id of an unknown type.
+    """
+    catalogue.require([BATCHES, IMAGES])
+    refuse_other_types(catalogue, FILE_COLUMNS)
+
+
 def check_columns(catalogue: Catalogue) -> None:
     """Refuse a release with unknown required columns in its image tables, before anything is copied or written.
 
     Raises:
         CatalogueStop: a table is missing, has a required column without a rule, or an id or a time of an unknown type.
     """
-    catalogue.require([BATCHES, IMAGES])
-    refuse_other_types(catalogue, FILE_COLUMNS)
+    check_ids(catalogue)
     times = ("uploaded_at", "created_at", "updated_at")
     refuse_times_without_zone(catalogue, [(table, name) for table in (BATCHES, IMAGES) for name in times])
     types = {name: column.type for name, column in catalogue.columns[catalogue.table(IMAGES)].items()}

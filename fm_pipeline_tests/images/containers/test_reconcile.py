@@ -6,6 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from fm_pipeline.cli.main import main
+from fm_pipeline.errors import CatalogueStop
 from fm_pipeline.images.containers.choices import DisagreementKind
 from fm_pipeline.images.containers.reconcile import reconcile
 from fm_pipeline.sandbox.filemaker.data.schema import StoredContainerFile
@@ -48,6 +49,16 @@ def test_each_disagreement_is_listed_by_kind_and_nothing_is_changed(torn: ImageC
     found = reconcile(torn.settings)
     assert (found.records, found.found, found.repaired) == (6, EXPECTED, {})
     assert (torn.bucket.objects(), torn.images(), torn.marks()) == before
+
+
+def test_they_are_listed_in_a_release_too_that_no_image_can_be_written_into(torn: ImageClinic) -> None:
+    torn.execute(
+        "ALTER TABLE images_image ALTER uploaded_at TYPE timestamp, ADD rights integer NOT NULL DEFAULT 1;"
+        " ALTER TABLE images_image ALTER rights DROP DEFAULT"
+    )
+    with pytest.raises(CatalogueStop, match="without their zone"):
+        torn.run()
+    assert reconcile(torn.settings).found == EXPECTED
 
 
 def test_only_the_kinds_that_are_named_are_repaired(torn: ImageClinic) -> None:
