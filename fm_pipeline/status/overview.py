@@ -13,6 +13,7 @@ from psycopg2.extras import RealDictCursor
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.queries import has_table
 
+# They also read tables of an earlier release, which has not been upgraded yet: its backups have no number.
 _QUERIES = {
     # All steps of the run whose progress changed last.
     "progress": """
@@ -37,7 +38,7 @@ _QUERIES = {
     """,
     "backups": """
         SELECT id::text, run_id, created_at, verified_at, folder, encrypted, bytes
-        FROM fm_pipeline.backups ORDER BY number DESC, created_at DESC LIMIT 5
+        FROM fm_pipeline.backups b ORDER BY (to_jsonb(b) ->> 'number')::bigint DESC, created_at DESC LIMIT 5
     """,
     "attempts": """
         SELECT at, actor, action, outcome, plan_id::text, run_id, detail

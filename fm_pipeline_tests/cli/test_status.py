@@ -58,6 +58,9 @@ def test_it_shows_where_the_run_is_and_what_was_done_before_and_no_name(reimport
     assert set(content) == {"progress", "reimports", "plans", "backups", "attempts"}
     assert [row["errors"] for row in content["progress"]] == [0, 3]
     assert content["reimports"][0]["run_id"] == "the run of before"
+    reimported.execute("ALTER TABLE fm_pipeline.backups DROP number")  # the tables of the release before: not upgraded
+    earlier = CliRunner().invoke(main, ["status", "--json"])
+    assert json.loads(earlier.output)["backups"] == content["backups"] != []
     assert content["reimports"][0]["changed_rows"] > 0
     assert datetime.fromisoformat(content["backups"][0]["verified_at"]).tzinfo
     assert {(row["action"], row["outcome"]) for row in content["attempts"]} >= {("reimport", "done")}
