@@ -157,6 +157,7 @@ class Links:
             LinkOptions(),
             actor="benchmark",
             now=lambda: datetime.now(UTC),
+            warn=sys.exit,
         )
         if done.linked != len(self._images):
             sys.exit("Not every image was linked: there is nothing to compare.")

@@ -99,6 +99,22 @@ def test_link_shows_the_summary_of_the_seed_dry_and_for_real(scene: Scene) -> No
     assert "Linked before:       2" in again.output
 
 
+def test_link_stores_its_report_also_if_the_disk_has_no_room_for_the_lists(scene: Scene) -> None:
+    folder = scene.bench.settings.state_dir / "images"
+    folder.mkdir(parents=True)
+    (folder / "not_linked.csv.partial").symlink_to("/dev/full")
+    done = run("link", str(scene.export_file), env=scene.bench.environment())
+    assert done.exit_code == 0, done.output
+    for line in (
+        "✅ Images linked:       2",
+        "The lists of what is not linked cannot be written (No space left on device). The images are linked.",
+        f"Look at the room and the owner of {folder}. Then run it again",
+    ):
+        assert line in done.output
+    assert "Lists of what is not linked, with reasons" not in done.output
+    assert last_run_report(scene.bench.database_url, "image_link")["report"]["linked"] == 2
+
+
 def test_link_exits_with_one_when_somebody_changed_the_bulk_dump(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
 
     real = copier.list_targets

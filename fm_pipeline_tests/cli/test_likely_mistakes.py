@@ -122,10 +122,8 @@ def servers(stack: LazyStack, migrated_clinic: Origin, tmp_path_factory: pytest.
         scene = Scene(bench, bucket, folder)
         scene.add(1)
         parts |= {"export": str(scene.export_file), "backups": str(bench.settings.state_dir / "backups")}
-        (folder / "full" / "images").mkdir(parents=True)
-        (folder / "full" / "images" / "not_linked.csv.partial").symlink_to("/dev/full")
         (folder / "mistyped.env").write_text(f"SMTP_PASS={TYPED_WRONG}\n")
-        parts |= {"full": str(folder / "full"), "mistyped": str(folder / "mistyped.env")}
+        parts |= {"mistyped": str(folder / "mistyped.env")}
         parts["backup"] = str(next(Path(parts["backups"]).iterdir()))
         (folder / "home").mkdir()
         (folder / "home" / "dagster.yaml").touch()

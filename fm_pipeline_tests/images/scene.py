@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
 from PIL import Image
 
 from fm_pipeline.db.migrate import migrate
@@ -104,6 +105,7 @@ class Scene:
             actor="bench",
             now=lambda: now,
             dates=dates,
+            warn=pytest.fail,
         )
 
     def images(self) -> dict[int, tuple[str, str, str]]:

@@ -67,6 +67,7 @@ def command(
         ignore_file_names=ignore_file_names,
     )
     migrate(settings.nexus_database_url.get_secret_value())
+    warnings: list[str] = []
     with (
         at_interrupt("What was linked stays.", "Run it again: it goes on."),
         run_progress(settings, run_id, console=console) as progress,
@@ -81,13 +82,17 @@ def command(
             run_id=run_id,
             dates="dmy" if dates == "dmy" else "mdy",
             on_progress=lambda step, done, total, errors: progress.update(step, done, total, errors=errors),
+            warn=warnings.append,
         )
     store_run_report(
         settings.nexus_database_url.get_secret_value(), run_id, "image_link", asdict(report), dry_run=dry_run
     )
     for line in report.lines():
         console.print(line, markup=False)
-    console.print(f"Lists of what is not linked, with reasons: {settings.state_dir / 'images'}", markup=False)
+    for warning in warnings:
+        console.print(warning, style="yellow", markup=False)
+    if not warnings:
+        console.print(f"Lists of what is not linked, with reasons: {settings.state_dir / 'images'}", markup=False)
     if dry_run:
         console.print("\nNothing was copied, and Nexus is unchanged. Without --dry-run it is carried out.")
     ctx.exit(1 if report.bulk_changed or not report.adds_up else 0)

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from fm_pipeline.db.audit import audited
 from fm_pipeline.db.connection import connect
+from fm_pipeline.errors import PipelineError
 from fm_pipeline.images.exports.metadata_table import DateOrder, store_export
 from fm_pipeline.images.exports.reader import Export
 from fm_pipeline.images.linking.copier import OnProgress
@@ -29,11 +30,14 @@ def link_images(
     run_id: str | None = None,
     dates: DateOrder = "mdy",
     on_progress: OnProgress = lambda *_: None,
+    warn: Callable[[str], None],
 ) -> LinkReport:
     """Store the export, list the bulk dump, copy, verify, write.
 
     Args:
         actor: requester, for the audit trail.
+        warn: called if the lists of what is not linked cannot be written. What is linked is committed by then, and must
+            not look like a failure.
 
     Raises:
         PipelineError: of any kind; finished copies are in the ledger, and Nexus has all rows or none.
@@ -55,6 +59,9 @@ def link_images(
             copied = copy_images(settings, bucket, options, now=now, on_progress=on_progress)
             on_progress("write rows", 0, None, 0)
             rows = write_rows(settings, now=now())
-    write_lists(settings.state_dir / "images", export.rejects, copied, rows)
+    try:
+        write_lists(settings.state_dir / "images", export.rejects, copied, rows)
+    except PipelineError as error:
+        warn(str(error))
     not_used = export.rejects_by_reason | ({"repeated": export.repeated} if export.repeated else {})
     return make_report(export.found, not_used, copied, rows, inventory.objects)

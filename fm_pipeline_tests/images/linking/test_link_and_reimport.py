@@ -42,7 +42,7 @@ class Images:
         settings = self.bench.settings
         migrate(self.bench.database_url)
         bucket, export = self.s3.bucket(settings), read_export(self.export)
-        return link_images(settings, bucket, export, LinkOptions(), actor="bench", now=lambda: LATER)
+        return link_images(settings, bucket, export, LinkOptions(), actor="bench", now=lambda: LATER, warn=pytest.fail)
 
     def ends(self) -> dict[str, int]:
         """How many records of the export ended how: by outcome, those that are not linked by reason."""
