@@ -37,7 +37,7 @@ TYPED = {
 
 
 class Timed(NamedTuple):
-    """Seconds on the clock, and of processor time with that of the system."""
+    """Seconds on the clock, and of CPU time with that of the system."""
 
     clock: float
     processor: float

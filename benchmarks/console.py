@@ -44,7 +44,7 @@ BOUND = 1.3
 def main() -> None:
     """Measure, print, write."""
     parser = options(__doc__)
-    parser.add_argument("--scale", type=float, default=1.0, help="size of the clinic; 1 is that of the seeds")
+    parser.add_argument("--scale", type=float, default=1.0, help="size of the clinic; 1 is the real size")
     parser.add_argument("--pages", type=int, default=100, help="how many pages are open (default: 100)")
     parser.add_argument("--only", choices=["pages", "graph"], help="measure only this")
     given = parser.parse_args()

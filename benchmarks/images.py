@@ -87,7 +87,7 @@ class Taken:
         """The medians for each image, for people."""
         program, server = (1000 * median(values) / images for values in (self.program, self.server))
         rate = images / median(self.seconds)
-        return f"{rate:.0f} images/s; processor time of an image: program {program:.1f} ms, S3 server {server:.1f} ms"
+        return f"{rate:.0f} images/s; CPU time of an image: program {program:.1f} ms, S3 server {server:.1f} ms"
 
 
 class Links:

@@ -1,6 +1,6 @@
 """One reimport from extracted records, in a process of its own, so that its memory can be measured.
 
-Prints one JSON object: the seconds of each step, its processor time in this process (`staging cpu`), and `memory`, the
+Prints one JSON object: the seconds of each step, its CPU time in this process (`staging cpu`), and `memory`, the
 most that this process had (resident, MB).
 """
 
@@ -33,7 +33,7 @@ def main(database_url: str, state_dir: str, last_step: str) -> None:
     given: dict[str, Any] = {
         "_env_file": None,
         "nexus_database_url": database_url,
-        "nexus_only_columns": "reset",  # as the seeds' way does
+        "nexus_only_columns": "reset",  # as the original sequence does
         "state_dir": Path(state_dir),
         "filemaker_url": "http://127.0.0.1",  # FileMaker is not asked for anything
         **dict.fromkeys(("filemaker_database", "filemaker_username", "filemaker_password"), "none"),
@@ -60,7 +60,7 @@ def main(database_url: str, state_dir: str, last_step: str) -> None:
 
 @contextmanager
 def timed(seconds: dict[str, float], step: str) -> Iterator[None]:
-    """Note how long the block took, and its processor time."""
+    """Note how long the block took, and its CPU time."""
     started, busy = time.perf_counter(), time.process_time()
     yield
     seconds[step] = time.perf_counter() - started

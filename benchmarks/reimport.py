@@ -1,4 +1,4 @@
-"""The full reimport's database part: against the seeds' way, its transaction against plain SQL, and its growth.
+"""The full reimport's database part: against the original sequence, its transaction against plain SQL, its growth.
 
     python benchmarks/reimport.py [--json FILE] [--rounds N] [--scale N]
 
@@ -54,7 +54,7 @@ _PATIENT = {
 def main() -> None:
     """Measure, print, write."""
     parser = options(__doc__)
-    parser.add_argument("--scale", type=float, default=1.0, help="size of the clinic; 1 is that of the seeds")
+    parser.add_argument("--scale", type=float, default=1.0, help="size of the clinic; 1 is the real size")
     given = parser.parse_args()
     with temporary_stack([LoggingPostgreSQL]) as stack, TemporaryDirectory() as folder:
         measured = Measurements(Databases(stack.service(LoggingPostgreSQL)), Path(folder), given.scale)
@@ -82,7 +82,7 @@ class Measurements:
             started = time.perf_counter()
             self._row_by_row.run(connection)
             self._note("seeds ", {"all": time.perf_counter() - started})
-            _refuse_different("the seeds' way", ours, _content(url))
+            _refuse_different("the original sequence", ours, _content(url))
         with self._databases.copy("clinic") as url:
             self._note("after it: ", self._reimport(url, last_step="restaging"))
         with self._databases.copy("large_clinic") as url:

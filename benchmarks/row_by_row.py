@@ -1,4 +1,4 @@
-"""The reimport as the seed "import sequence" writes it down: look up, create and save, one row after the other.
+"""The reimport as the original import sequence writes it down: look up, create and save, one row after the other.
 
 What Django sends for that pseudo-code, over psycopg2 as Django does, in autocommit as is Django's default. Wherever the
 pseudo-code leaves a choice, it is made in favour of this way:

@@ -69,7 +69,7 @@ class Bench:
     silent: float
 
     def run(self, folder: Path, files: int, workers: int, *, kill: bool = False) -> dict[str, float]:
-        """Import a folder; return instances a second, processor time of an instance, and the whole time."""
+        """Import a folder; return instances a second, CPU time of an instance, and the whole time."""
         began = time.monotonic()
         job_id = create_shared_job(
             self.owner_url,
@@ -225,7 +225,7 @@ def main() -> None:
             )
             print(  # noqa: T201
                 f"{what}: {measured['rate']:.0f} instances/s, {measured['seconds']:.0f} s with the comparison;"
-                f" processor time of an instance {1000 * measured['processor']:.2f} ms in those that have ended, and"
+                f" CPU time of an instance {1000 * measured['processor']:.2f} ms in those that have ended, and"
                 f" Orthanc's {1000 * measured['orthanc']:.2f} ms"
             )
         row = of.value(

@@ -4,7 +4,7 @@
 
 Every round makes the full reimport, a sync with nothing new and one with 1 % changed, one after the other, in the same
 clinic; then a plan and its reimport with nothing new, as by default and with REIMPORT_TRUSTS_UNCHANGED_LAYOUTS. The
-medians count. The processor time of this process is printed beside; PostgreSQL and the stand-in have their own.
+medians count. The CPU time of this process is printed beside; PostgreSQL and the stand-in have their own.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ CHANGED = {"Patients": "coordinator_name", "Appointments": "notes", "Notes": "no
 def main() -> None:
     """Measure, print, write."""
     parser = options(__doc__)
-    parser.add_argument("--scale", type=float, default=1.0, help="size of the clinic; 1 is that of the seeds")
+    parser.add_argument("--scale", type=float, default=1.0, help="size of the clinic; 1 is the real size")
     given = parser.parse_args()
     taken: dict[str, list[float]] = {}
     with temporary_stack([PostgreSQLService]) as stack, TemporaryDirectory() as folder:
@@ -129,7 +129,7 @@ def timed(work: Callable[[], object], expected: object = None) -> float:
     started, busy = time.perf_counter(), time.process_time()
     if (result := work()) != expected:
         raise SystemExit(f"The sync ended as {result}, not {expected}: there is nothing to compare.")
-    print(f"processor time {time.process_time() - busy:.2f} s", file=sys.stderr)  # noqa: T201
+    print(f"CPU time {time.process_time() - busy:.2f} s", file=sys.stderr)  # noqa: T201
     return time.perf_counter() - started
 
 

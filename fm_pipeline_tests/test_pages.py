@@ -64,6 +64,17 @@ def test_every_message_that_the_runbook_explains_is_one_of_the_code() -> None:
     assert [part for part in parts if part not in texts] == []
 
 
+def test_the_table_of_retention_names_every_table_that_an_erasure_empties() -> None:
+    section = PAGES["docs/operations.md"].read_text("utf-8").split("\n## Retention\n")[1].split("\n### ")[0]
+    package = TOP / "fm_pipeline"
+    migrations = "\n".join(path.read_text("utf-8") for path in (package / "db/migrations/versions").glob("*.sql"))
+    erasures = "\n".join((package / path / "erase_patient.py").read_text("utf-8") for path in ("nexus", "dicom/history"))
+    emptied = {name for name in re.findall(r"CREATE TABLE fm_pipeline\.(\w+)", migrations) if f'"{name}"' in erasures}
+    assert {"crosswalk", "import_history", "image_metadata"} <= emptied
+    assert "staged_*" in section
+    assert {name for name in emptied if not name.startswith("staged_")} - set(re.findall(r"\w+", section)) == set()
+
+
 def test_every_function_that_contributing_names_is_in_its_file() -> None:
     named = re.findall(r"`(\w+)`\s+in\s+`([\w/]+\.py)`", PAGES["CONTRIBUTING.md"].read_text("utf-8"))
     assert "delete_rows" in dict(named)

@@ -45,7 +45,7 @@ def import_rows(only: Container[str], *, scale: float, rounds: int, note: Note =
     Args:
         only: of `ROWS`.
         scale: 1 is `FILES` large files.
-        note: told what each way took, with its peak memory, and the processor time that it and its Orthanc needed.
+        note: told what each way took, with its peak memory, and the CPU time that it and its Orthanc needed.
     """
     files = max(8, int(FILES * scale))
     rows: list[Row] = []
@@ -79,7 +79,7 @@ def _large_rows(folder: Path, files: int, rounds: int, note: Note) -> list[Row]:
         shared.row("bare", f"a bare loop of {THREADS} threads", 0.92),
         shared.row("sample", "one connection per file", 3),
         Row(
-            "processor time of such a file, ms, against its MD5",
+            "CPU time of such a file, ms, against its MD5",
             shared.median("ours", "processor") / files * 1000,
             hashing / files * 1000,
             1.6,
@@ -111,14 +111,14 @@ class Compared:
         return max(each[of] for each in self._measured[way])
 
     def row(self, way: str, called: str, bound: float) -> Row:
-        """Ours against another way, with the processor time of both."""
+        """Ours against another way, with the CPU time of both."""
         return Row(
             f"{self._what}, s, against {called}",
             self.median("ours", "seconds"),
             self.median(way, "seconds"),
             bound,
             "at_least",
-            f"processor time of a file, ms: ours {self._parts('ours')}, the other {self._parts(way)}",
+            f"CPU time of a file, ms: ours {self._parts('ours')}, the other {self._parts(way)}",
         )
 
     def _parts(self, way: str) -> str:

@@ -36,22 +36,22 @@ def all_schedules(read_settings: Callable[[], Settings], time_zone: str) -> list
         name="nightly_plan",
         job=plan_reimport,
         cron_schedule="30 2 * * *",
-        description="Every night: preflight and plan. Reads FileMaker, writes only to staging, changes nothing in"
-        " Nexus.",
+        description="Every night: preflight and plan, and the email that the plan is ready or has failed. Reads"
+        " FileMaker, writes only to staging, changes nothing in Nexus.",
     )
     daily_image_import = schedule(
         name="daily_image_import",
         job=import_image_files,
         run_config={"ops": {"filemaker_image_files": {"config": {"daily": True}}}},
         cron_schedule="0 4 * * *",
-        description="Every morning, behind the plan: FILEMAKER_IMAGES_A_DAY images out of FileMaker's containers. Adds"
-        " to S3 and Nexus and marks in FileMaker; changes and deletes nothing.",
+        description="Every morning, after the plan: FILEMAKER_IMAGES_A_DAY images from FileMaker's containers. Adds to"
+        " S3 and Nexus and marks in FileMaker; changes and deletes nothing.",
     )
     nightly_sync = schedule(
         name="nightly_sync",
         job=filemaker_sync,
         cron_schedule="30 3 * * *",
-        description="Every night, behind the plan: merges what changed in FileMaker into Nexus. With"
+        description="Every night, after the plan: merges what changed in FileMaker into Nexus. With"
         " FILEMAKER_SYNC_CHANGES=0 it changes nothing without a person; deletions and conflicts always wait.",
     )
     weekly_restore_drill = schedule(
@@ -66,7 +66,7 @@ def all_schedules(read_settings: Callable[[], Settings], time_zone: str) -> list
 
 
 def nightly_dicom_import(read_settings: Callable[[], Settings], time_zone: str = TIME_ZONE) -> dg.ScheduleDefinition:
-    """The schedule that imports everything new, as the seed's sync."""
+    """The schedule that imports everything new, as the sync of the hospital's own system does."""
 
     @dg.schedule(
         name="nightly_dicom_import",

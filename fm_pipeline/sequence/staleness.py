@@ -1,4 +1,7 @@
-"""What makes a plan stale, and when it changed: for somebody who reads the plan, before anything is confirmed."""
+"""What makes a plan stale, and when it changed: for somebody who reads the plan, before anything is confirmed.
+
+The reimport itself refuses a stale plan: `refuse_stale` in `fm_pipeline/nexus/reimport/plan.py`.
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from itertools import pairwise
@@ -13,6 +14,7 @@ import pytest
 from dagster._core.remote_representation.external_data import RepositorySnap
 
 from fm_pipeline.definitions import build_defs, defs
+from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT as TOP
 from fm_pipeline.settings import Settings
 from fm_pipeline_tests.defs.assets.test_runs import TRANSACTION
 from fm_pipeline_tests.support.further_tables import with_example, write_profile
@@ -91,6 +93,25 @@ def test_nothing_that_runs_by_itself_can_change_nexus() -> None:
         selected = defs.resolve_job_def(schedule.job_name).asset_layer.executable_asset_keys
         assert dg.AssetKey("deleted_patient_data") not in selected
         assert schedule.default_status is dg.DefaultScheduleStatus.STOPPED
+
+
+def test_the_page_of_operations_names_every_schedule_and_sensor_when_it_runs_and_what_it_starts() -> None:
+    page = (TOP / "docs" / "operations.md").read_text("utf-8")
+    section = page.split("\n### Schedules and sensors\n")[1].split("\n### ")[0]
+    rows = set(re.findall(r"^\| `(\w+)` \| ([^|]+) \| (?:`(\w+)`|nothing)\b[^|]* \| (on|off) \|$", section, re.MULTILINE))
+    there = set()
+    for each in REPOSITORY.schedule_defs:
+        minute, hour, _, _, weekday = str(each.cron_schedule).split()
+        day = {"*": "day", "0": "Sunday"}[weekday]
+        there.add((each.name, f"every {day} at {int(hour):02}:{int(minute):02}", each.job_name, _at_first(each)))
+    for sensor in REPOSITORY.sensor_defs:
+        job = "".join(target.job_name for target in sensor.targets)
+        there.add((sensor.name, f"every {sensor.minimum_interval_seconds} seconds", job, _at_first(sensor)))
+    assert rows == there
+
+
+def _at_first(each: dg.ScheduleDefinition | dg.SensorDefinition) -> str:
+    return "on" if each.default_status.value == "RUNNING" else "off"
 
 
 def test_the_schedules_tick_in_the_clinics_time_zone() -> None:

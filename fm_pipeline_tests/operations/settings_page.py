@@ -28,16 +28,18 @@ comments in `.env.example`, and what the commands ask for; a test compares them.
 - **Where they are read.** From the environment; what is not set there, from the file `.env` in the current
   folder, or from the file that `FM_PIPELINE_ENV_FILE` names. In a subfolder of a checkout without a `.env`, the
   checkout's is read; relative paths in it are then relative to the checkout.
-- **When.** A command reads them when it starts, a run of Dagster when the run starts. Under `dagster dev`
-  they [must be loaded first](../README.md#the-dagster-ui-without-the-console).
+- **When.** A command reads them when it starts, a run of Dagster when the run starts. Under `dagster dev`, press
+  *Reload* after a change in `.env` ([README.md](../README.md#the-dagster-ui-without-the-console)).
 - **Which are needed.** A command that lacks a setting names it before it asks any server. The column *needed by* lists
   these commands. A job of Dagster needs what the command for the same work needs. `fm-pipeline check` looks at all
   settings.
 - **Empty ones.** An empty setting that has no default counts as not set. An empty setting that has a default is
   refused.
-- **Wrong ones.** These are refused by name, and the value is not repeated: a value of another type or out of range, a
-  misspelled name, and a line that programs would read in different ways, for example a password without quotes in
-  which a `#` follows a space.
+- **Wrong ones.** The following are refused. The error names the setting and does not repeat its value:
+  - a value of the wrong type or out of range;
+  - an unknown name;
+  - a line that other programs would read differently, for example a password without quotes in which a `#` follows a
+    space.
 """
 EXPORTS = {"FILEMAKER_DOOR": "exports"}
 WORDS = {

@@ -1,5 +1,7 @@
 """Decide what the sensor does next: a pure function of the configuration, the running jobs, and the clock.
 
+This is about the jobs that the sensor starts. What a person starts on a page goes through `console/launching.py`.
+
 Rules: one import runs at a time, whoever started it. An unfinished job comes before new files. Nothing is given up
 silently. The cursor holds when the directory was last polled.
 """

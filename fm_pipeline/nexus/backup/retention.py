@@ -1,4 +1,4 @@
-"""Which backups stay, and the removal of the others."""
+"""Which backups stay, and the removal of the others. Only `fm-pipeline backup --prune` calls it: else all are kept."""
 
 from __future__ import annotations
 
