@@ -64,6 +64,11 @@ def test_every_message_that_the_runbook_explains_is_one_of_the_code() -> None:
     assert [part for part in parts if part not in texts] == []
 
 
+def test_the_table_of_documentation_in_the_readme_has_every_page() -> None:
+    table = PAGES["README.md"].read_text("utf-8").split("\n## Documentation\n")[1]
+    assert {name for name in PAGES if name.startswith("docs/")} - set(re.findall(r"\]\(([^)]+)\)", table)) == set()
+
+
 def test_the_table_of_retention_names_every_table_that_an_erasure_empties() -> None:
     section = PAGES["docs/operations.md"].read_text("utf-8").split("\n## Retention\n")[1].split("\n### ")[0]
     package = TOP / "fm_pipeline"

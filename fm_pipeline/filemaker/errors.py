@@ -203,8 +203,8 @@ class UnreadableRecord(UnreadableAnswer):
     consequence = "FileMaker writes a value of it wrong, every time. Without it the rows would be incomplete."
     next_step = (
         "Open the record in FileMaker (find it by Get ( RecordID )) and correct the value: usually a number or date "
-        "field with other text in it, or text with control characters. Then start again, or read through another door "
-        "(FILEMAKER_DOOR)."
+        "field with other text in it, or text with control characters. Then start again, or read through another "
+        "interface (FILEMAKER_DOOR)."
     )
 
 

@@ -1,6 +1,7 @@
 """Alerts: one email when an alert begins, none at the following ticks.
 
-They are about a watched hospital directory, about what did not come in time, or about a plan that is ready.
+They are about everything but the run of a reimport: a plan, a sync, a restore drill, what did not come in time, and the
+imports of DICOM files.
 
 This module only fills the outbox; the sensor `fm_pipeline.defs.sensors.mail` sends and retries.
 """

@@ -169,7 +169,7 @@ def test_one_percent_changed_in_filemaker_changes_exactly_these_rows_and_no_id(b
 
 @pytest.mark.usefixtures("staged_once")
 def test_the_difference_gives_what_delete_and_load_again_would_give(bench: MigrationBench) -> None:
-    """Decision D2: the seeds' way, with the same staged rows and `reset`, on the tables that are loaded."""
+    """Decision D2: the original sequence, with the same staged rows and `reset`, on the tables that are loaded."""
     bench = bench.with_settings(nexus_only_columns="reset")
     bench.reimport()
     ours = _content(bench)
