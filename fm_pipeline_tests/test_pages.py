@@ -73,7 +73,7 @@ def test_the_table_of_retention_names_every_table_that_an_erasure_empties() -> N
     section = PAGES["docs/operations.md"].read_text("utf-8").split("\n## Retention\n")[1].split("\n### ")[0]
     package = TOP / "fm_pipeline"
     migrations = "\n".join(path.read_text("utf-8") for path in (package / "db/migrations/versions").glob("*.sql"))
-    erasures = "\n".join((package / path / "erase_patient.py").read_text("utf-8") for path in ("nexus", "dicom/history"))
+    erasures = "\n".join(path.read_text("utf-8") for path in package.rglob("erase_patient.py"))
     emptied = {name for name in re.findall(r"CREATE TABLE fm_pipeline\.(\w+)", migrations) if f'"{name}"' in erasures}
     assert {"crosswalk", "import_history", "image_metadata"} <= emptied
     assert "staged_*" in section

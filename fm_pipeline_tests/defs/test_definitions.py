@@ -98,7 +98,8 @@ def test_nothing_that_runs_by_itself_can_change_nexus() -> None:
 def test_the_page_of_operations_names_every_schedule_and_sensor_when_it_runs_and_what_it_starts() -> None:
     page = (TOP / "docs" / "operations.md").read_text("utf-8")
     section = page.split("\n### Schedules and sensors\n")[1].split("\n### ")[0]
-    rows = set(re.findall(r"^\| `(\w+)` \| ([^|]+) \| (?:`(\w+)`|nothing\b)[^|]* \| (on|off) \|$", section, re.MULTILINE))
+    row = r"^\| `(\w+)` \| ([^|]+) \| (?:`(\w+)`|nothing\b)[^|]* \| (on|off) \|$"
+    rows = set(re.findall(row, section, re.MULTILINE))
     there = set()
     for each in REPOSITORY.schedule_defs:
         minute, hour, _, _, weekday = str(each.cron_schedule).split()
