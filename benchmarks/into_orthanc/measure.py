@@ -79,7 +79,8 @@ def _large_rows(folder: Path, files: int, rounds: int, note: Note) -> list[Row]:
         shared.row("bare", f"a bare loop of {THREADS} threads", 0.92),
         shared.row("sample", "one connection per file", 3),
         Row(
-            "CPU time of such a file, ms, against its MD5",
+            # `compare.py` finds the row of an earlier commit by this name
+            "processor time of such a file, ms, against its MD5",
             shared.median("ours", "processor") / files * 1000,
             hashing / files * 1000,
             1.6,
