@@ -96,12 +96,12 @@ def _list(console: Console, settings: Settings) -> None:
     known = list_backups(settings)
     for backup in known:
         patients = backup.digests.get("patients") or backup.digests.get(f"{settings.nexus_schema}.patients")
-        count = f"{patients.rows:,}" if patients else "?"
+        count = counted(patients.rows, "patient") if patients else "? patients"
         # A line of its own, and whole: `restore` asks for it.
         click.echo(backup.folder if backup.folder.is_dir() else f"{backup.folder} (gone)")
         click.echo(
-            f"    {backup.created_at.astimezone(zone):%Y-%m-%d %H:%M}, {count} patients,"
-            f" {sum(digest.rows for digest in backup.digests.values()):,} rows, {backup.bytes:,} bytes,"
+            f"    {backup.created_at.astimezone(zone):%Y-%m-%d %H:%M}, {count},"
+            f" {counted(sum(digest.rows for digest in backup.digests.values()), 'row')}, {backup.bytes:,} bytes,"
             f" {'encrypted' if backup.encrypted else 'not encrypted'}"
         )
     if not known:

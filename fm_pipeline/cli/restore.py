@@ -11,7 +11,6 @@ from zoneinfo import ZoneInfo
 import click
 
 from fm_pipeline.cli._shared.program_name import program_name
-from fm_pipeline.pluralize import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -70,14 +69,12 @@ def command(folder: Path | None, confirm: str, dry_run: bool, newer: NewerRowsPo
         report = restore(settings, folder, confirm=confirm, dry_run=dry_run, newer=newer, on_progress=progress.update)
     show(console, report)
     if dry_run:
-        console.print(f"\nNexus is unchanged. {counted(report.changed_rows, 'row')} would change. To carry it out:\n")
+        console.print(f"\nNexus is unchanged. {report.changed_words()} would change. To carry it out:\n")
         option = "" if newer == "stop" else f" --newer {newer}"
         confirm = f"--confirm {shlex.quote(report.confirmation)}"
         click.echo(f"{program_name()} restore {shlex.quote(str(folder))}{option} {confirm}")
     else:
-        console.print(
-            f"Committed. {counted(report.changed_rows, 'row')} of Nexus changed in {report.seconds:.1f} seconds."
-        )
+        console.print(f"Committed. {report.changed_words()} changed in {report.seconds:.1f} seconds.")
 
 
 def _drill(url: str, folder: Path | None) -> None:

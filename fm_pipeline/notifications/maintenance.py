@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from fm_pipeline.errors import RequestError
 from fm_pipeline.notifications.outbox import Outbox
 from fm_pipeline.notifications.run_email_text import EventType, RunEvent
+from fm_pipeline.pluralize import counted
 from fm_pipeline.settings import Settings
 
 BEGIN, END, ANNOUNCED = "users begin", "users end", "users"
@@ -64,7 +65,7 @@ def announce_maintenance(settings: Settings, begins: datetime, minutes: int, *, 
     at = begins.astimezone(ZoneInfo(settings.clinic_time_zone))
     sentences = [
         f"On {at:%Y-%m-%d at %H:%M %Z} data will be imported from FileMaker into Nexus. This takes about"
-        f" {minutes:,} minutes.",
+        f" {counted(minutes, 'minute')}.",
         MEANWHILE,
         "Please save your work before then.",
     ]

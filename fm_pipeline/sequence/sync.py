@@ -37,6 +37,7 @@ from fm_pipeline.nexus.sync.syncs import (
 )
 from fm_pipeline.nexus.table_names import BATCHES, DOCUMENTS
 from fm_pipeline.nexus.table_policy import Policy
+from fm_pipeline.pluralize import counted
 from fm_pipeline.sequence.locked_transaction import LockedTransaction, locked
 from fm_pipeline.sequence.nothing_new import find_nothing_new
 from fm_pipeline.settings import Settings
@@ -185,13 +186,13 @@ def _why_it_waits(
     why = []
     rows = sum(map(len, deletions.values()))
     if rows:
-        why.append(f"{rows:,} row(s) would be deleted.")
+        why.append(f"{counted(rows, 'row')} would be deleted.")
     if conflicts := sum(each.is_conflict for each in decisions):
-        why.append(f"{conflicts:,} value(s) or row(s) were changed on both sides.")
+        why.append(f"{counted(conflicts, 'value or row was', 'values or rows were')} changed on both sides.")
     if report.changed_rows > settings.filemaker_sync_changes:
         why.append(
-            f"{report.changed_rows:,} row(s) would change; FILEMAKER_SYNC_CHANGES allows"
-            f" {settings.filemaker_sync_changes:,} without a person."
+            f"{counted(report.changed_rows, 'row')} would change; without a person, {settings.filemaker_sync_changes:,}"
+            " may (setting FILEMAKER_SYNC_CHANGES)."
         )
     return why
 

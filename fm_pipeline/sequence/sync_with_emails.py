@@ -19,6 +19,7 @@ from fm_pipeline.nexus.sync.syncs import UndoneSync, last_committed, last_undone
 from fm_pipeline.notifications.console_pages import SYNC_PAGE
 from fm_pipeline.notifications.run_email_text import safe_sentences
 from fm_pipeline.notifications.send_alert import send_alert
+from fm_pipeline.pluralize import counted
 from fm_pipeline.sequence.read_and_stage import read_changes_and_stage
 from fm_pipeline.sequence.sync import SyncResult, sync_staged
 from fm_pipeline.sequence.undo_sync import undo_sync
@@ -116,7 +117,7 @@ def _tell_of_undone(
 ) -> None:
     made_at = f"{undone.made_at:%Y-%m-%d %H:%M}"
     said = [
-        f"{undone.rows:,} row(s) of Nexus are again as they were before the sync of {made_at} UTC.",
+        f"{counted(undone.rows, 'row of Nexus is', 'rows of Nexus are')} again as before the sync of {made_at} UTC.",
         f"It was undone at {undone.at:%Y-%m-%d %H:%M} UTC. The next sync keeps and lists these rows.",
     ]
     send_alert(settings, f"sync-undo-{undone.id}", UNDONE, said, now=now, page=SYNC_PAGE, link=link, warn=warn)
@@ -150,4 +151,7 @@ def _told(result: SyncResult) -> tuple[str, list[str]]:
 
 
 def _counts(changed: int, kept: int) -> list[str]:
-    return [f"{changed:,} row(s) of Nexus.", f"{kept:,} value(s) and row(s) of Nexus stay."]
+    return [
+        f"{counted(changed, 'row')} of Nexus.",
+        f"{counted(kept, 'value or row of Nexus stays', 'values and rows of Nexus stay')}.",
+    ]

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.queries import has_table
+from fm_pipeline.pluralize import counted
 from fm_pipeline.settings import Settings
 
 # By name: what it is called, and when it came last.
@@ -56,10 +57,11 @@ class Expectation:
         Args:
             zone: of the clinic.
         """
+        expected = f"one is expected every {counted(self.hours, 'hour')}."
         if self.last_at is None:
-            return f"There was no {self.what} yet; one is expected every {self.hours:,} hours."
+            return f"There was no {self.what} yet; {expected}"
         last = self.last_at.astimezone(ZoneInfo(zone))
-        return f"There was no {self.what} since {last:%Y-%m-%d %H:%M}; one is expected every {self.hours:,} hours."
+        return f"There was no {self.what} since {last:%Y-%m-%d %H:%M}; {expected}"
 
 
 def read_expectations(settings: Settings) -> list[Expectation]:

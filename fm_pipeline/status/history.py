@@ -82,7 +82,7 @@ _PAGE = _ATTEMPTS.format(
     end="ORDER BY at DESC, kind LIMIT %(limit)s OFFSET %(offset)s",
 )
 _COUNTS = _ATTEMPTS.format(
-    columns="kind, dry_run, outcome, count(*)",
+    columns="kind, dry_run, outcome, count(*), max(at) AS last_at",
     end="GROUP BY kind, dry_run, outcome"
     " ORDER BY max(max(at)) OVER (PARTITION BY kind, dry_run) DESC, kind, dry_run, max(at) DESC, outcome",
 )
@@ -126,6 +126,13 @@ class HistoryFilter:
         return cls(**given)
 
 
+def kind_words(kind: str, *, dry_run: bool = False) -> str:
+    """Return a kind as pages name it. A plan is what the dry run of a reimport makes."""
+    if kind == "plan":
+        kind, dry_run = "reimport", True
+    return kind.replace("_", " ") + (" (dry run)" if dry_run else "")
+
+
 def about_cancel(job: str) -> str:
     """Return what the audit trail says of the cancel of a job's run; the history reads it there."""
     return f"Run of {job}."
@@ -142,7 +149,10 @@ def read_history(database_url: str, wanted: HistoryFilter, page: int = 1) -> tup
 
 
 def count_attempts(database_url: str, wanted: HistoryFilter) -> list[dict[str, Any]]:
-    """Return the number of attempts (`count`) by `kind`, `dry_run` and `outcome`, what was newest first."""
+    """Return the number (`count`) and the newest (`last_at`) of attempts by `kind`, `dry_run` and `outcome`.
+
+    The kind of the newest attempt is first.
+    """
     return _attempts(database_url, _COUNTS, wanted)
 
 
@@ -190,7 +200,7 @@ def read_run(database_url: str, run_id: str) -> dict[str, Any]:
         actor: who asked for it in the console; None for other runs.
         steps: its progress, in order, with seconds and the time left.
         audit: its rows of the audit trail, oldest first.
-        reports: what it stored about itself, oldest first.
+        reports: what it stored about itself, oldest first; `is_valid`: the restore may follow this dry run of it.
 
     Raises:
         RequestError: nothing is on record (404).
@@ -204,14 +214,16 @@ def read_run(database_url: str, run_id: str) -> dict[str, Any]:
             found["actor"] = next((row["actor"] for row in found.pop("requests")), None)
     if not any(found[name] for name in ("actor", "steps", "audit", "reports")):
         raise _none("There is no run of that id on record.")
+    found["reports"] = _with_validity(database_url, run_id, found["reports"])
     return found
 
 
 def read_run_reports(database_url: str, run_id: str) -> list[dict[str, Any]]:
-    """Return what a run stored about itself, oldest first; empty if it stored nothing."""
+    """Return what a run stored about itself, as `read_run` does; empty if it stored nothing."""
     with connect(database_url) as connection, connection.cursor(cursor_factory=RealDictCursor) as cursor:
         cursor.execute(_OF_RUN["reports"], (run_id,))
-        return [dict(row) for row in cursor.fetchall()]
+        reports = [dict(row) for row in cursor.fetchall()]
+    return _with_validity(database_url, run_id, reports)
 
 
 def read_reason(database_url: str, run_id: str) -> str:
@@ -276,6 +288,26 @@ def last_run_report(database_url: str, action: str, *, subject: str = "", dry_ru
         )
         row = cursor.fetchone()
         return dict(row) if row else None
+
+
+def valid_dry_restore(database_url: str, backup_id: str) -> Any:
+    """Return the last dry run of a restore; None if a run has changed Nexus since, which it did not see."""
+    tried = last_run_report(database_url, "restore", subject=backup_id, dry_run=True)
+    if tried is None:
+        return None
+    restored = last_run_report(database_url, "restore", dry_run=False)
+    changes = [at for at in (restored and restored["at"], last_change_at(database_url)) if at]
+    return tried if all(tried["at"] > at for at in changes) else None
+
+
+def _with_validity(database_url: str, run_id: str, reports: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Add `is_valid` to the reports: of the dry run of a restore, whether the restore may follow it."""
+    for each in reports:
+        valid = None
+        if each["action"] == "restore" and each["dry_run"] and each["subject"]:
+            valid = valid_dry_restore(database_url, each["subject"])
+        each["is_valid"] = valid is not None and valid["run_id"] == run_id
+    return reports
 
 
 def _none(what: str) -> RequestError:

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
-from datetime import date
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+
+from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.queries import has_table
+from fm_pipeline.dicom.api.response_data import FAILURES
+from fm_pipeline.dicom.model import Outcome
+from fm_pipeline.pluralize import counted
 from fm_pipeline.settings import load_clinic_time_zone
-from fm_pipeline.status.history import HistoryFilter, count_attempts
+from fm_pipeline.status.history import HistoryFilter, count_attempts, kind_words
 
 BAD_OUTCOMES = ("failed", "refused")
+DICOM_IMPORT, DICOM_WATCH = "DICOM import", "DICOM watching"
+_UNFINISHED = ("started", "running", "pending")
+# Of these a later one that succeeded makes good what failed before. A backup that is verified says nothing of another
+# one, and a restore nothing of a second one.
+_MADE_GOOD = ("plan", "reimport", "sync", "backup", "export", "image_link", "image_import")
 
 
 @dataclass(frozen=True)
@@ -19,19 +31,40 @@ class Ends:
     """How runs of one kind ended.
 
     Attributes:
-        kind: of the history, or `DICOM import`.
+        kind: of the history, `DICOM import` or `DICOM watching`.
         outcomes: number of runs by outcome.
-        not_imported: of DICOM imports, the files whose bytes should be in Orthanc and are not.
+        not_imported: of DICOM imports, the files whose bytes should be in Orthanc and are not; each is counted once,
+            however many jobs refused it.
+        errors: images that the newest link or import of images could not read or write.
+        waits: the newest sync waits for a person.
+        paused: watched directories that cannot be read.
+        made_good: a later run has done what an earlier one could not do.
     """
 
     kind: str
-    outcomes: dict[str, int]
+    dry_run: bool = False
+    outcomes: Mapping[str, int] = field(default_factory=dict)
     not_imported: int = 0
+    errors: int = 0
+    waits: bool = False
+    paused: int = 0
+    made_good: bool = False
+
+    @property
+    def words(self) -> str:
+        """The kind as pages name it."""
+        return kind_words(self.kind, dry_run=self.dry_run)
 
     @property
     def is_bad(self) -> bool:
         """Whether somebody should look."""
-        return bool(self.not_imported or any(self.outcomes.get(outcome) for outcome in BAD_OUTCOMES))
+        failed = any(self.outcomes.get(outcome) for outcome in BAD_OUTCOMES) and not self.made_good
+        return bool(failed or self.not_imported or self.errors or self.waits or self.paused)
+
+    @property
+    def unfinished(self) -> int:
+        """Runs that have not ended."""
+        return sum(self.outcomes.get(outcome, 0) for outcome in _UNFINISHED)
 
 
 _IMPORTS = """
@@ -39,6 +72,39 @@ SELECT CASE status WHEN 'completed' THEN 'done' ELSE status END, count(*),
        sum(files_conflict + files_bad + files_failed + files_suspect)::bigint
 FROM fm_pipeline.import_jobs WHERE created_at >= %s::date GROUP BY 1 ORDER BY 1
 """
+# By the path: another job may have found the same file. Of one that Orthanc has by now nothing is said.
+_NOT_IMPORTED = """
+SELECT count(DISTINCT mine.path_hash)
+FROM fm_pipeline.import_jobs j JOIN fm_pipeline.import_history mine ON mine.job_id = j.id
+WHERE j.created_at >= %(since)s::date AND mine.status = ANY(%(failures)s)
+  AND NOT EXISTS (SELECT FROM fm_pipeline.import_history later WHERE later.path_hash = mine.path_hash
+                  AND later.id > mine.id AND later.status = ANY(%(there)s))
+"""
+# The newest one of each action: it has tried again what an earlier one could not do.
+_IMAGE_ERRORS = """
+SELECT DISTINCT ON (action) action,
+       coalesce((SELECT sum(value::bigint) FROM jsonb_each_text(report -> 'errors')), 0)::bigint
+       + coalesce((report -> 'outcomes' ->> 'failed')::bigint, 0)
+FROM fm_pipeline.run_reports
+WHERE action IN ('image_link', 'image_import') AND NOT dry_run AND at >= %s::date ORDER BY action, at DESC
+"""
+
+
+def verdict(recent: Sequence[Ends], overdue: int = 0) -> str:
+    """Say in one sentence whether all went well.
+
+    Args:
+        overdue: what was expected and did not come.
+    """
+    bad = sum(each.is_bad for each in recent)
+    if bad or overdue:
+        where = ["what is red here"] * bool(bad) + ["what is overdue, at the top of this page"] * bool(overdue)
+        return f"{counted(bad + overdue, 'thing needs', 'things need')} you: {', and '.join(where)}."
+    if not recent:
+        return "Nothing was done."
+    if unfinished := sum(each.unfinished for each in recent):
+        return f"All went well so far. {counted(unfinished, 'run has', 'runs have')} not ended yet."
+    return "All went well."
 
 
 def read_recent(database_url: str, since: date) -> list[Ends]:
@@ -47,17 +113,60 @@ def read_recent(database_url: str, since: date) -> list[Ends]:
     Args:
         since: a day in the clinic's zone.
     """
-    outcomes: dict[str, dict[str, int]] = defaultdict(dict)
+    outcomes: dict[tuple[str, bool], dict[str, int]] = defaultdict(dict)
+    last: dict[tuple[str, bool], dict[str, datetime]] = defaultdict(dict)
     for each in count_attempts(database_url, HistoryFilter(since=since.isoformat())):
-        kind = each["kind"].replace("_", " ") + (" (dry run)" if each["dry_run"] else "")
-        outcomes[kind][each["outcome"]] = each["count"]
-    found = [Ends(kind, ends) for kind, ends in outcomes.items()]
+        key = each["kind"], each["dry_run"]
+        outcomes[key][each["outcome"]] = each["count"]
+        last[key][each["outcome"]] = each["last_at"]
     with connect(database_url) as connection, connection.cursor() as cursor:
-        if not has_table(cursor, "fm_pipeline.import_jobs"):
-            return found
+        if not has_table(cursor, "fm_pipeline.watched_roots"):
+            return [Ends(*key, ends) for key, ends in outcomes.items()]
         cursor.execute("SELECT set_config('TimeZone', %s, false)", (load_clinic_time_zone(),))
-        cursor.execute(_IMPORTS, (since,))
-        jobs = cursor.fetchall()
-    if jobs:
-        found.append(Ends("DICOM import", {status: count for status, count, _ in jobs}, sum(row[2] for row in jobs)))
+        more = _more_of_kinds(cursor, since)
+        for key in more:
+            outcomes.setdefault(key, {})
+        found = [
+            Ends(*key, ends, made_good=_is_made_good(key[0], last[key]), **more.get(key, {}))
+            for key, ends in outcomes.items()
+        ]
+        return found + _dicom(cursor, since)
+
+
+def _is_made_good(kind: str, last: Mapping[str, datetime]) -> bool:
+    bad = [last[outcome] for outcome in BAD_OUTCOMES if outcome in last]
+    return kind in _MADE_GOOD and bool(bad) and "done" in last and last["done"] > max(bad)
+
+
+def _more_of_kinds(cursor: Cursor, since: date) -> dict[tuple[str, bool], dict[str, Any]]:
+    """Return what the ends of runs do not say, by kind and `dry_run`: images with errors, and a sync that waits."""
+    cursor.execute(_IMAGE_ERRORS, (since,))
+    found: dict[tuple[str, bool], dict[str, Any]] = {
+        (action, False): {"errors": errors} for action, errors in cursor.fetchall() if errors
+    }
+    if has_table(cursor, "fm_pipeline.syncs"):
+        cursor.execute("SELECT status FROM fm_pipeline.syncs ORDER BY number DESC LIMIT 1")
+        if cursor.fetchone() == ("waits",):
+            found["sync", False] = {"waits": True}
     return found
+
+
+def _dicom(cursor: Cursor, since: date) -> list[Ends]:
+    cursor.execute(_IMPORTS, (since,))
+    jobs = cursor.fetchall()
+    found = []
+    if jobs:
+        not_imported = 0
+        if any(files for _, _, files in jobs):
+            there = [Outcome.IMPORTED, Outcome.ALREADY_THERE, Outcome.DUPLICATE]
+            values = {"since": since, "failures": list(map(str, FAILURES)), "there": list(map(str, there))}
+            cursor.execute(_NOT_IMPORTED, values)
+            ((not_imported,),) = cursor.fetchall()
+        ends = {status: count for status, count, _ in jobs}
+        found.append(Ends(DICOM_IMPORT, outcomes=ends, not_imported=not_imported))
+    # A directory that is watched no longer keeps its last alarm.
+    cursor.execute(
+        "SELECT count(*) FROM fm_pipeline.watched_roots WHERE alarm IS NOT NULL AND ticked_at >= %s::date", (since,)
+    )
+    ((paused,),) = cursor.fetchall()
+    return [*found, Ends(DICOM_WATCH, paused=paused)] if paused else found

@@ -101,6 +101,15 @@ def read_undoable_id(database_url: str) -> str | None:
     return last.id if last else None
 
 
+def has_committed_sync(database_url: str, run_id: str) -> bool:
+    """Return whether a run has committed a sync."""
+    with connect(database_url) as connection, connection.cursor() as cursor:
+        if not has_table(cursor, "fm_pipeline.syncs"):
+            return False
+        cursor.execute("SELECT FROM fm_pipeline.syncs WHERE run_id = %s AND status = 'committed'", (run_id,))
+        return cursor.rowcount > 0
+
+
 def read_sync(database_url: str, sync_id: str = "") -> RecordedSync:
     """Read a sync.
 

@@ -174,7 +174,7 @@ def test_an_admin_imports_a_folder_of_dicom_files_and_takes_it_back(browser: Bro
     job_id = int(page.url.rsplit("/", 1)[-1])
     dicom_job.assert_it_starts_by_itself(console, session, job_id)
     page.reload()
-    expect(page.locator("#job .badge").first).to_have_text("completed", timeout=RUN_MILLISECONDS)
+    expect(page.locator("#job .badge").first).to_have_text("done", timeout=RUN_MILLISECONDS)
     dicom_job.assert_it_has_imported(console, session, job_id, folder)
     faults = admin.serious_faults()
     admin.click("link", "Take back")

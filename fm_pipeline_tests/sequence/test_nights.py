@@ -110,7 +110,7 @@ def test_a_sync_is_not_undone_if_users_have_made_rows_for_what_it_has_inserted(t
         cascade_from_patients(clinic.bench)
         sync_id = clinic.last_sync()
         (own,) = clinic.model.made
-        with pytest.raises(RequestError, match=f"1 row.s. of notes were changed after the sync, for example {own}"):
+        with pytest.raises(RequestError, match=f"1 row of notes was changed after the sync, for example {own}"):
             undo_sync(clinic.bench.settings, sync_id, now=RUN_TIME, actor="bench", run_id="undo")
         clinic.compare()
 

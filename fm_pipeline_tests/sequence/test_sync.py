@@ -311,7 +311,7 @@ def test_in_a_conflict_the_policy_of_the_column_decides_and_the_mail_says_that_i
     ((text),) = [text_of(each) for each in mails_of(stack.mail, run_id)]
     assert text.startswith("The sync is waiting")
     assert f"fm-pipeline sync --plan {result.id} --confirm '{result.confirmation}'" in text
-    assert "1 row(s) would be deleted." in text
+    assert "1 row would be deleted." in text
 
 
 def test_from_a_sync_over_a_link_and_a_restore_to_the_next_reimport_nothing_is_lost(synced: MigrationBench) -> None:
@@ -331,7 +331,7 @@ def test_from_a_sync_over_a_link_and_a_restore_to_the_next_reimport_nothing_is_l
     for owner in (linked, edited[0]):
         synced.execute(f"{batch} WHERE model = 'patient' AND app_label = 'patients'", owner)
     ((batches,),) = synced.execute("SELECT count(*) FROM images_batch")
-    with pytest.raises(BackupStop, match=r"1 row.s. of images_batch"):
+    with pytest.raises(BackupStop, match=r"1 row of images_batch"):
         give_back(synced, folder)
     notes = give_back(synced, folder, newer="set-aside").notes
     assert [note for note in notes if note.startswith("A sync takes the restored values for edits")]

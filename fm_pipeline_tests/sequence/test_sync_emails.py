@@ -36,7 +36,7 @@ def test_a_sync_that_is_killed_after_its_commit_stays_and_the_next_one_sends_its
         assert run_sync(bench.settings, actor="bench", run_id=str(uuid.uuid4())).status == "nothing_new"
         ((text),) = [text_of(each) for each in mails_of(stack.mail, run_id)]
         assert text.startswith("The sync has changed Nexus")
-        assert "1 row(s) of Nexus." in text
+        assert "1 row of Nexus." in text
 
 
 def test_a_sync_that_has_failed_before_its_commit_was_known_is_told_of_by_the_next_one(
@@ -104,4 +104,4 @@ def test_a_mail_tells_that_a_sync_was_undone_also_if_the_process_was_killed_or_p
     for sync_id in done:
         ((text),) = [text_of(each) for each in mails_of(stack.mail, sync_id)]
         assert text.startswith("The sync was undone")
-        assert "1 row(s) of Nexus are again as they were before the sync of 2025-11-21 03:00 UTC." in text
+        assert "1 row of Nexus is again as before the sync of 2025-11-21 03:00 UTC." in text

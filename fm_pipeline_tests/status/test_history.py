@@ -10,6 +10,7 @@ import pytest
 from fm_pipeline.db.audit import audited, record
 from fm_pipeline.db.run_reports import store_run_report
 from fm_pipeline.db.run_requests import record_run_request
+from fm_pipeline.dicom.history.jobs import create_job
 from fm_pipeline.errors import PlanStop, RequestError
 from fm_pipeline.sequence.progress import run_progress
 from fm_pipeline.status.history import (
@@ -20,8 +21,9 @@ from fm_pipeline.status.history import (
     read_history,
     read_report,
     read_run,
+    read_run_reports,
 )
-from fm_pipeline.status.recent import Ends, read_recent
+from fm_pipeline.status.recent import DICOM_IMPORT, DICOM_WATCH, Ends, read_recent, verdict
 from fm_pipeline_tests.support.clinics import MigrationBench
 
 
@@ -127,16 +129,100 @@ def test_a_report_that_cannot_be_stored_is_a_warning_and_no_failure(
 @pytest.mark.usefixtures("reimported_once")
 def test_the_ends_since_a_day_are_counted_however_many_there_are(bench: MigrationBench) -> None:
     url, since = bench.database_url, datetime.now(UTC).date() - timedelta(days=2)
-    before = {each.kind: each for each in read_recent(url, since)}
+    before = {each.words: each for each in read_recent(url, since)}
     for number in range(PAGE + 10):
         record(url, actor="manager", action="sync", outcome="done", run_id=f"sync-{number}")
     record(url, actor="manager", action="restore", outcome="failed", run_id="restore")
     store_run_report(url, "tried", "restore", {"changed_rows": 3}, dry_run=True, subject="a backup")
     newest, *others = read_recent(url, since)
-    assert newest == Ends("restore (dry run)", {"done": 1})
-    ends = {each.kind: each for each in others}
+    assert newest == Ends("restore", dry_run=True, outcomes={"done": 1})
+    ends = {each.words: each for each in others}
     assert ends == before | {
-        "sync": Ends("sync", {"done": PAGE + 10}),
-        "restore": Ends("restore", {"failed": 1}),
+        "sync": Ends("sync", outcomes={"done": PAGE + 10}),
+        "restore": Ends("restore", outcomes={"failed": 1}),
     }
     assert read_recent(url, date(2999, 1, 1)) == []
+
+
+@pytest.mark.usefixtures("migrated_once")
+def test_what_a_later_run_has_made_good_needs_nobody_but_a_backup_that_is_not_verified_does(
+    bench: MigrationBench,
+) -> None:
+    url = bench.database_url
+    for action in ("backup", "verify"):
+        for outcome in ("failed", "done"):
+            record(url, actor="nightly", action=action, outcome=outcome, run_id=f"{action}-{outcome}")
+    recent = read_recent(url, date(2000, 1, 1))
+    assert {each.kind: each.is_bad for each in recent} == {"backup": False, "verify": True}
+    assert verdict(recent) == "1 thing needs you: what is red here."
+    record(url, actor="nightly", action="backup", outcome="failed", run_id="again")
+    assert verdict(read_recent(url, date(2000, 1, 1))) == "2 things need you: what is red here."
+
+
+@pytest.mark.usefixtures("migrated_once")
+def test_a_file_that_two_jobs_have_refused_is_one_until_orthanc_has_it(bench: MigrationBench) -> None:
+    url, day = bench.database_url, date(2000, 1, 1)
+    add = (
+        "INSERT INTO fm_pipeline.import_history (job_id, file_path, file_name, path_hash, status)"
+        " VALUES (%s, '/a', 'a', md5(%s)::uuid, %s)"
+    )
+    jobs = [create_job(url, "/mnt/hospital", requested_by="test").id for _ in range(3)]
+    bench.execute("UPDATE fm_pipeline.import_jobs SET status = 'completed', files_bad = 1, files_failed = 1")
+    for job_id in jobs[:2]:
+        bench.execute(add, job_id, "first", "bad")
+        bench.execute(add, job_id, "second", "failed")
+    assert read_recent(url, day) == [Ends(DICOM_IMPORT, outcomes={"done": 3}, not_imported=2)]
+    bench.execute(add, jobs[2], "second", "imported")
+    assert [each.not_imported for each in read_recent(url, day)] == [1]
+    bench.execute(add, jobs[2], "first", "skipped")
+    assert [each.not_imported for each in read_recent(url, day)] == [1], "Orthanc does not have it"
+
+
+@pytest.mark.usefixtures("migrated_once")
+def test_errors_of_a_link_a_sync_that_waits_and_a_directory_that_cannot_be_read_need_somebody(
+    bench: MigrationBench,
+) -> None:
+    url, day = bench.database_url, date(2000, 1, 1)
+    record(url, actor="manager", action="image_link", outcome="done", run_id="link")
+    for run_id, errors in (("older", 7), ("link", 2)):  # the newest has tried the others again
+        store_run_report(url, run_id, "image_link", {"errors": {"read_failed": errors, "no_copy": 1}})
+    bench.execute(
+        "INSERT INTO fm_pipeline.syncs (id, requested_by, created_at, status, inputs, report)"
+        " VALUES (gen_random_uuid(), 'nightly', now(), 'waits', '{}', '{}')"
+    )
+    bench.execute(
+        "INSERT INTO fm_pipeline.watched_roots (path_hash, directory, mount_point, alarm, ticked_at) VALUES"
+        " (gen_random_uuid(), '/mnt/hospital', '/mnt', 'root_unavailable', now()),"
+        " (gen_random_uuid(), '/mnt/of/old', '/mnt', 'root_unavailable', '1999-01-01')"
+    )
+    recent = read_recent(url, day)
+    assert recent == [
+        Ends("image_link", outcomes={"done": 1}, errors=3),
+        Ends("sync", waits=True),
+        Ends(DICOM_WATCH, paused=1),
+    ]
+    assert verdict(recent) == "3 things need you: what is red here."
+
+
+def test_the_first_sentence_of_the_morning_is_the_verdict() -> None:
+    done, going = Ends("sync", outcomes={"done": 2}), Ends(DICOM_IMPORT, outcomes={"running": 1, "done": 1})
+    assert verdict([]) == "Nothing was done."
+    assert verdict([done]) == "All went well."
+    assert verdict([done, going]) == "All went well so far. 1 run has not ended yet."
+    assert verdict([done], overdue=1) == "1 thing needs you: what is overdue, at the top of this page."
+    assert Ends("plan").words == "reimport (dry run)"
+
+
+@pytest.mark.usefixtures("migrated_once")
+def test_the_dry_run_of_a_restore_counts_until_a_newer_one_or_a_restore(bench: MigrationBench) -> None:
+    url = bench.database_url
+
+    def valid(run_id: str) -> list[bool]:
+        return [each["is_valid"] for each in read_run_reports(url, run_id)]
+
+    store_run_report(url, "first", "restore", {}, dry_run=True, subject="a backup")
+    assert (valid("first"), read_run(url, "first")["reports"][0]["is_valid"]) == ([True], True)
+    store_run_report(url, "second", "restore", {}, dry_run=True, subject="a backup")
+    assert (valid("first"), valid("second")) == ([False], [True])
+    store_run_report(url, "restored", "restore", {}, subject="another backup")
+    assert (valid("second"), valid("restored")) == ([False], [False])

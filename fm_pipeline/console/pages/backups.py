@@ -25,7 +25,7 @@ from fm_pipeline.console.pages.run import is_dry_restore
 from fm_pipeline.errors import RequestError
 from fm_pipeline.nexus.backup.backup import Backup, list_backups
 from fm_pipeline.nexus.backup.export_csv import list_exports, open_export
-from fm_pipeline.status.history import last_change_at, last_run_report, reimports_with_backup
+from fm_pipeline.status.history import last_run_report, reimports_with_backup, valid_dry_restore
 
 _URL = PIPELINE.nexus_database_url.get_secret_value()
 POLICIES = ("stop", "set-aside")
@@ -114,7 +114,7 @@ def restore(request: HttpRequest, backup_id: str) -> HttpResponse:
             meaning="Nothing was started. What the dry run of this restore has shown may not hold after it.",
             remedy="Wait until it has ended, then start the dry run of the restore again.",
         )
-    shown = _tried(found)
+    shown = valid_dry_restore(_URL, found.id)
     if shown is None:
         raise RequestError(
             "This backup was not tried yet, or not since the last restore, reimport or sync.",
@@ -154,19 +154,11 @@ def _find(backup_id: str) -> Backup:
     raise RequestError("There is no backup of this id.", code=404, remedy="Take one of the list.")
 
 
-def _tried(found: Backup) -> Any:
-    """Return the last dry run of a backup; None if a run has changed Nexus since, which it did not see."""
-    tried = last_run_report(_URL, "restore", subject=found.id, dry_run=True)
-    last, changed_at = last_run_report(_URL, "restore", dry_run=False), last_change_at(_URL)
-    changes = [at for at in (last and last["at"], changed_at) if at]
-    return tried if tried and all(tried["at"] > at for at in changes) else None
-
-
 def _page(request: HttpRequest, found: Backup, wrong: str = "", *, status: int = 200) -> HttpResponse:
     context = _shown(found) | {
         "tables": [(name, digest.rows) for name, digest in found.digests.items()],
         "verified": last_run_report(_URL, "verify", subject=found.id),
-        "tried": _tried(found),
+        "tried": valid_dry_restore(_URL, found.id),
         "restored": last_run_report(_URL, "restore", subject=found.id, dry_run=False),
         "wrong": wrong,
     }

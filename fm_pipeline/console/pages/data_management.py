@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 from functools import partial
+from urllib.parse import urlencode
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.urls import path
+from django.urls import path, reverse
 from django.utils import timezone
 
 from fm_pipeline.console.current_runs import runs
 from fm_pipeline.console.django_settings import PIPELINE
+from fm_pipeline.console.overdue import overdue
 from fm_pipeline.console.pages import plan, reimport, run
 from fm_pipeline.console.pages.snapshot import Snapshot
 from fm_pipeline.preflight.connections import read_connections
 from fm_pipeline.sequence.planned_rows import ROW_CHANGES
 from fm_pipeline.status.nexus_counts import newest_change, read_nexus_counts
 from fm_pipeline.status.plans import newest_plan
-from fm_pipeline.status.recent import read_recent
+from fm_pipeline.status.recent import DICOM_IMPORT, DICOM_WATCH, Ends, read_recent, verdict
 
 COUNTS_SECONDS, CONNECTIONS_SECONDS = 10, 60  # FileMaker is asked by a login, and counts its sessions
 CHANGE_SECONDS = 1  # for open pages; a page that is opened asks by itself
@@ -34,18 +36,30 @@ def page(request: HttpRequest) -> HttpResponse:
     newest, yesterday = newest_plan(url), timezone.localdate() - timedelta(days=1)
     running = run.running_now()
     is_live = any(runs().unfinished(run.LIVE_JOBS))
+    recent, missed = read_recent(url, yesterday), len(overdue.read())
     return render(
         request,
         "console/data_management.html",
         {
             **_state(newest_change(url), FIRST_ANSWER_SECONDS),
             "plan": newest,
-            "recent": read_recent(url, yesterday),
+            "verdict": verdict(recent, missed),
+            "is_bad": bool(missed) or any(each.is_bad for each in recent),
+            "recent": [(each, _list_of(each, yesterday)) for each in recent],
             "yesterday": yesterday,
             "running": running,
             "changes": [] if is_live else plan.plan_changes(newest),
         },
     )
+
+
+def _list_of(ends: Ends, since: date) -> str:
+    """Return the address of the page that has these runs one by one."""
+    if ends.waits:
+        return reverse("sync")
+    if ends.kind in (DICOM_IMPORT, DICOM_WATCH):
+        return reverse("dicom-jobs") if ends.kind == DICOM_IMPORT else f"{reverse('dicom')}#watched"
+    return f"{reverse('history')}?{urlencode({'kind': ends.kind, 'since': since.isoformat()})}"
 
 
 def state(request: HttpRequest) -> HttpResponse:

@@ -15,7 +15,15 @@ from fm_pipeline.console.current_runs import runs
 from fm_pipeline.console.django_settings import PIPELINE
 from fm_pipeline.console.pages.paging import page_number, without_nul
 from fm_pipeline.console.pages.plan import report_parts
-from fm_pipeline.status.history import KINDS, OUTCOMES, HistoryFilter, read_history, read_report, read_run
+from fm_pipeline.status.history import (
+    KINDS,
+    OUTCOMES,
+    HistoryFilter,
+    kind_words,
+    read_history,
+    read_report,
+    read_run,
+)
 
 _URL = PIPELINE.nexus_database_url.get_secret_value()
 BAR, GAP, LABELS, WIDTH = 22, 8, 90, 600  # pixels of the chart of phases
@@ -27,9 +35,11 @@ def listing(request: HttpRequest) -> HttpResponse:
     wanted, number = HistoryFilter.of(request.GET.dict()), page_number(request)
     attempts, more = read_history(_URL, wanted, number)
     context = {
-        "attempts": [attempt | {"kind_words": attempt["kind"].replace("_", " ")} for attempt in attempts],
+        "attempts": [
+            attempt | {"kind_words": kind_words(attempt["kind"], dry_run=attempt["dry_run"])} for attempt in attempts
+        ],
         "wanted": wanted,
-        "kinds": [(kind, kind.replace("_", " ")) for kind in KINDS],
+        "kinds": [(kind, kind_words(kind)) for kind in KINDS],
         "outcomes": OUTCOMES,
         "query": urlencode({name: value for name, value in vars(wanted).items() if value}),
         "number": number,

@@ -76,7 +76,10 @@ def report_parts(report: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the templates show of a stored report, also one of an earlier release."""
     report = {"losses": losses(report), **report}  # the first release stored no sentences
     known = load_rules().by_id
-    files = [("documents", report.get("documents")), ("image batches", report.get("image_batches"))]
+    files = [
+        ("document", "documents", report.get("documents")),
+        ("image batch", "image batches", report.get("image_batches")),
+    ]
     return {
         "report": report,
         "loses": loses(report),
@@ -87,7 +90,7 @@ def report_parts(report: Mapping[str, Any]) -> dict[str, Any]:
             name: sum(int(table[name]) for table in report["tables"])
             for name in ("before", "deleted", "inserted", "updated", "unchanged", "without_filemaker_id", "after")
         },
-        "files": [_file(name, relinked, done=bool(report["committed"])) for name, relinked in files if relinked],
+        "files": [_file(one, many, each, done=bool(report["committed"])) for one, many, each in files if each],
         "not_loaded": [source for source in report["sources"] if source["quarantined"] or source["skipped"]],
         "failed_checks": [check for check in report["checks"] if not check["holds"]],
         "by_kind": {
@@ -96,7 +99,7 @@ def report_parts(report: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _file(name: str, relinked: Mapping[str, Any], *, done: bool) -> dict[str, Any]:
+def _file(one: str, many: str, relinked: Mapping[str, Any], *, done: bool) -> dict[str, Any]:
     """Return the numbers of documents or batches, and the ids of each reason why one is left without a patient."""
     unresolved = relinked.get("unresolved") or {}
     listed = [(REASONS.get(reason, reason), ids) for reason, ids in unresolved.items() if ids]
@@ -107,7 +110,7 @@ def _file(name: str, relinked: Mapping[str, Any], *, done: bool) -> dict[str, An
         if ids := list(relinked.get(kind) or {}):
             listed.append((f"their patient {be} deleted, and {words}", ids))
     orphans = sum(len(ids) for ids in unresolved.values())
-    return {"name": name, **relinked, "orphans": orphans, "listed": listed}
+    return {"one": one, "name": many, **relinked, "orphans": orphans, "listed": listed}
 
 
 def _host() -> str:

@@ -85,7 +85,7 @@ def name(request: HttpRequest, entity: str, record_id: int) -> HttpResponse:
         raise RequestError(
             "Names are not shown.",
             code=403,
-            meaning="CONSOLE_SHOW_NAMES is off.",
+            meaning="The person who runs the server has not allowed it (setting CONSOLE_SHOW_NAMES).",
             remedy="Look the record up in FileMaker by its id.",
         )
     read_record(_URL, without_nul(entity), record_id)

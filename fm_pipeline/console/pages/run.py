@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -38,6 +39,7 @@ from fm_pipeline.status.history import (
 )
 from fm_pipeline.status.plans import plan_of_run, report_of_reimport
 from fm_pipeline.status.run_steps import StepState, read_run_steps
+from fm_pipeline.status.syncs import has_committed_sync
 
 # The page of the menu to which the runs of a job belong; all others belong to Data management.
 SECTIONS = {
@@ -149,7 +151,7 @@ def cancel(request: HttpRequest, run_id: UUID) -> HttpResponse:
         with suppress(RequestError), noted_cancel(request, about, run_id=run.run_id):  # refused: it has just ended
             runs().terminate(request.user.get_username(), run.run_id)
             return redirect("live-run", run.run_id)
-    messages.warning(request, "The run had ended before you cancelled it.")
+    messages.warning(request, "The run had ended before you cancelled it: nothing was cancelled.")
     return redirect("live-run", run.run_id)
 
 
@@ -184,6 +186,7 @@ def _state(run: RunState) -> dict[str, Any]:
     current = next((step["label"] for step in shown if step["state"] == "running"), "")
     report = report_of_reimport(url, run.run_id) if run.job == "full_reimport" else None
     reports = read_run_reports(url, run.run_id)
+    restored = next((each for each in reports if each["action"] == "restore" and not each["dry_run"]), None)
     return {
         "run": run,
         "title": _title(run),
@@ -201,10 +204,11 @@ def _state(run: RunState) -> dict[str, Any]:
         "reason": read_reason(url, run.run_id) if run.status == "failed" else "",
         "cancelled_by": who_cancelled(url, run.run_id) if run.status == "cancelled" else "",
         "errors_are": "Quarantined" if run.job in CHECKS_RECORDS else "Errors",
+        "too_late": who_cancelled(url, run.run_id) if run.status == "done" else "",
         "committed": plan.report_parts(report) if report else None,
-        "restored": next(
-            (each["report"] for each in reports if each["action"] == "restore" and not each["dry_run"]), None
-        ),
+        "restored": restored["report"] if restored else None,
+        "way_back": _way_back(restored) if restored else None,
+        "sync_committed": run.job == "filemaker_sync" and has_committed_sync(url, run.run_id),
         "reports": reports,
         "if_cancelled": IF_CANCELLED.get(run.job, IF_ANOTHER_IS_CANCELLED),
     }
@@ -239,6 +243,13 @@ def _backup(run: RunState, *, committed: bool) -> Backup | None:
     if not folder and not made:
         return None
     return next((each for each in list_backups(PIPELINE) if str(each.folder) == folder or each.id in made), None)
+
+
+def _way_back(restored: Mapping[str, Any]) -> Backup | None:
+    """Return the newest backup from before a restore; None if that is the backup that was restored."""
+    before = [each for each in list_backups(PIPELINE) if each.created_at < restored["at"] and each.folder.is_dir()]
+    newest = max(before, key=lambda each: each.created_at, default=None)
+    return newest if newest and newest.id != restored["subject"] else None
 
 
 def _left(seconds: float | None, run: RunState) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from fm_pipeline.pluralize import counted
 from fm_pipeline.status.plans import StoredPlan
 
 
@@ -33,8 +34,8 @@ def sign_off(plan: StoredPlan) -> Iterator[SignOff]:
     complete = SignOff(
         "" if not left else "data",
         "All FileMaker data verified complete",
-        f"The plan has read {records:,} records and held each against the rules."
-        + (f" {left:,} of them are quarantined and would not be loaded: look at them first." if left else ""),
+        f"The plan has read {counted(records, 'record')} and held each against the rules."
+        + (f" {counted(left, 'is', 'are')} quarantined and would not be loaded: look there first." if left else ""),
     )
     if left:
         yield complete

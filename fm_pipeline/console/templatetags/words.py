@@ -1,13 +1,56 @@
-"""Names of tables, entities and outcomes, as a reader writes them."""
+"""Names of tables, entities and outcomes, and counts, as a reader writes them."""
 
 from __future__ import annotations
 
 from django import template
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from fm_pipeline.pluralize import counted as counted_words
 
 register = template.Library()
+OUR_SCHEMA = "fm_pipeline"
+_ABBREVIATIONS = {"sms": "SMS"}
+# One word for one state: those of runs. The left ones are the words of the hospital's system for an import job, which
+# the calls and the commands keep, and Dagster's.
+_STATES = {"pending": "waiting", "queued": "waiting", "completed": "done"}
 
 
 @register.filter
 def words(name: object) -> str:
     """Return `sms_messages` as "sms messages"."""
-    return str(name).replace("_", " ")
+    return "" if name is None else str(name).replace("_", " ")
+
+
+@register.filter
+def counted(count: int | str | None, word: str) -> str:
+    """Return a number and its word: `{{ 1|counted:"file" }}`, `{{ 2|counted:"directory,directories" }}`.
+
+    Nothing of what is not there: an older report may lack it.
+    """
+    one, _, many = word.partition(",")
+    return "" if count in (None, "") else counted_words(int(count or 0), one, many)
+
+
+@register.filter
+def status_word(status: str) -> str:
+    """Return the status of an import job or a run as pages call it."""
+    return _STATES.get(status, status)
+
+
+@register.filter
+def table_words(name: str) -> str:
+    """Return the name of a table in words, for example `SMS messages`; of the pipeline's own tables it says so."""
+    schema, _, table = name.rpartition(".")
+    said = " ".join(_ABBREVIATIONS.get(word, word) for word in table.split("_"))
+    said = said[:1].upper() + said[1:]
+    return f"{said} (the pipeline's own)" if schema == OUR_SCHEMA else said
+
+
+@register.filter
+def table_name(name: str) -> SafeString:
+    """Return the words of a table, and its name for an engineer where that is another."""
+    said = table_words(name)
+    if said.lower() == name:
+        return format_html("{}", said)
+    return format_html('{} <small class="hint"><code>{}</code></small>', said, name)

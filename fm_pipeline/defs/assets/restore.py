@@ -75,15 +75,13 @@ def restore_rows(context: dg.OpExecutionContext, config: RestoreConfig, nexus: N
         if table.changed or table.newer:
             context.log.info(
                 f"{table.table}: {table.deleted:,} {would}deleted, {table.updated:,} {would}changed,"
-                f" {table.inserted:,} {would}brought back, {table.newer:,} newer ones {would}kept,"
-                f" {table.emptied:,} references {would}emptied"
+                f" {table.inserted:,} {would}brought back, {table.newer:,} newer {would}kept,"
+                f" {counted(table.emptied, 'reference')} {would}emptied"
             )
     for note in [rows.sentence() for rows in report.newer] + report.notes:
         context.log.warning(note)
     if report.committed:
-        context.log.info(
-            f"Restored. {counted(report.changed_rows, 'row')} of Nexus changed in {report.seconds:.1f} seconds"
-        )
+        context.log.info(f"Restored. {report.changed_words()} changed in {report.seconds:.1f} seconds")
     else:
         context.log.info(f"Nexus is unchanged. To carry it out, launch it again with confirm={report.confirmation!r}")
 

@@ -67,7 +67,7 @@ def tell_changes(
             enqueue_alert(
                 settings,
                 f"overdue.{each.name.replace('_', '-')}.{each.occurrence}",
-                f"Overdue: no {each.what} for {each.hours:,} hours",
+                f"Overdue: no {each.what} for {counted(each.hours, 'hour')}",
                 [each.sentence(settings.clinic_time_zone), "Look whether Dagster's daemon and its schedules run."],
                 now=now,
                 page=EXPECTED_PAGE,

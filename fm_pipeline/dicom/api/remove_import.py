@@ -33,6 +33,7 @@ from fm_pipeline.dicom.history.removals import (
 )
 from fm_pipeline.dicom.orthanc.client import Orthanc
 from fm_pipeline.errors import LockStop, PlanStop, RequestError
+from fm_pipeline.pluralize import counted
 from fm_pipeline.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -111,7 +112,7 @@ def remove_import(
             on_progress("delete in Orthanc", done, removal.instances_planned)
         removal = database.run(lambda cursor: end_removal(cursor, removal))
         database.end(lambda cursor: cursor.execute("SELECT pg_advisory_unlock_all()"))
-    _log.info("Removal %d is done: %d instances deleted.", removal.id, removal.instances_deleted)
+    _log.info("Removal %d is done: %s deleted.", removal.id, counted(removal.instances_deleted, "instance"))
     return removal
 
 

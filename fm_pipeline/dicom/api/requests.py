@@ -18,6 +18,7 @@ from fm_pipeline.dicom.history.history import prune_history
 from fm_pipeline.dicom.history.jobs import SENSOR, Job, create_job, get_job, request_cancel
 from fm_pipeline.dicom.paths import real_path
 from fm_pipeline.errors import PipelineError, RequestError, Stop
+from fm_pipeline.pluralize import counted
 from fm_pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -193,7 +194,9 @@ def carry_out(
             raise
     if job.status != "running":  # else a part of it is done
         _end(
-            note, "cancelled" if job.status == "cancelled" else "done", f"Job {job_id}: {job.files_processed:,} files."
+            note,
+            "cancelled" if job.status == "cancelled" else "done",
+            f"Job {job_id}: {counted(job.files_processed, 'file')}.",
         )
     return job
 
@@ -235,5 +238,6 @@ def prune(settings: Settings, older_than: datetime, *, really: bool, actor: str)
         return prune_history(database_url, older_than, dry_run=True)
     with audited(database_url, actor=actor, action="dicom_prune"):
         rows = prune_history(database_url, older_than, dry_run=False)
-    _log.info("%d rows of history from before %s were removed.", rows, f"{older_than:%Y-%m-%d}")
+    removed = counted(rows, "row of history was", "rows of history were")
+    _log.info("%s removed, from before %s.", removed, f"{older_than:%Y-%m-%d}")
     return rows

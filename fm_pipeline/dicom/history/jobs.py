@@ -206,6 +206,21 @@ def list_jobs(
         return JobPage([Job(*row) for row in cursor.fetchall()], total, limit, offset)
 
 
+def last_completed(database_url: str, source_path: str) -> Job | None:
+    """Return the last job for all of a directory that is completed; None if there is none.
+
+    Args:
+        source_path: as `printable` writes it.
+    """
+    with connect(database_url) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT {_COLUMNS} FROM fm_pipeline.import_jobs WHERE status = 'completed' AND source_path = %s"  # noqa: S608
+            " AND requested_by <> %s ORDER BY id DESC LIMIT 1",
+            (source_path, SENSOR),  # whose jobs are for some files
+        )
+        return _job(cursor) if cursor.rowcount else None
+
+
 def request_cancel(database_url: str, job_id: int, *, by_person: bool = True) -> Job:
     """Request the cancellation of a job. A pending job is cancelled at once, a running one within seconds.
 

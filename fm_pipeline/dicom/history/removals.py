@@ -33,6 +33,8 @@ _STORED = """
     AND mine.removed_at IS NULL AND mine.orthanc_instance_id IS NOT NULL
 """
 
+_INSTANCES_LOOKED_AT = 1000  # to name the other jobs; a page asks it every few seconds
+
 
 @dataclass(frozen=True)
 class RemovableInstances:
@@ -103,6 +105,28 @@ def has_removable(cursor: Cursor, job_id: int) -> bool:
         {"job_id": job_id},
     )
     return bool(cursor.fetchall()[0][0])
+
+
+def has_stored(cursor: Cursor, job_id: int) -> bool:
+    """Return whether the job stored an instance that was not taken back."""
+    cursor.execute(f"SELECT EXISTS (SELECT {_STORED})", {"job_id": job_id})
+    return bool(cursor.fetchall()[0][0])
+
+
+def found_again_by(cursor: Cursor, job_id: int) -> list[int]:
+    """Return the jobs that found instances of a job too, and for which they stay: some of them, the newest first."""
+    again = " UNION ALL ".join(
+        "(SELECT other.job_id FROM mine JOIN fm_pipeline.import_history other USING (orthanc_instance_id)"  # noqa: S608
+        f" WHERE other.status IN {statuses} AND other.job_id <> %(job_id)s AND other.removed_at IS NULL"
+        " LIMIT %(instances)s)"
+        for statuses in ("('imported', 'already_there')", "('duplicate', 'conflict')")
+    )
+    cursor.execute(
+        f"WITH mine AS (SELECT orthanc_instance_id {_STORED} LIMIT %(instances)s)"  # noqa: S608  # our own SQL
+        f" SELECT DISTINCT job_id FROM ({again}) again ORDER BY job_id DESC LIMIT 5",
+        {"job_id": job_id, "instances": _INSTANCES_LOOKED_AT},
+    )
+    return [int(other) for (other,) in cursor.fetchall()]
 
 
 def next_removable(cursor: Cursor, job_id: int, after: str, limit: int) -> list[BroughtInstance]:

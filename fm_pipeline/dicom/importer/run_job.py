@@ -169,7 +169,7 @@ def carry_out(
         except BaseException:
             ledger.finish("cancelled", "interrupted", STOPPED["interrupted"])
             raise
-        _log.info("Import job %d is %s: %d files.", job.id, job.status, job.files_processed)
+        _log.info("Import job %d is %s: %s.", job.id, job.status, counted(job.files_processed, "file"))
         return job
 
 
@@ -271,7 +271,7 @@ class MissingInOrthanc(DicomError):
 
     def __init__(self, count: int) -> None:
         super().__init__(
-            f"Orthanc does not have {count:,} instances that it said it had stored.",
+            f"Orthanc does not have {counted(count, 'instance')} that it said it had stored.",
             meaning="Perhaps it deletes old patients to keep below MaximumStorageSize or MaximumPatientCount.",
             remedy="Raise the limit in Orthanc's configuration and resume the job: what is missing is sent again.",
         )

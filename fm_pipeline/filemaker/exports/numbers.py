@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from fm_pipeline.filemaker.exports.errors import ExportStop
 from fm_pipeline.filemaker.exports.options import DecimalSign
+from fm_pipeline.pluralize import counted
 
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d*)?", re.ASCII)
 _DECIMAL_COMMA = re.compile(r"[+-]?(?:\d{1,3}(?:\.\d{3})+|\d*),\d+", re.ASCII)
@@ -46,7 +47,8 @@ class NumberReader:
         """
         if self._commas:
             raise ExportStop(
-                f"{self._commas:,} number(s) of {name} have a comma in front of their decimals.",
+                f"{counted(self._commas, f'number of {name} has', f'numbers of {name} have')} a comma in front of the"
+                " decimals.",
                 meaning="If the FileMaker file has a decimal comma, 1,234 is not 1234. Nothing was read.",
                 remedy="Write `decimal: comma` or `decimal: point` under `export` of the entity in the mapping profile."
                 " With `point`, a number such as 1,5 stays text.",

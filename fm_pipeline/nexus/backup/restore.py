@@ -38,6 +38,8 @@ from fm_pipeline.nexus.sync.baseline import has_baseline
 from fm_pipeline.pluralize import counted
 from fm_pipeline.settings import Settings
 
+_OURS = "fm_pipeline."  # the schema of the pipeline's own tables
+
 
 @dataclass
 class RestoreReport:
@@ -61,6 +63,12 @@ class RestoreReport:
     def changed_rows(self) -> int:
         """Rows written."""
         return sum(table.changed for table in self.tables)
+
+    def changed_words(self) -> str:
+        """Return the same in words, those of the pipeline's own tables apart."""
+        own = sum(table.changed for table in self.tables if table.table.startswith(_OURS))
+        words = f"{counted(self.changed_rows - own, 'row')} of Nexus"
+        return f"{words} and {own:,} of the pipeline's own tables" if own else words
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report for JSON: tables that are not as in the backup, counts, ids and sentences."""

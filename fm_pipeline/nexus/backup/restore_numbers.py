@@ -85,8 +85,9 @@ def _find_others(cursor: Cursor, manifest: Manifest, parent: LoadedTable) -> int
         )
     cursor.execute(sql.SQL("SELECT count(*) - count(DISTINCT old) FROM {}").format(numbers))
     if twice := count(cursor):
+        of = f"of {parent.backup.table} that the backup refers to by number"
         raise BackupStop(
-            f"{twice} row(s) of {parent.backup.table} that the backup refers to by number match two rows each here.",
+            f"{counted(twice, f'row {of} matches', f'rows {of} match')} two rows each here.",
             meaning="It is not known which of the two restored rows belong to. Nothing was changed.",
             remedy=f"Correct the values in {parent.backup.table} that must be unique"
             f" ({', '.join(rule.name for rule in rules)}), then start again.",

@@ -29,6 +29,7 @@ from fm_pipeline.nexus.catalogue.not_valid_constraints import (
 )
 from fm_pipeline.nexus.catalogue.table_details import enabled_triggers
 from fm_pipeline.nexus.reimport.other_writes import TableStates, check_nothing_else_written, read_table_states
+from fm_pipeline.pluralize import counted
 
 # A row that one pass has restored may be deleted again by a key (ON DELETE CASCADE); the next pass restores it.
 _PASSES = 3
@@ -175,7 +176,7 @@ class Restoration(RestoreState):
                 )
                 if not rows:
                     continue
-                said = f"{constraint.name} of {loaded.backup.table} ({rows:,} rows)"
+                said = f"{constraint.name} of {loaded.backup.table} ({counted(rows, 'row')})"
                 if not constraint.ours:
                     refused.append(said)
                 else:

@@ -10,6 +10,7 @@ from psycopg2.extensions import cursor as Cursor
 from fm_pipeline.db.table import Table
 from fm_pipeline.nexus.backup.restore_tables import LoadedTable, RestoredTable
 from fm_pipeline.nexus.catalogue.schema import Catalogue
+from fm_pipeline.pluralize import counted
 
 NewerRowsPolicy = Literal["stop", "set-aside"]
 NewerRowsAction = Literal[
@@ -38,7 +39,8 @@ class NewerRows:
         """Return a sentence for the report, without data of the rows."""
         ids = ", ".join(self.ids[:shown])
         more = len(self.ids) - len(self.ids[:shown])
-        return f"{len(self.ids):,} row(s) of {self.why}: {self.done} ({ids}{f' and {more:,} more' if more else ''})"
+        rows = counted(len(self.ids), "row")
+        return f"{rows} of {self.why}: {self.done} ({ids}{f' and {more:,} more' if more else ''})"
 
 
 @dataclass

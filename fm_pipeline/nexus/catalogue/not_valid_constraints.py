@@ -18,6 +18,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.queries import column_list, count
 from fm_pipeline.db.table import Table
+from fm_pipeline.pluralize import counted
 
 IDS_SHOWN = 10
 
@@ -191,7 +192,7 @@ def find_unrestorable_rows(
                 continue
             number = count_violations(cursor, constraint, place, lambda other: [parents.get(other, other.identifier)])
             if number:
-                found.append(f"{number:,} row(s) of {table} break {constraint.name}")
+                found.append(f"{counted(number, f'row of {table} breaks', f'rows of {table} break')} {constraint.name}")
     if not found:
         return None
     return UnrestorableRows(

@@ -27,6 +27,7 @@ from fm_pipeline.nexus.catalogue.table_details import key_columns
 from fm_pipeline.nexus.reimport.difference import gone
 from fm_pipeline.nexus.table_names import BATCHES, DOCUMENTS
 from fm_pipeline.nexus.table_policy import Policy
+from fm_pipeline.pluralize import counted
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def repoint_references(
         left = count(cursor)
         if left and not reference.nullable:
             raise CatalogueStop(
-                f"{left} row(s) of {reference.table}.{reference.column} ({reference.constraint}) point to rows of"
+                f"{_rows_point(left, reference)} to rows of"
                 f" {reference.to} that FileMaker no longer has, and the column may not be empty.",
                 meaning="They would be lost or left without their owner. Nothing was changed.",
                 remedy=f"Decide in Nexus what to do with these rows of {reference.table}, or bring the records back"
@@ -103,12 +104,17 @@ def repoint_references(
     return changed
 
 
+def _rows_point(rows: int, reference: Reference) -> str:
+    of = f"of {reference.table}.{reference.column} ({reference.constraint})"
+    return counted(rows, f"row {of} points", f"rows {of} point")
+
+
 def _refuse_what_stayed(cursor: Cursor, reference: Reference, condition: sql.Composable) -> None:
     """Stop if rows still refer to deleted rows although the statement has succeeded."""
     cursor.execute(sql.SQL("SELECT count(*) FROM {} t WHERE {}").format(reference.table.identifier, condition))
     if left := count(cursor):
         raise CatalogueStop(
-            f"{left} row(s) of {reference.table}.{reference.column} ({reference.constraint}) point to rows of"
+            f"{_rows_point(left, reference)} to rows of"
             f" {reference.to} that would be deleted, and a trigger or a rule of {reference.table} keeps them so.",
             meaning="They would point to nobody. Nothing was changed.",
             remedy=f"Decide in Nexus what to do with these rows of {reference.table}, then start again.",

@@ -32,6 +32,7 @@ from fm_pipeline.nexus.reimport.other_writes import parse_trigger_tables
 from fm_pipeline.nexus.reimport.references import Reference, RepointedReference, as_uuid, in_the_form_of
 from fm_pipeline.nexus.table_names import BATCHES, CONTENT_TYPES, DOCUMENTS, IMAGES, SYSTEM_CONFIGURATION
 from fm_pipeline.nexus.table_policy import Policy
+from fm_pipeline.pluralize import counted
 from fm_pipeline.settings import Settings
 
 SAMPLED_BYTES = 64 * 1024 * 1024
@@ -189,9 +190,10 @@ def repoint_soft_references(cursor: Cursor, policy: Policy) -> Iterator[Repointe
                 emptied = _write(cursor, _empty(policy, soft, column))
                 kept = _count_kept(cursor, policy, soft, column)
         if kept and policy.soft_action == "stop":
+            of = f"{soft.table}.{soft.column}"
             raise CatalogueStop(
-                f"{kept} row(s) of {soft.table}.{soft.column} hold the id of rows of {soft.to} that would be deleted"
-                f" ({NO_KEY}).",
+                f"{counted(kept, f'row of {of} holds', f'rows of {of} hold')} the id of rows of {soft.to} that would be"
+                f" deleted ({NO_KEY}).",
                 meaning="They would point to nobody. NEXUS_SOFT_REFERENCES=stop refuses that. Nothing was changed.",
                 remedy=f"Decide in Nexus what to do with these rows of {soft.table}, or set NEXUS_SOFT_REFERENCES to"
                 " keep or empty, then start again.",

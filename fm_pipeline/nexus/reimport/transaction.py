@@ -38,6 +38,7 @@ from fm_pipeline.nexus.reimport.soft_references import repoint_soft_references
 from fm_pipeline.nexus.reimport.unfit_values import unfit_values_named
 from fm_pipeline.nexus.table_names import BATCHES, DOCUMENTS
 from fm_pipeline.nexus.table_policy import Policy
+from fm_pipeline.pluralize import counted
 
 OnPhase = Callable[[PhaseRecord], None]
 
@@ -131,10 +132,10 @@ class Transaction:
         for name, rows in deleted.items():
             self._change(name, deleted=rows, without_filemaker_id=unlinked[name], kept_out=kept_out.get(name, 0))
         done = "Would delete" if self.planned else "Deleted"
+        others = sum(deleted.values()) - deleted["patients"] - deleted["appointments"]
         return (
-            f"{done} {deleted['patients']:,} patients, {deleted['appointments']:,} appointments and"
-            f" {sum(deleted.values()) - deleted['patients'] - deleted['appointments']:,} other rows that have"
-            " no staged record",
+            f"{done} {counted(deleted['patients'], 'patient')}, {counted(deleted['appointments'], 'appointment')} and"
+            f" {counted(others, 'other row')} that have no staged record",
             sum(deleted.values()),
         )
 

@@ -23,6 +23,7 @@ from fm_pipeline.nexus.reimport.difference import Difference, gone
 from fm_pipeline.nexus.reimport.relink import relinked_rows
 from fm_pipeline.nexus.reimport.trigger_checks import one_of
 from fm_pipeline.nexus.table_names import BATCHES, DOCUMENTS, IMAGES, SYSTEM_CONFIGURATION
+from fm_pipeline.pluralize import counted
 
 # The only columns of a document or batch that relinking may change.
 RELINK_COLUMNS = ("content_type_id", "object_id", "updated_at")
@@ -52,7 +53,7 @@ def check_protected(
             f"{table.name}_untouched",
             rows == after[table].rows
             and (not after[table].later or _only_relinked(cursor, other, catalogue, table, own, patient_type)),
-            f"{rows:,} rows, {after[table].rows:,} after",
+            f"{counted(rows, 'row')}, {after[table].rows:,} after",
         )
         for table, rows in before.items()
     ]
@@ -108,10 +109,14 @@ def check_loaded(cursor: Cursor, difference: Difference, now: datetime, *, delet
     """Check that Nexus has exactly the staged rows, each once and with its content, also after triggers."""
     table = difference.table
     expected, actual, unlike = difference.compare(cursor, now)
-    counted = actual == expected if deleted else actual >= expected
+    complete = actual == expected if deleted else actual >= expected
     return [
-        Check(f"{table}_count", counted, f"{expected:,} from FileMaker, {actual:,} in Nexus"),
-        Check(f"{table}_content", unlike == 0, f"{unlike:,} rows differ from what FileMaker gave"),
+        Check(f"{table}_count", complete, f"{expected:,} from FileMaker, {actual:,} in Nexus"),
+        Check(
+            f"{table}_content",
+            unlike == 0,
+            f"{counted(unlike, 'row differs', 'rows differ')} from what FileMaker gave",
+        ),
     ]
 
 
@@ -119,7 +124,7 @@ def check_rows(cursor: Cursor, table: Table, expected: int) -> Check:
     """Check the number of rows of a table that no other check compares with a source."""
     cursor.execute(sql.SQL("SELECT count(*) FROM {}").format(table.identifier))
     rows = count(cursor)
-    return Check(f"{table}_count", rows == expected, f"{expected:,} rows expected, {rows:,} in Nexus")
+    return Check(f"{table}_count", rows == expected, f"{counted(expected, 'row')} expected, {rows:,} in Nexus")
 
 
 def check_duplicates(cursor: Cursor, catalogue: Catalogue, entities: Collection[Entity]) -> list[Check]:

@@ -17,6 +17,7 @@ from fm_pipeline.nexus.reimport.difference import Difference
 from fm_pipeline.nexus.reimport.plan import Permission
 from fm_pipeline.nexus.reimport.plan_inputs import Inputs
 from fm_pipeline.nexus.sync.decisions import CONFLICTS, Decision, gone_rows
+from fm_pipeline.pluralize import counted
 
 SyncStatus = Literal["nothing_new", "waits", "committed"]
 Deletions = Mapping[str, Sequence[str]]
@@ -192,7 +193,8 @@ def refuse_more_than_shown(waiting: WaitingSync, deletions: Deletions, decisions
     conflicts = {(d.entity, d.nexus_id, d.column) for d in decisions if d.is_conflict} - waiting.conflicts
     if unseen or conflicts:
         raise PlanStop(
-            f"Since the sync stopped, {unseen} deletion(s) and {len(conflicts)} conflict(s) have been added.",
+            f"Since the sync stopped, {counted(unseen, 'deletion')} and {counted(len(conflicts), 'conflict')} have been"
+            " added.",
             meaning="Somebody has edited these rows in Nexus since. Nothing was changed.",
             remedy="Start the sync again and read what waits now.",
         )

@@ -15,6 +15,7 @@ from fm_pipeline.nexus.catalogue.schema import Catalogue
 from fm_pipeline.nexus.catalogue.table_details import identity_always_columns
 from fm_pipeline.nexus.sync.gone_rows import references_to
 from fm_pipeline.nexus.table_policy import Policy
+from fm_pipeline.pluralize import counted
 
 IDS_SHOWN = 5
 # A row that somebody has saved since is not what the sync has left. An earlier version wrote some types in another form
@@ -127,7 +128,8 @@ def undo(cursor: Cursor, sync_id: str, tables: Sequence[Table], policy: Policy, 
     parameters = {"sync": sync_id.strip().lower()}
     for table, ids in rows_saved_since(cursor, sync_id, tables, policy).items():
         raise RequestError(
-            f"{len(ids):,} row(s) of {table} were changed after the sync, for example {', '.join(ids[:IDS_SHOWN])}.",
+            f"{counted(len(ids), f'row of {table} was', f'rows of {table} were')} changed after the sync, for example"
+            f" {', '.join(ids[:IDS_SHOWN])}.",
             code=409,
             meaning="Undoing the sync would also undo what users saved since. Nothing was changed.",
             remedy="Correct these rows in Nexus, or restore a backup.",

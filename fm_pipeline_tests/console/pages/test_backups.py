@@ -8,6 +8,9 @@ import uuid
 from html import unescape
 from pathlib import Path
 
+import requests
+
+from fm_pipeline.db.audit import record
 from fm_pipeline_tests.console.conftest import Console
 from fm_pipeline_tests.console.pages.forms import fetch, is_led_to_wrong_words, run_of, send
 from fm_pipeline_tests.support.waiting import wait_until
@@ -63,8 +66,44 @@ def test_an_admin_makes_tries_and_restores_a_backup_by_typed_words(console: Cons
     wait_until(lambda: "What the backup holds is in Nexus again: " in fetch(console, session, end))
     send(console, session, f"{page}/restore", 409, confirm=words)  # the words were for that one
     assert "Done: " in fetch(console, session, f"/settings/history/runs/{restored}")
+    _assert_its_dry_run_leads_no_further(console, session, tried)
+    _assert_the_way_back_is_named(console, session, end, backup_id)
+    _assert_a_late_cancel_is_said_to_have_had_no_effect(console, session, end, restored)
     who = "SELECT DISTINCT actor FROM fm_pipeline.audit WHERE run_id = ANY(%s)"
     assert bench.execute(who, [made, tried, restored]) == [("admin",)]
+
+
+def _assert_its_dry_run_leads_no_further(console: Console, session: requests.Session, tried: str) -> None:
+    for path in (f"/settings/history/runs/{tried}", f"/settings/data-management/runs/{tried}"):
+        page = fetch(console, session, path)
+        assert ("Go on with the restore" in page, "This dry run no longer counts" in page) == (False, True)
+
+
+def _assert_the_way_back_is_named(console: Console, session: requests.Session, end: str, restored: str) -> None:
+    assert "None: no backup was made between" in fetch(console, session, end)
+    ((newer,),) = console.bench.execute(
+        "INSERT INTO fm_pipeline.backups SELECT (jsonb_populate_record(b, jsonb_build_object('id', gen_random_uuid(),"
+        " 'created_at', b.created_at + interval '1 millisecond'))).* FROM fm_pipeline.backups b WHERE id::text = %s"
+        " RETURNING id::text",
+        restored,
+    )
+    try:
+        way_back = fetch(console, session, end).partition("<dt>Way back</dt>")[2]
+    finally:
+        console.bench.execute("DELETE FROM fm_pipeline.backups WHERE id::text = %s", newer)
+    assert way_back.startswith(
+        f'<dd>The newest backup from before this restore is of <a href="/settings/backups/{newer}#restore">'
+    )
+
+
+def _assert_a_late_cancel_is_said_to_have_had_no_effect(
+    console: Console, session: requests.Session, end: str, run_id: str
+) -> None:
+    assert "too late" not in fetch(console, session, end)
+    record(console.bench.database_url, actor="admin", action="cancel", outcome="done", run_id=run_id)
+    assert "admin cancelled it, but too late: everything had been done by then" in fetch(console, session, end)
+    later = send(console, session, f"{end}/cancel").headers["Location"]
+    assert "The run had ended before you cancelled it: nothing was cancelled." in fetch(console, session, later)
 
 
 def test_the_page_of_a_run_that_failed_says_why(console: Console) -> None:

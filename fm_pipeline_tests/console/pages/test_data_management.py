@@ -41,22 +41,25 @@ def test_the_page_shows_the_counts_of_today_and_whether_the_systems_answer(conso
 
 
 def test_the_page_says_how_what_was_done_since_yesterday_has_ended(console: Console) -> None:
-    url, failed = console.bench.database_url, uuid.uuid4().hex
-    before = re.search(r"Export: .*?</li>", get(console, console.session("reception")).text)
-    assert before is None or "failed" not in before[0]
-    record(url, actor="nightly", action="export", outcome="failed", run_id=failed)
-    console.bench.execute(
-        "INSERT INTO fm_pipeline.import_jobs (job_type, source_path, status, requested_by, files_bad, created_at)"
-        " VALUES ('manual', '/none', 'completed', 'nobody', 3, now() - interval '3 days')"
+    url, bench = console.bench.database_url, console.bench
+    record(url, actor="nightly", action="verify", outcome="failed", run_id=uuid.uuid4().hex)
+    bench.execute(
+        "WITH job AS (INSERT INTO fm_pipeline.import_jobs (job_type, source_path, status, requested_by, files_bad)"
+        " VALUES ('manual', '/none', 'completed', 'nobody', 1) RETURNING id)"
+        " INSERT INTO fm_pipeline.import_history (job_id, file_path, file_name, path_hash, status)"
+        " SELECT id, '/none/a', 'a', gen_random_uuid(), 'bad' FROM job"
     )
-    page = get(console, console.session("reception")).text
-    ((bad,),) = console.bench.execute(
-        "SELECT coalesce(sum(files_conflict + files_bad + files_failed + files_suspect), 0)"
-        " FROM fm_pipeline.import_jobs WHERE created_at > now() - interval '2 days'"
+    try:
+        page = get(console, console.session("reception")).text
+    finally:
+        bench.execute("DELETE FROM fm_pipeline.import_history WHERE file_path = '/none/a'")
+        bench.execute("DELETE FROM fm_pipeline.import_jobs WHERE source_path = '/none'")
+    assert re.search(r'<strong class="bad">\d+ things need you: what is red here', page)
+    link = r'<li class="bad"><a href="/settings/history/\?kind=verify&amp;since=[\d-]+">Verify</a>: [^<]*1 failed'
+    assert re.search(link, page)
+    assert re.search(
+        r'<li class="bad"><a href="/settings/dicom/jobs">DICOM import</a>: .*; \d+ files? not imported', page
     )
-    assert re.search(r'class="bad">Export: [^<]*1 failed', page)
-    assert ("not imported" in page) == (bad > 0), "of older jobs nothing is said"
-    console.bench.execute("DELETE FROM fm_pipeline.import_jobs WHERE source_path = '/none'")
 
 
 def test_a_page_that_has_the_newest_snapshot_is_answered_by_nothing(console: Console) -> None:
@@ -117,7 +120,7 @@ def test_a_reimport_needs_the_whole_sign_off_list_and_the_right_words(console: C
     plan = get(console, session, f"/plans/{plan_id}").text
     assert ("Nothing has to be done:" in plan) == (made.report.changed_rows == 0)
     assert "Nexus has no document or image of this id." in plan
-    assert "patients: rows to change" in get(console, session, f"/plans/{plan_id}/change/patients").text
+    assert "Patients: rows to change" in get(console, session, f"/plans/{plan_id}/change/patients").text
     assert get(console, session, f"/plans/{plan_id}/delete/auth_user").status_code == 404
     ticked = {"tested": "yes", "told": "yes"}
     incomplete = post(console, session, path, confirm="any", tested="yes")
@@ -194,7 +197,7 @@ def test_a_dry_run_is_recorded_with_who_asked_for_it_and_its_cancel_has_an_end_i
     admin = console.session("admin")
     assert post(console, admin, f"/runs/{run_id}/cancel").headers["Location"] == f"{PAGE}/runs/{run_id}"
     page = get(console, admin, f"/runs/{run_id}").text
-    assert "The run had ended before you cancelled it." in page
+    assert "The run had ended before you cancelled it: nothing was cancelled." in page
     assert "manager has cancelled it." in page
 
 

@@ -92,3 +92,39 @@ def test_a_viewer_sees_the_pages_and_changes_nothing(console: Console, folder: P
     for path in ("/start", "/scan", "/configuration", *of_job):
         assert post(console, viewer, path, path=str(folder), confirm="x").status_code == 403
     assert status(console, job_id) == "pending"
+
+
+def test_the_page_of_a_job_says_why_nothing_is_new_what_stays_and_that_a_cancel_came_too_late(console: Console) -> None:
+    bench, session = console.bench, console.session("admin")
+    path, instance = str(console.hospital), uuid.uuid4().hex
+    rows = bench.execute(
+        "INSERT INTO fm_pipeline.import_jobs (job_type, source_path, status, requested_by, files_unchanged,"
+        " cancel_requested_at, completed_at)"
+        " VALUES ('manual', %s, 'completed', 'admin', 0, now(), now()),"
+        " ('incremental', %s, 'completed', 'admin', 1, NULL, now()), ('manual', %s, 'pending', 'admin', 0, NULL, NULL)"
+        " RETURNING id",
+        *(path, path, path),
+    )
+    late, nothing_new, waiting = ids = sorted(job_id for (job_id,) in rows)
+    bench.execute(
+        "INSERT INTO fm_pipeline.import_history (job_id, file_path, file_name, path_hash, status, orthanc_instance_id,"
+        " reason, file_hash, other_hash) VALUES (%s, '/a', 'a', gen_random_uuid(), 'imported', %s, NULL, NULL, NULL),"
+        " (%s, '/a', 'a', gen_random_uuid(), 'conflict', %s, 'other_content', 'hash-of-file', 'hash-there')",
+        *(late, instance, nothing_new, instance),
+    )
+    try:
+        page = get(console, session, f"/jobs/{late}").text
+        assert "It was cancelled too late" in page
+        assert f'found again by <a href="/settings/dicom/jobs/{nothing_new}">job {nothing_new}</a>' in page
+        assert 'id="take-back"' not in page
+        page = get(console, session, f"/jobs/{nothing_new}").text
+        assert ("There was nothing new" in page, "It was cancelled too late" in page) == (True, False)
+        assert "1 file is as an earlier job recorded it, and was not opened." in page
+        assert re.search("hash-of-file.*hash-there", page, re.DOTALL)
+        assert '<span class="badge ">waiting</span>' in get(console, session, f"/jobs/{waiting}").text
+        form = get(console, session, "").text
+        assert '<option value="incremental" selected>incremental: new, changed and failed files' in form
+        assert f'last imported by <a href="/settings/dicom/jobs/{nothing_new}">' in form
+    finally:
+        bench.execute("DELETE FROM fm_pipeline.import_history WHERE job_id = ANY(%s)", ids)
+        bench.execute("DELETE FROM fm_pipeline.import_jobs WHERE id = ANY(%s)", ids)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 
 from fm_pipeline.db.run_reports import store_run_report
@@ -19,6 +20,9 @@ def test_a_viewer_reads_the_history_and_the_report_of_each_run(console: Console)
         page = fetch(console, viewer, path)
         assert word in page
         assert page.count('<rect class="bar"') == page.count("<text") / 2 > 0
+    history = fetch(console, viewer, "/settings/history/?kind=plan&since=2000-01-01")
+    (row, *_) = re.findall(r"<tr>\n(.*?)</tr>", history, re.DOTALL)
+    assert ("<td>reimport (dry run)</td>" in row, '<td class="number">none</td>' in row) == (True, True)
     assert "Nothing." in fetch(console, viewer, "/settings/history/?actor=nobody")
     assert "started, no end yet" not in fetch(console, viewer, "/settings/history/?kind=plan&outcome=done&since=x")
     for path in (f"plans/{uuid.uuid4()}", f"reimports/{uuid.uuid4()}", "runs/none", "runs/%00"):

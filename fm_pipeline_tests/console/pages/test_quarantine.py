@@ -50,7 +50,7 @@ def test_a_name_is_refused_unless_the_setting_allows_it(console: Console) -> Non
     record = f"/settings/not-loaded/{entity}/{record_id}"
     admin = console.session("admin")
     assert "Show the name" not in fetch(console, admin, record)
-    assert "CONSOLE_SHOW_NAMES is off" in send(console, admin, f"{record}/name", 403).text
+    assert "has not allowed it (setting CONSOLE_SHOW_NAMES)" in send(console, admin, f"{record}/name", 403).text
     assert console.bench.execute(
         "SELECT DISTINCT actor, outcome FROM fm_pipeline.audit WHERE action = 'show_names'"
     ) == [("admin", "refused")]

@@ -75,7 +75,7 @@ def test_an_admin_lets_a_sync_go_on_that_waits_and_undoes_it_by_typed_words_and_
         assert page in fetch(console, session, PAGE)
         shown = fetch(console, session, page)
         assert nexus_id in shown
-        assert "coordinator_name" in shown
+        assert "coordinator name" in shown
         assert "Canary" not in shown
         assert ("Undo this sync" in shown) == (session is admin)
     send(console, viewer, undo, 403, confirm=words)

@@ -118,7 +118,7 @@ def test_a_number_in_xml_does_not_depend_on_the_records_around_it(tmp_path: Path
 def test_what_a_comma_in_a_number_means_is_named_and_never_guessed(tmp_path: Path) -> None:
     rows = row(1, "1,5") + row(2, "1,234") + row(3, "1.234") + row(4, "-1.234,50") + row(5, "7") + row(6, "3,4 kg")
     path = written(tmp_path, xml("a:NUMBER", rows), "Notes.xml")
-    with pytest.raises(ExportStop, match=r"2 number.s. of Notes.xml have a comma in front of their decimals") as stop:
+    with pytest.raises(ExportStop, match=r"2 numbers of Notes.xml have a comma in front of the decimals") as stop:
         values(path, ANY)
     assert "`decimal: comma`" in stop.value.remedy
     assert values(path, replace(ANY, decimal="comma")) == [[1.5], [1.234], [1234], [-1234.5], [7], ["3,4 kg"]]

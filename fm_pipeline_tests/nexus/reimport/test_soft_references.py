@@ -126,7 +126,7 @@ def test_an_id_of_a_deleted_row_is_kept_or_set_to_null_or_refused_by_the_setting
 ) -> None:
     _mails(bench, gone)
     before = _rows(bench)
-    with pytest.raises(CatalogueStop, match=r"1 row\(s\) of sent_emails.about hold the id of rows of patients"):
+    with pytest.raises(CatalogueStop, match=r"1 row of sent_emails.about holds the id of rows of patients"):
         bench.with_settings(nexus_soft_references="stop").plan()
     report = bench.plan().report
     told = "1 row of sent_emails would keep in related_patient_id the id of a patient that would be deleted"

@@ -32,7 +32,13 @@ from fm_pipeline.dicom.choices import JOB_STATUSES, JOB_TYPES
 from fm_pipeline.dicom.formats import size_formatted
 from fm_pipeline.dicom.history.history import EXPORTED_HISTORY, export_history, list_history
 from fm_pipeline.dicom.history.jobs import Job, get_job, list_jobs, note_run
-from fm_pipeline.dicom.history.removals import has_removable, list_removals, taken_back
+from fm_pipeline.dicom.history.removals import (
+    found_again_by,
+    has_removable,
+    has_stored,
+    list_removals,
+    taken_back,
+)
 from fm_pipeline.dicom.model import Outcome
 from fm_pipeline.dicom.reasons import OF_FILES, sentence
 from fm_pipeline.errors import RequestError
@@ -76,6 +82,8 @@ def job(request: HttpRequest, job_id: int) -> HttpResponse:
     with connect(_URL) as connection, connection.cursor() as cursor:
         removals = list_removals(cursor, job_id)
         removable = found.status in ENDED and has_removable(cursor, job_id)
+        stays = found.status in ENDED and not removable and has_stored(cursor, job_id)
+        found_again = found_again_by(cursor, job_id) if stays else []
     removing = [run for run in runs().unfinished([REMOVE]) if op_config(run, REMOVE_OP).get("job_id") == job_id]
     context: dict[str, Any] = {
         "job": shown_job(found),
@@ -83,6 +91,8 @@ def job(request: HttpRequest, job_id: int) -> HttpResponse:
         "removing": removing,
         "removable": removable and not removing,
         "taken_back": sum(removal.instances_deleted + removal.instances_absent for removal in removals),
+        "stays": stays and not removing,
+        "found_again": found_again,
         "busy": found.status in ACTIVE or removing or any(removal.completed_at is None for removal in removals),
     }
     if request.headers.get("HX-Target") == "job":  # else the page, of which htmx takes the list of files
@@ -131,7 +141,10 @@ def cancel(request: HttpRequest, job_id: int) -> HttpResponse:
         with suppress(RequestError), noted_cancel(request, about_cancel(run.job), run_id=run.run_id):  # it has ended
             runs().terminate(request.user.get_username(), run.run_id)
     messages.success(
-        request, "The job is cancelled." if cancelled.status == "cancelled" else "The job ends in seconds."
+        request,
+        "The job is cancelled."
+        if cancelled.status == "cancelled"
+        else "The job ends in seconds. If it has imported everything by then, this page says so.",
     )
     if monitoring_continues(PIPELINE, cancelled):
         messages.warning(request, "The sensor goes on with other new files. The configuration turns it off.")
@@ -202,6 +215,8 @@ def shown_job(found: Job) -> dict[str, Any]:
         "done_size": size_formatted(found.size_processed_bytes),
         "counts": [(name, count) for name, count in data["outcomes"].items() if count],
         "run_id": found.run_id,
+        "nothing_new": found.status == "completed" and not found.total_files and found.files_unchanged > 0,
+        "too_late": found.status == "completed" and found.cancel_requested_at is not None,
         "tone": {"completed": "good", "failed": "bad", "cancelled": "warn"}.get(found.status, ""),
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -27,11 +28,11 @@ from fm_pipeline.console.pages.dicom.jobs import ACTIVE, IMPORT, IMPORT_OP, laun
 from fm_pipeline.db.connection import connect
 from fm_pipeline.dicom.api.bounded_scan import preview_bounded, preview_new_bounded
 from fm_pipeline.dicom.api.requests import audited_refusals, prepare_import, requested_path
-from fm_pipeline.dicom.choices import JOB_TYPES, JobType
+from fm_pipeline.dicom.choices import JobType
 from fm_pipeline.dicom.configuration.configuration import CHANGEABLE, SyncConfiguration, configure, read_configuration
 from fm_pipeline.dicom.configuration.roots import allowed_roots
 from fm_pipeline.dicom.formats import size_formatted
-from fm_pipeline.dicom.history.jobs import SENSOR, Job, get_job, list_jobs
+from fm_pipeline.dicom.history.jobs import SENSOR, Job, get_job, last_completed, list_jobs
 from fm_pipeline.dicom.paths import printable
 from fm_pipeline.dicom.reasons import sentence
 from fm_pipeline.errors import PipelineError, RequestError
@@ -46,8 +47,21 @@ SECURITIES = (
     ("tls_unverified", "TLS without verification"),
     ("none", "none: the password is sent in the clear"),
 )
+# The preset, incremental, does not bring back what was taken back, and does not open what is known.
+JOB_TYPE_WORDS: Mapping[JobType, str] = {
+    "initial": "initial: every file",
+    "incremental": "incremental: new, changed and failed files",
+    "manual": "manual: every file",
+}
+# What the form calls the fields that are numbers.
+_NUMBER_WORDS: Mapping[str, str] = {
+    "monitoring_interval": "Seconds between two looks",
+    "quiet_period": "Seconds that a file must be unchanged",
+    "files_per_job": "The most files of one job",
+    "sync_interval": "Seconds between two nightly imports",
+    "ftp_port": "Port",
+}
 _SWITCHES = ("monitoring_enabled", "sync_enabled", "ftp_enabled", "ftp_passive")
-_NUMBERS = ("monitoring_interval", "quiet_period", "files_per_job", "sync_interval", "ftp_port")
 
 
 @dataclass
@@ -73,15 +87,17 @@ def _page(request: HttpRequest, wrong: PipelineError | None = None) -> HttpRespo
     counts = _counts()
     by_day = {f"{day:%m-%d}": count for day, count in counts.by_day.items()}
     configured = _configuration()
+    directory = request.POST.get("path", configured.hospital_data_path or "")
     context = _live() | {
         "configuration": configured,
         "wrong": wrong,
-        "path": request.POST.get("path", configured.hospital_data_path or ""),
+        "path": directory,
+        "last_import": None if wrong else last_completed(_URL, printable(directory)),
         "job_type": request.POST.get("job_type", "incremental"),
         "roots": read_watched_roots(_URL, _ZONE),
         "events": read_watch_events(_URL),
         "allowed_roots": allowed_roots(PIPELINE),
-        "job_types": JOB_TYPES,
+        "job_types": JOB_TYPE_WORDS.items(),
         "by_day": columns(by_day, label_every=7),
         "by_modality": rows(counts.by_modality),
         "imported": sum(counts.by_day.values()),
@@ -178,10 +194,10 @@ def _typed(values: dict[str, Any]) -> dict[str, Any]:
         RequestError: a field for a number has none.
     """
     typed = dict(values)
-    for name in _NUMBERS:
+    for name, words in _NUMBER_WORDS.items():
         text = str(values[name])
         if not (text.isascii() and text.isdigit() and len(text) < 10):
-            raise RequestError(f"{name} is not a number.", meaning="Nothing was changed.")
+            raise RequestError(f'"{words}" is not a number.', meaning="Nothing was changed.")
         typed[name] = int(text)
     return typed
 
