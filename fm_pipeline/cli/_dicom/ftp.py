@@ -59,6 +59,12 @@ def command(as_json: bool) -> None:
             context.print(
                 f"In {folders} names that begin with a dot may be missing: the server does not list them.", "yellow"
             )
+        if report.known_by_size:
+            context.print(
+                f"{counted(report.known_by_size, 'file')} known by the size alone: the server tells no times. Another"
+                " file of the same name and size is not noticed.",
+                "yellow",
+            )
         if report.missing:
             context.print("Not everything on the server is here; docs/dicom.md says what each reason means.", "red")
             sys.exit(1)

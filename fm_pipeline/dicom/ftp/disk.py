@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
 from fm_pipeline.errors import FtpError
 
 FREE_BYTES = 512 * 1024 * 1024  # that stay free on the disk
+_LONGEST_KEPT = 230  # bytes of a name that gets a time behind it
 # Errors of file systems for a name that is too long or has unsupported characters.
 NAME_ERRORS = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ)
 
@@ -26,6 +29,38 @@ def exists(path: Path) -> bool:
         os.lstat(path)
     except FileNotFoundError:
         return False
+    return True
+
+
+def keep_earlier(target: Path, later: Path, is_recorded: Callable[[os.stat_result], bool]) -> None:
+    """Give an earlier file another name before a later one gets its name.
+
+    A sender may use a name again for another image. The earlier file is not kept if an import has recorded it, or if
+    the later one begins with all of it: then its upload was not complete.
+
+    Args:
+        target: the name; nothing may be there.
+        is_recorded: for the facts of the earlier file.
+    """
+    if not exists(target):
+        return
+    facts = os.lstat(target)
+    if is_recorded(facts) or _begins_with(later, target):
+        return
+    at = datetime.fromtimestamp(facts.st_mtime, UTC)
+    name = (
+        target.name
+        if len(os.fsencode(target.name)) < _LONGEST_KEPT
+        else hashlib.sha256(os.fsencode(target)).hexdigest()
+    )
+    os.rename(target, target.with_name(f"{name}.{at:%Y%m%dT%H%M%S%f}"))
+
+
+def _begins_with(later: Path, earlier: Path) -> bool:
+    with earlier.open("rb") as one, later.open("rb") as other:
+        while block := one.read(1 << 20):
+            if other.read(len(block)) != block:
+                return False
     return True
 
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.db.locks import AdvisoryLock, try_lock
+from fm_pipeline.dicom.history.rows import bigint
+from fm_pipeline.dicom.model import Outcome
+from fm_pipeline.dicom.paths import path_hash
 from fm_pipeline.errors import RequestError
+
+_NOT_IN_ORTHANC = (Outcome.FAILED, Outcome.SUSPECT, Outcome.CONFLICT)  # outcomes of a file that may be wanted again
 
 
 class PulledFile(NamedTuple):
@@ -60,6 +67,22 @@ class FtpLedger:
                 (self._server, path, *now, now.state),
             )
         self._connection.commit()
+
+    def is_recorded(self, target: Path, facts: os.stat_result) -> bool:
+        """Return whether an import has recorded a local file as it is now, and its content is not wanted any more."""
+        with self._connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT file_size_bytes, modified_ns, status, missing_since FROM fm_pipeline.import_history"
+                " WHERE path_hash = %s ORDER BY id DESC LIMIT 1",
+                (path_hash(str(target)),),
+            )
+            row = cursor.fetchone()
+        self._connection.commit()
+        if row is None:
+            return False
+        *recorded, status, missing_since = row
+        is_same = recorded == [facts.st_size, bigint(facts.st_mtime_ns)]
+        return is_same and status not in _NOT_IN_ORTHANC and missing_since is None
 
     def forget(self, path: bytes) -> None:
         """Delete the entry of a file of which nothing was pulled."""

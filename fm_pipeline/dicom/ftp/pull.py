@@ -28,6 +28,7 @@ from fm_pipeline.dicom.ftp.disk import (
     LocalDiskError,
     disk_error,
     exists,
+    keep_earlier,
     on_local_disk,
     sync_directory,
     write_all,
@@ -52,6 +53,7 @@ class PullReport:
 
     Attributes:
         known: files that were pulled earlier, with the same size and time.
+        known_by_size: those for which the server tells no time, so that another file of the size is not noticed.
         resumed: pulled files that continued from a partial file.
         skipped: the number of names by reason.
         unlisted_folders: folders that could not be listed, or whose listing could not be parsed. Their content is not
@@ -62,6 +64,7 @@ class PullReport:
     listed: int = 0
     pulled: int = 0
     known: int = 0
+    known_by_size: int = 0
     resumed: int = 0
     bytes: int = 0
     unlisted_folders: int = 0
@@ -262,6 +265,7 @@ class Pull:
         before = known.get(path)
         if before == PulledFile(size, modified, "pulled"):
             self.report.known += 1
+            self.report.known_by_size += modified is None
             return
         below = path.removeprefix(self._path).lstrip(b"/")
         wanted = _Wanted(path, self._folder / os.fsdecode(below), size, modified)
@@ -277,6 +281,7 @@ class Pull:
             raise
         self._session.progressed()
         try:
+            keep_earlier(wanted.target, wanted.partial, lambda facts: self._ledger.is_recorded(wanted.target, facts))
             os.replace(wanted.partial, wanted.target)
         except OSError as error:
             if error.errno not in NAME_ERRORS:

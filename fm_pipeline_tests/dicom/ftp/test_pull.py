@@ -10,8 +10,13 @@ from pathlib import Path
 import pytest
 
 from fm_pipeline.db.connection import connect
+from fm_pipeline.dicom.files.read import found_file
 from fm_pipeline.dicom.ftp.pull import PullReport
 from fm_pipeline.dicom.ftp.retrying_session import ATTEMPTS
+from fm_pipeline.dicom.history.history_entry import HistoryEntry
+from fm_pipeline.dicom.history.jobs import create_job
+from fm_pipeline.dicom.history.rows import write_entries
+from fm_pipeline.dicom.model import Outcome
 from fm_pipeline.errors import FtpError
 from fm_pipeline_tests.support.ftp.pulls import files, opened, pulled
 from fm_pipeline_tests.support.ftp.scripted import scripted_ftp
@@ -43,6 +48,7 @@ def test_everything_is_pulled_once_and_a_second_pull_fetches_nothing(
     second = pulled(database, server, folder)
     assert (second.listed, second.pulled, second.known, second.bytes) == (4, 0, 4, 0)
     assert server.commands["RETR"] == 0
+    assert second.known_by_size == (4 if "MDTM" in without else 0)
 
 
 def test_nothing_is_written_or_deleted_on_the_server(server: FtpBench, database: str, tmp_path: Path) -> None:
@@ -89,6 +95,26 @@ def test_a_file_that_changed_on_the_server_is_pulled_again(server: FtpBench, dat
     (server.root / "one.dcm").write_bytes(b"corrected")
     assert pulled(database, server, folder).pulled == 1
     assert (folder / "one.dcm").read_bytes() == b"corrected"
+
+
+def test_a_file_whose_name_is_used_again_stays_until_an_import_has_recorded_it(
+    server: FtpBench, database: str, tmp_path: Path
+) -> None:
+    here, there = tmp_path / "here", server.root / "IM1.dcm"
+    for content in (b"first", b"second", b"second, whole"):
+        there.write_bytes(content)
+        assert pulled(database, server, here).pulled == 1
+    assert sorted(files(here).values()) == [b"first", b"second, whole"]
+    job = create_job(database, str(here), requested_by="test")
+    for outcome, left in ((Outcome.SUSPECT, 3), (Outcome.IMPORTED, 3)):
+        found = found_file(str(here / "IM1.dcm"))
+        with connect(database) as connection, connection.cursor() as cursor:
+            write_entries(cursor, job.id, [HistoryEntry(str(here / "IM1.dcm"), outcome, found=found)])
+            connection.commit()
+        there.write_bytes(f"another, after {outcome}".encode())
+        assert pulled(database, server, here).pulled == 1
+        assert len(files(here)) == left
+    assert (here / "IM1.dcm").read_bytes() == b"another, after imported"
 
 
 @pytest.mark.parametrize("without", [set(), {"REST"}], ids=["resumes", "a server that cannot resume"])
