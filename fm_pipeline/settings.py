@@ -170,6 +170,9 @@ class Settings(_FromEnvironment):
     orthanc_never_overwrites: bool = Field(
         default=False, description="OverwriteInstances is false in an Orthanc before 1.11, which does not tell."
     )
+    orthanc_keeps_all: bool = Field(
+        default=True, description="Orthanc deletes nothing by itself, as a cache with a limit or a gateway does."
+    )
     hospital_data_path: Path | None = Field(default=None, description="Until the sync configuration says otherwise.")
     monitoring_enabled: bool = Field(default=False, description="The same; safe: nothing is imported by itself.")
     dicom_allowed_roots: str | None = Field(default=None, description="Folders, separated as in PATH.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -10,7 +9,8 @@ from typing import Any
 from fm_pipeline.dicom.formats import size_formatted
 from fm_pipeline.dicom.orthanc.client import Orthanc
 from fm_pipeline.dicom.orthanc.errors import FileNotTaken, OrthancError
-from fm_pipeline.dicom.orthanc.responses import OrthancLimits
+from fm_pipeline.dicom.orthanc.responses import OrthancLimits, is_older
+from fm_pipeline.dicom.orthanc.trial import try_questions, try_upload
 from fm_pipeline.dicom.reasons import NOT_TAKEN_REMEDIES, sentence
 from fm_pipeline.pluralize import counted
 from fm_pipeline.preflight.finding import Finding, FindingBuilder
@@ -39,7 +39,7 @@ def check_orthanc(settings: Settings, build: FindingBuilder) -> Iterator[Finding
             system, build, "lets the account in" if settings.orthanc_username else "asks for no password"
         )
         yield _rights(orthanc, build)
-        yield from _store(orthanc, build)
+        yield from _store(orthanc, build, keeps_all=settings.orthanc_keeps_all)
 
 
 def check_disk(folder: str, build: FindingBuilder) -> Iterator[Finding]:
@@ -57,8 +57,7 @@ def check_disk(folder: str, build: FindingBuilder) -> Iterator[Finding]:
 
 def _version(system: Mapping[str, Any], build: FindingBuilder, login: str) -> Iterator[Finding]:
     version = str(system.get("Version", ""))
-    numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:3])
-    if len(numbers) == 3 and numbers < SAFE:
+    if is_older(system, SAFE):
         yield build.violation("orthanc_too_old", "Orthanc", f"{version}; {login}")
     else:
         yield build.ok("Orthanc", f"{version or 'of unknown version'}; {login}")
@@ -71,9 +70,9 @@ def _rights(orthanc: Orthanc, build: FindingBuilder) -> Finding:
     """Check the privileges that an import needs."""
     subject = "rights in Orthanc"
     try:
-        orthanc.try_upload()
-        orthanc.try_questions()
-        orthanc.try_upload(TRIED_BYTES)
+        try_upload(orthanc)
+        try_questions(orthanc)
+        try_upload(orthanc, TRIED_BYTES)
     except FileNotTaken as error:
         found = f"tried with {size_formatted(TRIED_BYTES)} of text. {sentence(error.reason)}"
         return build.violation("orthanc_right_missing", subject, found, NOT_TAKEN_REMEDIES[error.reason])
@@ -82,7 +81,7 @@ def _rights(orthanc: Orthanc, build: FindingBuilder) -> Finding:
     return build.ok(subject, f"files are taken, up to {size_formatted(TRIED_BYTES)} at least; nothing was stored")
 
 
-def _store(orthanc: Orthanc, build: FindingBuilder) -> Iterator[Finding]:
+def _store(orthanc: Orthanc, build: FindingBuilder, *, keeps_all: bool) -> Iterator[Finding]:
     subject = "Orthanc's store"
     try:
         limits = orthanc.limits()
@@ -90,17 +89,20 @@ def _store(orthanc: Orthanc, build: FindingBuilder) -> Iterator[Finding]:
         yield build.from_error("orthanc_right_missing", subject, error)
         return
     holds = f"{size_formatted(limits.held_bytes)} of {counted(limits.held_patients, 'patient')}"
-    if near := _near(limits):
+    if near := _limits(limits, NEARLY):
         beyond = "refuses what is new" if limits.rejects else "deletes its oldest patients for what is new"
         yield build.violation("orthanc_nearly_full", subject, f"{holds}; {' and '.join(near)}; beyond, it {beyond}")
+    elif limits.reports and limits.may_recycle and keeps_all:
+        yield build.violation("orthanc_recycles", subject, f"{holds}; {' and '.join(_limits(limits))}")
     else:
         yield build.ok(subject, holds)
 
 
-def _near(limits: OrthancLimits) -> list[str]:
-    near = []
-    if limits.megabytes and limits.held_bytes >= NEARLY * (limits.megabytes << 20):
-        near.append(f"MaximumStorageSize is {limits.megabytes:,} MB")
-    if limits.patients and limits.held_patients >= NEARLY * limits.patients:
-        near.append(f"MaximumPatientCount is {limits.patients:,}")
-    return near
+def _limits(limits: OrthancLimits, near: float = 0.0) -> list[str]:
+    """Name the limits of which at least a share is used."""
+    found = []
+    if limits.megabytes and limits.held_bytes >= near * (limits.megabytes << 20):
+        found.append(f"MaximumStorageSize is {limits.megabytes:,} MB")
+    if limits.patients and limits.held_patients >= near * limits.patients:
+        found.append(f"MaximumPatientCount is {limits.patients:,}")
+    return found

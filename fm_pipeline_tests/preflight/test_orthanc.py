@@ -95,6 +95,19 @@ def test_an_orthanc_near_one_of_its_limits_is_told_and_what_it_does_beyond() -> 
         assert bool(words) == ("orthanc_nearly_full" in told)
 
 
+def test_an_orthanc_that_will_delete_patients_at_its_limit_is_told_before_it_is_near() -> None:
+    limited = {"MaximumStorageMode": "Recycle", "MaximumStorageSize": 1000, "MaximumPatientCount": 0}
+    for system, words in (
+        (limited, "0 B of 0 patients; MaximumStorageSize is 1,000 MB"),
+        (limited | {"MaximumPatientCount": 7}, "MaximumStorageSize is 1,000 MB and MaximumPatientCount is 7"),
+        (limited | {"MaximumStorageMode": "Reject"}, ""),
+        (limited | {"MaximumStorageSize": 0}, ""),
+    ):
+        told = said_of(like_orthanc(system=SYSTEM | system))
+        assert words in told.get("orthanc_recycles", "")
+        assert bool(words) == ("orthanc_recycles" in told)
+
+
 def test_the_disk_of_orthanc_is_looked_at_where_this_machine_sees_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

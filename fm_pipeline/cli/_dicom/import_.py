@@ -62,7 +62,7 @@ def command(
     if job_id is not None and (path or job_type or prepare or chunks):
         raise click.UsageError("--job-id names a job that exists: it has its path and type.")
 
-    from fm_pipeline.dicom.orthanc.client import need_orthanc_url
+    from fm_pipeline.dicom.orthanc.address import need_orthanc_url
 
     # before a job is made that would be left over
     with command_context(as_json, None if prepare else need_orthanc_url) as context:
@@ -139,8 +139,10 @@ def _prepared(context: CommandContext, job: Job) -> None:
 
 def _suggest_history(context: CommandContext, job: Job) -> None:
     """Print the commands that list what was not imported."""
+    from fm_pipeline.db.connection import connect
     from fm_pipeline.dicom.api.response_data import FAILURES
-    from fm_pipeline.dicom.history.history import list_history
+    from fm_pipeline.dicom.history.history import count_flags, list_history
+    from fm_pipeline.dicom.reasons import FLAGS
     from fm_pipeline.dicom.scan.excluded_folders import REASON as EXCLUDED_FOLDER
 
     for reason, one, many in NOT_OPENED:
@@ -152,6 +154,11 @@ def _suggest_history(context: CommandContext, job: Job) -> None:
     if left_out:
         context.print(f"{counted(left_out, 'folder')} left out by name (recycle bins, snapshots). To list them:")
         context.print(f"fm-pipeline dicom history --job-id {job.id} --reason {EXCLUDED_FOLDER}")
+    with connect(context.database_url) as connection, connection.cursor() as cursor:
+        flags = count_flags(cursor, job.id)
+    for flag, count in flags.items():
+        context.print(f"{counted(count, 'file')} to look at. {FLAGS.get(flag, '')} To list them:", "yellow")
+        context.print(f"fm-pipeline dicom history --job-id {job.id} --flag {flag}")
     if any(job.outcomes[outcome] for outcome in FAILURES):
         context.print(f"Which files were not stored in Orthanc, and why: fm-pipeline dicom history --job-id {job.id}")
 

@@ -34,7 +34,7 @@ from fm_pipeline.dicom.importer.archive_queue import ArchiveQueue
 from fm_pipeline.dicom.importer.coordinator import BatchLimit, Coordinator, Interrupted, Paused
 from fm_pipeline.dicom.importer.decide import OutcomeDecider
 from fm_pipeline.dicom.importer.instance_lookup import InstanceLookup
-from fm_pipeline.dicom.importer.verify import compare
+from fm_pipeline.dicom.importer.verify import MissingInOrthanc, StoreBefore, compare, count_lost, read_store
 from fm_pipeline.dicom.importer.workers import Workers
 from fm_pipeline.dicom.orthanc.client import Orthanc
 from fm_pipeline.dicom.orthanc.delivery import PATIENCE_SECONDS, Delivery
@@ -67,7 +67,8 @@ class ImportFailed(DicomError):
         self.job = job
         super().__init__(
             f"Import job {job.id} stopped: {job.error_message}",
-            meaning=f"{job.files_processed:,} files are on record, and nothing was marked as missing.",
+            meaning=f"{counted(job.files_processed, 'file')} on record"
+            + ("." if job.error_reason == "missing_in_orthanc" else ", and nothing was marked as missing."),
             remedy=f"When its cause is removed, resume it: fm-pipeline dicom import --job-id {job.id}",
         )
 
@@ -147,11 +148,13 @@ def carry_out(
                 retry_suspects=options.retry_suspects,
                 never_overwrites=settings.orthanc_never_overwrites,
             )
+            counts = ledger.reads_files and ledger.compares and settings.orthanc_keeps_all
+            before = read_store(orthanc, job) if counts else None
             with closing(archives):  # when nobody reads them any more
                 if ledger.reads_files:
                     _import_files(ledger, lookup, source, archives, limits, decider, halt, job, progress, options)
                 if ledger.compares:
-                    _compare(ledger, delivery, progress, options)
+                    _compare(ledger, delivery, progress, options, before, keeps_all=settings.orthanc_keeps_all)
             job = ledger.finish("completed", scanned=True)
         except Interrupted:
             job = ledger.finish("cancelled")
@@ -195,7 +198,15 @@ def _import_files(
         raise RootUnavailable(STOPPED["no_files"])
 
 
-def _compare(ledger: JobLedger, delivery: Delivery, progress: JobProgress, options: ImportOptions) -> None:
+def _compare(
+    ledger: JobLedger,
+    delivery: Delivery,
+    progress: JobProgress,
+    options: ImportOptions,
+    before: StoreBefore | None,
+    *,
+    keeps_all: bool,
+) -> None:
     compared_so_far = 0
 
     def tell(done: int | None = None) -> None:
@@ -207,9 +218,10 @@ def _compare(ledger: JobLedger, delivery: Delivery, progress: JobProgress, optio
 
     delivery.on_wait = tell
     delivery.wait_until_available()  # even if there is nothing to compare: the last file may have crashed it
-    compared = compare(ledger, delivery, md5=options.verify_md5, on_progress=tell)
-    if compared.missing:
-        raise MissingInOrthanc(compared.missing)
+    compared = compare(ledger, delivery, md5=options.verify_md5, keeps_all=keeps_all, on_progress=tell)
+    fewer = count_lost(ledger.job(), delivery, before) if before else 0
+    if compared.missing or fewer > 0:
+        raise MissingInOrthanc(compared.missing, max(fewer - compared.missing, 0))
     if not_taken := ledger.not_taken():
         raise FilesNotTaken(*not_taken)
 
@@ -264,17 +276,6 @@ def _run_uninterrupted(coordinator: Coordinator, halt: threading.Event) -> None:
             halt.set()  # no new upload starts
             coordinator.stop()
             raise
-
-
-class MissingInOrthanc(DicomError):
-    """The comparison after an import found that Orthanc does not have instances that it had reported as stored."""
-
-    def __init__(self, count: int) -> None:
-        super().__init__(
-            f"Orthanc does not have {counted(count, 'instance')} that it said it had stored.",
-            meaning="Perhaps it deletes old patients to keep below MaximumStorageSize or MaximumPatientCount.",
-            remedy="Raise the limit in Orthanc's configuration and resume the job: what is missing is sent again.",
-        )
 
 
 class FilesNotTaken(DicomError):

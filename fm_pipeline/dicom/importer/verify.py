@@ -1,6 +1,7 @@
 """Compare Orthanc with the ledger after an import, by ids that are computed here.
 
-An Orthanc with a size limit silently deletes its oldest patients while it accepts new ones. Only this check finds that.
+An Orthanc with a limit silently deletes its oldest patients while it accepts new ones. Only this check finds that. The
+oldest patients are those of earlier imports and of other senders, so the number of all instances is compared too.
 """
 
 from __future__ import annotations
@@ -11,9 +12,13 @@ from dataclasses import dataclass
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.dicom.history.job_ledger import JobLedger
-from fm_pipeline.dicom.history.jobs import read_job
+from fm_pipeline.dicom.history.jobs import Job, read_job
 from fm_pipeline.dicom.importer.coordinator import Interrupted
+from fm_pipeline.dicom.orthanc.client import Orthanc
 from fm_pipeline.dicom.orthanc.delivery import Delivery
+from fm_pipeline.dicom.orthanc.errors import OrthancError
+from fm_pipeline.errors import DicomError
+from fm_pipeline.pluralize import counted
 
 _BATCH = 2000  # instances per query; 6,000 took 0.07 s
 _HELD = "status IN ('imported', 'already_there', 'duplicate', 'conflict') AND removed_at IS NULL"
@@ -25,7 +30,8 @@ class Comparison:
 
     Attributes:
         missing: not in Orthanc; their rows have `missing_since`, and a resumed job sends them again.
-        differing: with another size than the file, or another MD5 if that was requested. Conflicts do not count.
+        differing: with another size than the file, or another MD5 if that was requested. Conflicts do not count, and
+            neither do instances that Orthanc has converted to another transfer syntax (`IngestTranscoding`).
     """
 
     expected: int
@@ -33,16 +39,72 @@ class Comparison:
     differing: int
 
 
+class MissingInOrthanc(DicomError):
+    """The comparison after an import found that Orthanc has lost instances.
+
+    Args:
+        count: instances of this job that Orthanc had reported as stored.
+        others: at least so many of earlier imports or of other senders, which Orthanc had when the job began.
+    """
+
+    def __init__(self, count: int, others: int) -> None:
+        lost = []
+        if count:
+            lost.append(f"Orthanc does not have {counted(count, 'instance')} that it said it had stored.")
+        if others:
+            lost.append(
+                f"While the job ran, Orthanc lost at least {counted(others, 'instance')} of earlier imports or of other"
+                " senders."
+            )
+        super().__init__(
+            " ".join(lost),
+            meaning="Perhaps it deletes old patients to keep below MaximumStorageSize or MaximumPatientCount.",
+            remedy="Raise the limit in Orthanc's configuration and resume the job: what is missing of it is sent again."
+            + (
+                " To send again what is missing of earlier imports: fm-pipeline dicom import DIRECTORY. If somebody"
+                " deleted instances in Orthanc meanwhile, nothing is wrong. If Orthanc deletes patients on purpose:"
+                " ORTHANC_KEEPS_ALL=false."
+                if others
+                else ""
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class StoreBefore:
+    """How many instances Orthanc had before a part of a job, and how many the job had imported until then."""
+
+    instances: int
+    imported: int
+
+
+def read_store(orthanc: Orthanc, job: Job) -> StoreBefore | None:
+    """Return what Orthanc holds before a job; None if it never deletes on its own, or does not say now."""
+    try:
+        limits = orthanc.limits()
+    except OrthancError:
+        return None
+    return StoreBefore(limits.held_instances, job.files_imported) if limits.may_recycle else None
+
+
+def count_lost(job: Job, delivery: Delivery, before: StoreBefore) -> int:
+    """Return how many instances Orthanc has lost since the job began, at least: other senders may have added some."""
+    held = delivery.ask(lambda orthanc: orthanc.limits()).held_instances
+    return before.instances + job.files_imported - before.imported - held
+
+
 def compare(
     ledger: JobLedger,
     delivery: Delivery,
     *,
     md5: bool = False,
+    keeps_all: bool = True,
     on_progress: Callable[[int], object] = lambda _: None,
 ) -> Comparison:
     """Compare every instance of a job with Orthanc, and record which are missing.
 
     Args:
+        keeps_all: whether Orthanc should have all that it got. Otherwise nothing counts as missing.
         md5: also compare the MD5 of each instance; about 2,000 per second.
         on_progress: called with the number of compared instances.
 
@@ -51,19 +113,20 @@ def compare(
         Halted, OrthancStop, OrthancUnreachable, DatabaseError: the comparison is incomplete.
     """
     expected = missing = differing = 0
+    converts_to = delivery.ask(lambda orthanc: orthanc.converts_to())
     after = ""
     while rows := _instances(ledger, after):
         after = rows[-1][0]
-        ids = [orthanc_id for orthanc_id, _, _ in rows]
+        ids = [orthanc_id for orthanc_id, *_ in rows]
         sizes = delivery.ask(lambda orthanc, ids=ids: orthanc.sizes(ids))  # type: ignore[misc]
-        gone = [orthanc_id for orthanc_id in ids if orthanc_id not in sizes]
-        for orthanc_id, size, hashed in rows:
+        gone = [orthanc_id for orthanc_id in ids if orthanc_id not in sizes] if keeps_all else []
+        for orthanc_id, size, hashed, syntax in rows:
             if orthanc_id not in sizes or size is None:
                 continue
             differs = sizes[orthanc_id] != size
             if md5 and not differs:
                 differs = delivery.ask(lambda orthanc, each=orthanc_id: orthanc.md5(each)) != hashed  # type: ignore[misc]
-            differing += differs
+            differing += differs and not _is_converted(delivery, orthanc_id, syntax, converts_to)
         _write_down(ledger, ids, gone)
         expected, missing = expected + len(ids), missing + len(gone)
         on_progress(expected)
@@ -72,14 +135,25 @@ def compare(
     return comparison
 
 
-def _instances(ledger: JobLedger, after: str) -> list[tuple[str, int | None, str | None]]:
-    """Return the next instances of the job with size and hash of the file in Orthanc; None for those of a conflict."""
-    found: list[tuple[str, int | None, str | None]] = []
+def _is_converted(delivery: Delivery, orthanc_id: str, syntax: str | None, converts_to: str | None) -> bool:
+    """Return whether Orthanc holds an instance in another transfer syntax than its file, to which it may convert."""
+    held = delivery.ask(lambda orthanc: orthanc.transfer_syntax(orthanc_id))
+    return held is not None and held != syntax and converts_to in (None, held)
+
+
+def _instances(ledger: JobLedger, after: str) -> list[tuple[str, int | None, str | None, str | None]]:
+    """Return the next instances of the job.
+
+    Returns:
+        Orthanc's id; size, hash and transfer syntax of the file in Orthanc, which are None for those of a conflict.
+    """
+    found: list[tuple[str, int | None, str | None, str | None]] = []
 
     def action(cursor: Cursor) -> None:
         cursor.execute(
             "SELECT orthanc_instance_id, max(file_size_bytes) FILTER (WHERE status <> 'conflict'),"  # noqa: S608
-            " max(file_hash) FILTER (WHERE status <> 'conflict') FROM fm_pipeline.import_history"
+            " max(file_hash) FILTER (WHERE status <> 'conflict'),"
+            " max(transfer_syntax_uid) FILTER (WHERE status <> 'conflict') FROM fm_pipeline.import_history"
             f" WHERE job_id = %s AND {_HELD} AND orthanc_instance_id > %s"
             f" GROUP BY orthanc_instance_id ORDER BY orthanc_instance_id LIMIT {_BATCH}",
             (ledger.job_id, after),

@@ -12,31 +12,32 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 from fm_pipeline.dicom.orthanc import errors as oe
+from fm_pipeline.dicom.orthanc.address import need_orthanc_url
 from fm_pipeline.dicom.orthanc.connection_pool import ConnectionPool, Content, OrthancResponse
+from fm_pipeline.dicom.orthanc.held_content import HeldPatient, held_patients, held_size, held_sizes
 from fm_pipeline.dicom.orthanc.responses import (
     BAD_FORMAT,
     FILE_FAULTS,
     OrthancLimits,
     error_of_query,
     error_of_upload,
+    is_older,
     is_system,
     orthanc_status,
+    overwrites_instances,
 )
 from fm_pipeline.dicom.orthanc.stored_instance import StoredInstance, stored_instance, stored_instances
 from fm_pipeline.dicom.orthanc.zip_body import zip_body
-from fm_pipeline.env_file import where_looked_for
 from fm_pipeline.errors import SettingsError
 from fm_pipeline.http_response import SLOWEST_BYTES_PER_SECOND
 from fm_pipeline.settings import Settings
 
 _STALLED_SECONDS = 30  # half of the time that 1.10.1 waits for the rest of an upload
-_NO_INSTANCE = "da39a3ee-5e6b4b0d-3255bfef-95601890-afd80709"  # the hash of an empty text: no instance has this id
+_BULK_CONTENT = (1, 9, 4)  # the first version with /tools/bulk-content
 _MD5 = re.compile(r"[0-9a-fA-F]{32}")
 _UID = re.compile(r"[0-9.]{1,64}")
-_SAMPLE = b"This is no DICOM file: the upload is tried without one.\n"
 
 
 class Orthanc:
@@ -150,53 +151,68 @@ class Orthanc:
             raise self._error_of_upload(answer, size)
         return answer
 
-    def try_upload(self, size: int = 0) -> None:
-        """Check that uploads are allowed by sending text: Orthanc refuses it as a bad file and stores nothing.
-
-        Args:
-            size: bytes of text; 0 checks only the permission.
-
-        Raises:
-            OrthancError: uploads are not possible.
-        """
-        body = (_SAMPLE * (size // len(_SAMPLE) + 1))[:size]
-        try:
-            self.upload(body, size)
-        except oe.FileRefused:
-            return
-        raise oe.UnusableAnswer("POST", "/instances", 200)
-
-    def try_questions(self) -> None:
-        """Check the queries of an import, with an instance that does not exist.
-
-        Raises:
-            OrthancError: one of the queries fails.
-        """
-        self.sizes([_NO_INSTANCE])
-        self.md5(_NO_INSTANCE)
-        self.transfer_syntax(_NO_INSTANCE)
-
     def sizes(self, instance_ids: Sequence[str]) -> dict[str, int]:
         """Return which of these instances Orthanc holds, with the size of their file in bytes.
-
-        Source: Orthanc's REST API, /tools/bulk-content; the response omits unknown ids.
 
         Raises:
             OrthancError: no response, or an unusable one.
         """
         if not instance_ids:
             return {}
-        body = json.dumps({"Resources": list(instance_ids), "Metadata": False}).encode()
+        answer = self._bulk_content(instance_ids)
+        if answer is None:
+            found = {each: self._size(each) for each in instance_ids}
+            return {each: size for each, size in found.items() if size is not None}
+        if (sizes := held_sizes(answer)) is None:
+            raise self._unusable("POST", "/tools/bulk-content", answer)
+        return sizes
+
+    def patients(self, patient_ids: Sequence[str]) -> dict[str, HeldPatient]:
+        """Return which of these patients Orthanc holds; none before 1.9.4.
+
+        Raises:
+            OrthancError: no response, or an unusable one.
+        """
+        answer = self._bulk_content(patient_ids) if patient_ids else None
+        if answer is None:
+            return {}
+        if (patients := held_patients(answer)) is None:
+            raise self._unusable("POST", "/tools/bulk-content", answer)
+        return patients
+
+    def _bulk_content(self, ids: Sequence[str]) -> OrthancResponse | None:
+        """Return what Orthanc holds of these ids, without unknown ones; None before 1.9.4, which cannot say it.
+
+        Source: Orthanc's REST API, /tools/bulk-content.
+        """
+        body = json.dumps({"Resources": list(ids), "Metadata": False}).encode()
         answer = self._ask("POST", "/tools/bulk-content", body, {"Content-Type": "application/json"})
+        if answer.status == 200:
+            return answer
+        if answer.status == 404 and self._is_older_than(_BULK_CONTENT):
+            return None
+        raise self._fault(answer, "POST", "/tools/bulk-content")
+
+    def _size(self, instance_id: str) -> int | None:
+        answer = self._ask("GET", f"/instances/{instance_id}")
+        if _is_nothing(answer):
+            return None
         if answer.status != 200:
-            raise self._fault(answer, "POST", "/tools/bulk-content")
-        rows = answer.json()
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise self._unusable("POST", "/tools/bulk-content", answer)
-        instances = [(row.get("ID"), row.get("FileSize")) for row in rows if row.get("Type") == "Instance"]
-        if not all(isinstance(each, str) and type(size) is int for each, size in instances):
-            raise self._unusable("POST", "/tools/bulk-content", answer)
-        return dict(instances)
+            raise self._fault(answer, "GET", "/instances/ID")
+        if (size := held_size(answer)) is None:
+            raise self._unusable("GET", "/instances/ID", answer)
+        return size
+
+    def _is_older_than(self, version: tuple[int, ...]) -> bool:
+        """Return whether an Orthanc older than this version answers at the address.
+
+        Raises:
+            OrthancError: nothing answers now, so it is not known.
+        """
+        try:
+            return is_older(self.system(), version)
+        except oe.OrthancStop:
+            return False
 
     def md5(self, instance_id: str) -> str | None:
         """Return the MD5 of the file that Orthanc holds of an instance; None if it holds none.
@@ -246,6 +262,8 @@ class Orthanc:
             return True
         if _is_nothing(answer):
             return False
+        if answer.status == 405 and self._known_limits().read_only:
+            raise oe.ReadOnly
         raise self._fault(answer, "DELETE", "/instances/ID")
 
     def statistics(self) -> Mapping[str, Any]:
@@ -273,11 +291,19 @@ class Orthanc:
         Raises:
             OrthancError: no response, or an unusable one.
         """
+        return overwrites_instances(self.system())
+
+    def converts_to(self) -> str | None:
+        """Return the transfer syntax to which Orthanc converts what it stores (`IngestTranscoding`).
+
+        Returns:
+            Empty for none; None before 1.11, which does not report it.
+
+        Raises:
+            OrthancError: no response, or an unusable one.
+        """
         system = self.system()
-        mode = system.get("OverwriteInstancesMode")  # newer versions report it in addition to the Boolean
-        if mode in {"Always", "IfChanged"} or system.get("OverwriteInstances") is True:
-            return True
-        return False if mode == "Never" or system.get("OverwriteInstances") is False else None
+        return str(system["IngestTranscoding"] or "") if "IngestTranscoding" in system else None
 
     def limits(self) -> OrthancLimits:
         """Return Orthanc's limits, as far as it reports them.
@@ -366,27 +392,3 @@ class Orthanc:
 
 def _is_nothing(answer: OrthancResponse) -> bool:
     return answer.status == 404 and (not answer.data or orthanc_status(answer) is not None)
-
-
-def need_orthanc_url(settings: Settings) -> str:
-    """Return Orthanc's address.
-
-    Raises:
-        SettingsError: ORTHANC_URL is missing, or contains more than an address.
-    """
-    if settings.orthanc_url is None:
-        raise SettingsError(
-            "ORTHANC_URL is not set.", remedy=f"Set it in the environment or in .env ({where_looked_for()})."
-        )
-    parts = urlsplit(settings.orthanc_url)
-    if parts.username is not None or parts.password is not None:
-        raise SettingsError(
-            "ORTHANC_URL has a user name or a password in it.",
-            remedy="Write them in ORTHANC_USERNAME and ORTHANC_PASSWORD, and the address alone in ORTHANC_URL.",
-        )
-    if parts.query or parts.fragment:
-        raise SettingsError(
-            "ORTHANC_URL has a question mark or a # in it.",
-            remedy="Write the address of Orthanc's REST API, as http://orthanc.example:8042.",
-        )
-    return settings.orthanc_url

@@ -163,7 +163,7 @@ class ReadOnly(OrthancStop):
 
     def __init__(self) -> None:
         super().__init__(
-            "Orthanc is read-only and stores nothing.",
+            "Orthanc is read-only: it stores and deletes nothing.",
             "Set ReadOnly to false in Orthanc's configuration, or let ORTHANC_URL name the Orthanc that stores.",
         )
 

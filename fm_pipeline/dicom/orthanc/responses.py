@@ -49,6 +49,20 @@ def is_system(content: Any) -> bool:
     return named and not content.keys().isdisjoint({"ApiVersion", "DicomAet", "DatabaseVersion"})
 
 
+def is_older(system: Mapping[str, Any], version: tuple[int, ...]) -> bool:
+    """Return whether an Orthanc is older than a version of three numbers. One that names no version is not."""
+    numbers = tuple(int(part) for part in re.findall(r"\d+", str(system.get("Version", "")))[:3])
+    return len(numbers) == 3 and numbers < version
+
+
+def overwrites_instances(system: Mapping[str, Any]) -> bool | None:
+    """Return whether an upload replaces an existing instance; None before 1.11, which does not report it."""
+    mode = system.get("OverwriteInstancesMode")  # newer versions report it in addition to the Boolean
+    if mode in {"Always", "IfChanged"} or system.get("OverwriteInstances") is True:
+        return True
+    return False if mode == "Never" or system.get("OverwriteInstances") is False else None
+
+
 def error_of_any_request(  # noqa: PLR0911  # one for each kind
     answer: OrthancResponse, method: str, path: str, *, with_login: bool, is_orthanc: Callable[[], bool]
 ) -> oe.OrthancError | None:
@@ -138,16 +152,21 @@ class OrthancLimits:
     Attributes:
         megabytes, patients: MaximumStorageSize, MaximumPatientCount; 0: none.
         rejects: whether Orthanc refuses files above the limits. Otherwise it deletes its oldest patients.
-        held_bytes, held_patients: what it holds now.
+        reports: whether this version reports its limits (since 1.11.3).
+        may_recycle: whether it may delete its oldest patients. A version that does not report its limits may.
+        held_bytes, held_patients, held_instances: what it holds now.
     """
 
     def __init__(self, system: Mapping[str, Any], statistics: Mapping[str, Any]) -> None:
         self.megabytes = _whole(system.get("MaximumStorageSize"))
         self.patients = _whole(system.get("MaximumPatientCount"))
         self.rejects = system.get("MaximumStorageMode") == "Reject"
+        self.reports = "MaximumStorageMode" in system
+        self.may_recycle = not self.rejects and bool(self.megabytes or self.patients or not self.reports)
         self.read_only = system.get("ReadOnly") is True
         self.held_bytes = _whole(statistics.get("TotalDiskSize"))
         self.held_patients = _whole(statistics.get("CountPatients"))
+        self.held_instances = _whole(statistics.get("CountInstances"))
 
 
 def _full(answer: OrthancResponse, size: int, limits: OrthancLimits) -> oe.OrthancError:

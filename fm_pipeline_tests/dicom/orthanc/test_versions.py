@@ -8,15 +8,19 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydicom.data import get_testdata_file
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from fm_pipeline.dicom.history.jobs import Job
 from fm_pipeline.dicom.importer.run_job import ImportFailed
 from fm_pipeline.dicom.orthanc.client import Orthanc
+from fm_pipeline.dicom.orthanc.responses import OrthancLimits
+from fm_pipeline.dicom.orthanc.trial import try_questions, try_upload
 from fm_pipeline.entities.rules import load_rules
 from fm_pipeline.preflight.finding import FindingBuilder
 from fm_pipeline.preflight.orthanc import check_orthanc
@@ -169,6 +173,57 @@ def test_too_many_patients_stop_the_job_or_push_the_oldest_out(ledger: str, tmp_
             assert (job.error_reason, job.instances_missing) == ("missing_in_orthanc", 1)
 
 
+def test_patients_of_earlier_imports_that_orthanc_deletes_for_new_ones_are_told(ledger: str, tmp_path: Path) -> None:
+    with configured(ledger, tmp_path, MaximumPatientCount=2) as importing:
+        for number in range(3):
+            importing.put(f"{number // 2}/{number}.dcm", as_file(image(str(number), patient_id=f"P{number}")))
+        assert importing.imported(folder=importing.folder / "0").status == "completed"
+        job = ended(importing, folder=importing.folder / "1")
+        assert (job.error_reason, job.instances_missing, job.files_imported) == ("missing_in_orthanc", 0, 1)
+        assert "lost at least 1 instance of earlier imports" in (job.error_message or "")
+        assert importing.run(job.id).status == "completed"
+
+
+def test_an_orthanc_that_deletes_on_purpose_completes_a_job_and_gets_nothing_again(ledger: str, tmp_path: Path) -> None:
+    with configured(ledger, tmp_path, MaximumPatientCount=1) as configured_so:
+        settings = configured_so.settings.model_copy(update={"orthanc_keeps_all": False})
+        importing = replace(configured_so, settings=settings)
+        for number in range(3):
+            importing.put(f"{number}.dcm", as_file(image(str(number), patient_id=f"P{number}")))
+        job = importing.imported(threads=1)
+        assert (job.status, job.files_imported, job.instances_missing) == ("completed", 3, 0)
+        assert importing.instances() == 1
+        again = importing.imported("incremental")
+        assert (again.status, again.files_processed, again.files_unchanged) == ("completed", 0, 3)
+
+
+@pytest.mark.parametrize(
+    ("system", "may"),
+    [
+        ({}, True),  # before 1.11.3
+        ({"MaximumStorageMode": "Recycle", "MaximumStorageSize": 0, "MaximumPatientCount": 0}, False),
+        ({"MaximumStorageMode": "Recycle", "MaximumStorageSize": 0, "MaximumPatientCount": 9}, True),
+        ({"MaximumStorageMode": "Reject", "MaximumStorageSize": 9, "MaximumPatientCount": 9}, False),
+    ],
+)
+def test_an_orthanc_that_may_delete_patients_is_told_from_one_that_never_does(
+    system: dict[str, Any], may: bool
+) -> None:
+    assert OrthancLimits(system, {}).may_recycle is may
+
+
+def test_what_orthanc_converts_as_it_is_told_to_does_not_count_as_different(ledger: str, tmp_path: Path) -> None:
+    with configured(ledger, tmp_path, IngestTranscoding=str(ExplicitVRLittleEndian)) as importing:
+        importing.put("implicit.dcm", as_file(image("implicit"), ImplicitVRLittleEndian))
+        importing.put("explicit.dcm", as_file(image("explicit"), ExplicitVRLittleEndian))
+        job = importing.imported(verify_md5=True)
+        with importing.orthanc() as orthanc:
+            held = [orthanc.md5(row.orthanc_instance_id or "") for row in importing.rows(job.id).values()]
+        sent = [row.file_hash for row in importing.rows(job.id).values()]
+        assert sum(one != other for one, other in zip(held, sent, strict=True)) == 1
+        assert (job.instances_expected, job.instances_missing, job.instances_differing) == (2, 0, 0)
+
+
 def test_what_orthanc_cannot_convert_is_stored_as_it_came_or_told_as_not_supported(ledger: str, tmp_path: Path) -> None:
     """Where it converts, 1.13.0 answers 500 with its status 2 to a NumberOfFrames that is no number."""
     sample = get_testdata_file("badVR.dcm")
@@ -189,6 +244,6 @@ def version(orthanc: Orthanc) -> tuple[int, ...]:
 @pytest.mark.parametrize("size", [0, 16 << 20])
 def test_what_is_no_dicom_file_shows_that_files_are_taken_and_stores_nothing(importing: ImportBench, size: int) -> None:
     with importing.orthanc() as orthanc:
-        orthanc.try_upload(size)
-        orthanc.try_questions()
+        try_upload(orthanc, size)
+        try_questions(orthanc)
     assert importing.instances() == 0
