@@ -169,6 +169,17 @@ NOT_TAKEN_REMEDIES: Mapping[str, str] = MappingProxyType(
         "proxy_refused": "Look into the proxy's log for the reason, or let ORTHANC_URL lead to Orthanc itself.",
     }
 )
+# Flags of rows: what a person should look at although the file has its outcome.
+FLAGS: Mapping[str, str] = MappingProxyType(
+    {
+        "missing_patient_id": "The Patient ID is missing. Orthanc puts all such files under one patient.",
+        "patient_id_with_another_name": "The Patient ID belongs to another name or birth date in an earlier file or in"
+        " Orthanc. Orthanc shows both under one patient.",
+        "instance_uid_elsewhere": "Orthanc has an instance with this SOP Instance UID in another patient, study or"
+        " series.",
+        "sent_again": "Orthanc had this instance, lost it, and has got it again.",
+    }
+)
 # Why a whole job has stopped.
 STOPPED: Mapping[str, str] = MappingProxyType(
     {

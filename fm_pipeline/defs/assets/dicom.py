@@ -211,6 +211,9 @@ def _inventory(summary: JobSummary, max_failure_percent: float) -> dg.Materializ
             not_imported=dg.MetadataValue.md(
                 bar_chart(("not imported because of", "files"), reasons, "{:,.0f}".format) or _all_taken(summary)
             ),
+            to_look_at=dg.MetadataValue.md(
+                bar_chart(("flag", "files"), list(summary.by_flag.items()), "{:,.0f}".format) or "No file is flagged."
+            ),
         ),
         check_results=[
             dg.AssetCheckResult(

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 
 from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.connection import connect
 from fm_pipeline.dicom.choices import LONGEST_HISTORY_PAGE
@@ -106,6 +107,7 @@ def list_history(
     job_id: int | None = None,
     status: str | None = None,
     reason: str | None = None,
+    flag: str | None = None,
     outcomes: Collection[Outcome] | None = None,
 ) -> HistoryPage:
     """Return a page of history, newest rows first.
@@ -114,6 +116,7 @@ def list_history(
         limit: 1 to 1,000.
         status: an `Outcome`.
         reason: an id of `reasons`.
+        flag: an id of `reasons.FLAGS`.
         outcomes: instead of `status`, any of these.
 
     Raises:
@@ -125,6 +128,7 @@ def list_history(
     given = {"job_id": job_id, "status": status, "reason": reason}
     filters: dict[str, object] = {name: value for name, value in given.items() if value is not None}
     any_of = {} if outcomes is None else {"status": [str(outcome) for outcome in outcomes]}
+    with_flag = {} if flag is None else {"flags": flag}
     of_the_job = {"job_id": job_id} if job_id is not None else {}
     with connect(database_url) as connection, connection.cursor() as cursor:
         where = where_sql(of_the_job)
@@ -136,16 +140,27 @@ def list_history(
         statistics = Statistics(
             {outcome: found.get(outcome, (0, 0))[0] for outcome in Outcome}, sum(size for _, size in found.values())
         )
-        values = {**filters, **any_of}
-        where = where_sql(filters, any_of=any_of)
+        values = {**filters, **any_of, **with_flag}
+        where = where_sql(filters, any_of=any_of, containing=with_flag)
         cursor.execute(f"SELECT count(*) FROM fm_pipeline.import_history {where}", values)  # noqa: S608
         ((total,),) = cursor.fetchall()
+        where = where_sql(filters, "h.", any_of=any_of, containing=with_flag)
         cursor.execute(
             f"SELECT {_COLUMNS} FROM fm_pipeline.import_history h JOIN fm_pipeline.import_jobs j ON j.id = h.job_id"  # noqa: S608
-            f" {where_sql(filters, 'h.', any_of=any_of)} ORDER BY h.id DESC LIMIT {limit} OFFSET {offset}",
+            f" {where} ORDER BY h.id DESC LIMIT {limit} OFFSET {offset}",
             values,
         )
         return HistoryPage([HistoryRow(*row) for row in cursor.fetchall()], total, limit, offset, statistics)
+
+
+def count_flags(cursor: Cursor, job_id: int) -> dict[str, int]:
+    """Count the rows of a job by flag, the most frequent first."""
+    cursor.execute(
+        "SELECT flag, count(*) FROM fm_pipeline.import_history, unnest(flags) flag WHERE job_id = %s"
+        " GROUP BY 1 ORDER BY 2 DESC, 1",
+        (job_id,),
+    )
+    return dict(cursor.fetchall())
 
 
 EXPORTED_HISTORY = (

@@ -298,14 +298,18 @@ def paging(limit: int, offset: int, longest: int) -> None:
         raise RequestError(f"The offset {offset} is negative.")
 
 
-def where_sql(filters: Mapping[str, object], prefix: str = "", *, any_of: Collection[str] = ()) -> str:
+def where_sql(
+    filters: Mapping[str, object], prefix: str = "", *, any_of: Collection[str] = (), containing: Collection[str] = ()
+) -> str:
     """Return a WHERE clause that compares columns for equality. Names are never taken from outside.
 
     Args:
         any_of: columns that are compared with a list.
+        containing: columns that are lists, compared with one value.
     """
     terms = [f"{prefix}{name} = %({name})s" for name in filters]
     terms += [f"{prefix}{name} = ANY(%({name})s)" for name in any_of]
+    terms += [f"%({name})s = ANY({prefix}{name})" for name in containing]
     return f"WHERE {' AND '.join(terms)}" if terms else ""
 
 

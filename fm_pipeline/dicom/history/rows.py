@@ -103,17 +103,22 @@ def _month(study_date: str) -> str | None:
     return f"{study_date[:4]}-{study_date[4:6]}" if study_date else None
 
 
+def note_persons(cursor: Cursor, persons: Iterable[tuple[str, str]]) -> None:
+    """Store Patient IDs with the identities of their persons. Idempotent."""
+    execute_values(
+        cursor,
+        "INSERT INTO fm_pipeline.import_patients (patient_id, identity) VALUES %s ON CONFLICT DO NOTHING",
+        sorted(persons),  # in one order, so that two jobs never wait for each other
+    )
+
+
 def _other_persons(cursor: Cursor, entries: Iterable[HistoryEntry]) -> set[tuple[str, str]]:
     """Store these Patient IDs with their identities, and return those that an earlier file contradicts."""
     instances = [entry.instance for entry in entries if entry.instance]
     seen = {(of.patient_id.replace("\0", ""), of.identity) for of in instances if of.patient_id}
     if not seen:
         return set()
-    execute_values(
-        cursor,
-        "INSERT INTO fm_pipeline.import_patients (patient_id, identity) VALUES %s ON CONFLICT DO NOTHING",
-        sorted(seen),  # in one order, so that two jobs never wait for each other
-    )
+    note_persons(cursor, seen)
     cursor.execute(
         "SELECT patient_id, identity FROM fm_pipeline.import_patients WHERE patient_id = ANY(%s)",
         ([patient_id for patient_id, _ in seen],),

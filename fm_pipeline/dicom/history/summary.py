@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from fm_pipeline.db.connection import connect
+from fm_pipeline.dicom.history.history import count_flags
 from fm_pipeline.dicom.history.jobs import Job, read_job
 from fm_pipeline.dicom.model import Outcome
 
@@ -30,12 +31,14 @@ class JobSummary:
     Attributes:
         by_reason: files that are not in Orthanc, by outcome and reason; the most frequent first.
         by_modality, by_month: files of the job that Orthanc holds.
+        by_flag: files that a person should look at; the most frequent first.
     """
 
     job: Job
     by_reason: dict[tuple[str, str], int]
     by_modality: dict[str, int]
     by_month: dict[str, int]
+    by_flag: dict[str, int]
     imported_bytes: int
 
     @property
@@ -66,6 +69,7 @@ def summarize(database_url: str, job_id: int) -> JobSummary:
             (job_id,),
         )
         by_reason = {(status, reason): count for status, reason, count in cursor.fetchall()}
+        by_flag = count_flags(cursor, job_id)
         cursor.execute(
             "SELECT modality, study_month, count(*),"
             " coalesce(sum(file_size_bytes) FILTER (WHERE status = 'imported'), 0)::bigint"
@@ -78,7 +82,7 @@ def summarize(database_url: str, job_id: int) -> JobSummary:
             modalities[modality_name(modality)] += count
             months[month if month and _MONTH.fullmatch(month) else UNKNOWN] += count
             size += stored
-    return JobSummary(job, by_reason, dict(modalities.most_common()), dict(sorted(months.items())), size)
+    return JobSummary(job, by_reason, dict(modalities.most_common()), dict(sorted(months.items())), by_flag, size)
 
 
 def modality_name(code: str | None) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.reconnecting_connection import ReconnectingConnection
-from fm_pipeline.dicom.model import Instance
+from fm_pipeline.dicom.history.rows import note_persons
+from fm_pipeline.dicom.model import Instance, identity, orthanc_id
 from fm_pipeline.dicom.orthanc.delivery import Delivery
 from fm_pipeline.dicom.reasons import REFUSED
 
@@ -129,12 +130,15 @@ class InstanceLookup:
         ids = {of.orthanc_id for of in instances}
         if not ids:
             return KnownInstances()
+        patient_ids = {of.patient_id.replace("\0", ""): of.patient_id for of in instances if of.id_certain}
+        patient_ids.pop("", None)
+        met: set[str] = set()
         stored: dict[str, list[InstanceRow]] = {}
         suspects: dict[str, list[InstanceRow]] = {}
         elsewhere: set[str] = set()
 
         def action(cursor: Cursor) -> None:
-            for found in (stored, suspects, elsewhere):
+            for found in (stored, suspects, elsewhere, met):
                 found.clear()
             cursor.execute(
                 "SELECT DISTINCT orthanc_instance_id, status = 'suspect', file_hash, path_hash::text, file_size_bytes,"
@@ -143,19 +147,42 @@ class InstanceLookup:
                 " AND status IN ('imported', 'already_there', 'suspect') AND removed_at IS NULL",
                 (list(ids),),
             )
-            for orthanc_id, suspect, *row in cursor.fetchall():
-                (suspects if suspect else stored).setdefault(orthanc_id, []).append(InstanceRow(*row))
+            for instance_id, suspect, *row in cursor.fetchall():
+                (suspects if suspect else stored).setdefault(instance_id, []).append(InstanceRow(*row))
             cursor.execute(
                 "SELECT DISTINCT instance_uid FROM fm_pipeline.import_history WHERE instance_uid = ANY(%s)"
                 " AND status IN ('imported', 'already_there') AND orthanc_instance_id <> ALL(%s)"
                 " AND removed_at IS NULL",
-                ([of.instance_uid for of in instances], list(ids)),
+                ([of.instance_uid.replace("\0", "") for of in instances], list(ids)),
             )
             elsewhere.update(uid for (uid,) in cursor.fetchall())
+            cursor.execute(
+                "SELECT DISTINCT patient_id FROM fm_pipeline.import_patients WHERE patient_id = ANY(%s)",
+                (list(patient_ids),),
+            )
+            met.update(patient_id for (patient_id,) in cursor.fetchall())
 
         self._database.run(action)
+        self._note_patients({orthanc_id(each): stored for stored, each in patient_ids.items() if stored not in met})
         held = frozenset(self._delivery.ask(lambda orthanc: orthanc.sizes(list(ids))))
         return KnownInstances(stored, suspects, frozenset(elsewhere), held)
+
+    def _note_patients(self, patient_ids: Mapping[str, str]) -> None:
+        """Record which persons Orthanc has under Patient IDs that no import has met: from other senders.
+
+        Then a file of another person is flagged, as if an import had met the first one. A name that is not ASCII is
+        unknown here, because Orthanc may have read it in another character set than the file says.
+
+        Args:
+            patient_ids: Patient IDs by Orthanc's id of the patient.
+        """
+        held = self._delivery.ask(lambda orthanc: orthanc.patients(list(patient_ids)))
+        persons = []
+        for each, patient in held.items():
+            name, patient_id = patient.name.partition("=")[0], patient_ids[each]
+            persons.append((patient_id, identity(patient_id, name if name.isascii() else "", patient.birth_date)))
+        if persons:
+            self._database.run(lambda cursor: note_persons(cursor, persons))
 
     def refused_before(self, path_key: str, md5: str) -> str | None:
         """Return why Orthanc refused these bytes of this path earlier: an id of `reasons.REFUSED`, or None."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from fm_pipeline.dicom.orthanc.connection_pool import OrthancResponse
 
@@ -20,7 +21,9 @@ def held_sizes(answer: OrthancResponse) -> dict[str, int] | None:
     rows = _rows(answer)
     if rows is None:
         return None
-    sizes = [(row.get("ID"), row.get("FileSize")) for row in rows if row.get("Type") == "Instance"]
+    sizes: list[tuple[Any, Any]] = [
+        (row.get("ID"), row.get("FileSize")) for row in rows if row.get("Type") == "Instance"
+    ]
     return dict(sizes) if all(isinstance(each, str) and type(size) is int for each, size in sizes) else None
 
 
@@ -44,6 +47,6 @@ def held_patients(answer: OrthancResponse) -> dict[str, HeldPatient] | None:
     return patients
 
 
-def _rows(answer: OrthancResponse) -> list[dict[str, object]] | None:
+def _rows(answer: OrthancResponse) -> list[dict[str, Any]] | None:
     rows = answer.json()
     return rows if isinstance(rows, list) and all(isinstance(row, dict) for row in rows) else None

@@ -13,7 +13,7 @@ from pydicom.uid import JPEGBaseline8Bit
 
 from fm_pipeline.dicom.importer.run_job import ImportFailed
 from fm_pipeline_tests.dicom.bench import ImportBench, import_settings
-from fm_pipeline_tests.dicom.files.handwritten import Handwritten, grey_image
+from fm_pipeline_tests.dicom.files.handwritten import PATIENT_ID, SERIES, SOP, STUDY, Handwritten, grey_image
 from fm_pipeline_tests.dicom.files.verdicts import instance
 from fm_pipeline_tests.support.orthanc import own_orthanc
 
@@ -97,6 +97,14 @@ def test_an_instance_with_white_space_in_its_uid_is_not_overwritten_where_orthan
     assert ended(importing, job.id) == {"first": ("already_there", None), "other": ("conflict", "other_content")}
     assert {row.sends for row in importing.rows(job.id).values()} == {0}
     assert stored_md5(importing, first.file) == before
+
+
+@pytest.mark.parametrize("tag", [SOP, SERIES, STUDY, PATIENT_ID])
+def test_an_identifier_with_a_nul_in_it_does_not_stop_the_job(importing: ImportBench, tag: int) -> None:
+    names = {SOP: "sop", SERIES: "series", STUDY: "study", PATIENT_ID: "patient_id"}
+    put(importing, odd=Handwritten(vrs=((tag, "UN"),)).but(**{names[tag]: b"1.2\x009.7"}), plain=Handwritten())
+    job = importing.imported()
+    assert (job.status, ended(importing, job.id)["plain"]) == ("completed", ("imported", None))
 
 
 def test_an_answer_with_another_id_than_was_computed_stops_the_job_and_the_instance_is_on_record(

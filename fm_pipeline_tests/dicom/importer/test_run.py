@@ -84,6 +84,25 @@ def test_files_without_patient_id_and_patient_ids_of_two_people_are_stored_and_f
     assert "Person" not in str(importing.execute("SELECT * FROM fm_pipeline.import_patients"))
 
 
+def test_a_patient_id_that_orthanc_has_from_another_sender_with_another_person_is_flagged(
+    importing: ImportBench,
+) -> None:
+    persons = {"OTHER-NAME": ("First^Person", "19700101"), "OTHER-DATE": ("Zo\u00eb^Person", "19700101")}
+    persons |= {"SAME": ("Second^Person", "19700101"), "UNKNOWN": ("Zo\u00eb^Person", "")}
+    for number, (patient_id, (name, birth_date)) in enumerate(persons.items()):
+        there = image("there", patient_id=patient_id, patient_name=name, birth_date=birth_date)
+        there.SpecificCharacterSet = "ISO_IR 192"
+        with importing.orthanc() as orthanc:
+            orthanc.upload(content := as_file(there), len(content))
+        born = "19991231" if patient_id == "OTHER-DATE" else "19700101"
+        new = image("new", patient_id=patient_id, patient_name="Second^Person", birth_date=born, study="other")
+        importing.put(f"{number}.dcm", as_file(new))
+    rows = importing.rows(importing.imported().id).values()
+    flagged = {row.patient_id for row in rows if row.flags == ["patient_id_with_another_name"]}
+    assert flagged == {"OTHER-NAME", "OTHER-DATE"}
+    assert {row.status for row in rows} == {"imported"}
+
+
 def test_one_sop_instance_uid_under_two_patients_is_stored_twice_and_flagged(importing: ImportBench) -> None:
     one, another = image("same", patient_id="ONE"), image("same", patient_id="OTHER")
     another.SOPInstanceUID = one.SOPInstanceUID
