@@ -61,20 +61,23 @@ def main() -> None:
     given = parser.parse_args()
     with TemporaryDirectory() as folder:
         before = _checkout(given.rev, Path(folder))
-        compared = [
-            row
-            for name in given.only or BENCHMARKS
-            for row in _compare(name, before, rounds=given.rounds, scale=given.scale)
-        ]
-    width = max(len(row.row) for row in compared)
-    print(f"{'':{width}}  {'before':>9}  {'now':>9}  {'ratio':>6}")  # noqa: T201
-    for row in compared:
-        verdict = "holds" if row.holds else "DOES NOT HOLD"
-        print(f"{row.row:{width}}  {row.before:9.3f}  {row.now:9.3f}  {row.ratio:6.3f}  {verdict}")  # noqa: T201
+        compared: list[Compared] = []
+        for name in given.only or BENCHMARKS:
+            rows = _compare(name, before, rounds=given.rounds, scale=given.scale)
+            _show(rows)  # the next one takes many minutes, and may fail
+            compared += rows
     if given.json:
-        rows = [asdict(row) | {"ratio": round(row.ratio, 4), "holds": row.holds} for row in compared]
-        given.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+        written = [asdict(row) | {"ratio": round(row.ratio, 4), "holds": row.holds} for row in compared]
+        given.json.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
     sys.exit(0 if all(row.holds for row in compared) else 1)
+
+
+def _show(rows: list[Compared]) -> None:
+    width = max(len(row.row) for row in rows)
+    print(f"{'':{width}}  {'before':>9}  {'now':>9}  {'ratio':>6}")  # noqa: T201
+    for row in rows:
+        verdict = "holds" if row.holds else "DOES NOT HOLD"
+        print(f"{row.row:{width}}  {row.before:9.3f}  {row.now:9.3f}  {row.ratio:6.3f}  {verdict}", flush=True)  # noqa: T201
 
 
 def _checkout(rev: str, folder: Path) -> Path:
