@@ -17,10 +17,14 @@ from fm_pipeline.filemaker.exports.options import DateOrder, TypedOrder
 
 _YEAR_FIRST = re.compile(r"(\d{4})([/.-])(\d{1,2})\2(\d{1,2})", re.ASCII)
 _YEAR_LAST = re.compile(r"(\d{1,2})([/.-])(\d{1,2})\2(\d{4})", re.ASCII)
-_BEGINS = re.compile(r"\d{1,4}([/.-]) ?\d{1,2}\1 ?\d{1,4}(?!\d)", re.ASCII)  # also 18. 10. 2016
-# The blank in front of AM or PM may be one that does not break, as macOS writes it.
+# Also 18. 10. 2016, and as in Hungary and Korea 2016. 10. 18.
+_BEGINS = re.compile(r"\d{1,4}([/.-]) ?\d{1,2}\1 ?\d{1,4}(?!\d)\.?", re.ASCII)
+# With points as in Denmark and Finland. The blank in front of AM or PM may be one that does not break, as macOS writes
+# it.
 _CLOCK = re.compile(
-    r" (\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d+))?)?(?:[ \xa0\u202f]?([AaPp])\.?[ \xa0\u202f]?[Mm]\.?)?", re.ASCII
+    r" (?P<H>\d{1,2})(?P<sep>[:.])(?P<M>\d{2})(?:(?P=sep)(?P<S>\d{2})(?:[.,](?P<f>\d+))?)?"
+    r"(?:[ \xa0\u202f]?(?P<half>[AaPp])\.?[ \xa0\u202f]?[Mm]\.?)?",
+    re.ASCII,
 )
 _BLANKS = " \t\r\n\v\xa0"  # at the ends of what people type into a text field
 _MOST_KEPT = 1 << 17  # texts; the days of a hundred years are fewer, and so are the seconds of a day
@@ -102,7 +106,7 @@ class DateReader:
         if not found:
             return text
         try:
-            day = self._iso_days[found[0].replace(" ", "")]
+            day = self._iso_days[found[0].replace(" ", "").rstrip(".")]
         except KeyError:
             return text
         rest = plain[found.end() :]
@@ -168,15 +172,15 @@ def _clock(text: str) -> str | None:
     found = _CLOCK.fullmatch(text)
     if not found:
         return None
-    hours = int(found[1])
-    if found[5]:
+    hours = int(found["H"])
+    if found["half"]:
         if not 1 <= hours <= 12:
             return None
-        hours = hours % 12 + (12 if found[5] in "Pp" else 0)
-    seconds, fraction = found[3] or "00", (found[4] or "").rstrip("0")
-    if hours > 23 or found[2] > "59" or seconds > "59":
+        hours = hours % 12 + (12 if found["half"] in "Pp" else 0)
+    seconds, fraction = found["S"] or "00", (found["f"] or "").rstrip("0")
+    if hours > 23 or found["M"] > "59" or seconds > "59":
         return None
-    return f"T{hours:02d}:{found[2]}:{seconds}" + (f".{fraction}" if fraction else "")
+    return f"T{hours:02d}:{found['M']}:{seconds}" + (f".{fraction}" if fraction else "")
 
 
 def time_of_day(text: str) -> str:

@@ -17,13 +17,15 @@ def column_names(first: Sequence[str], options: ExportOptions, kind: Format, nam
     """Return the names of all columns, and whether the first row is a header.
 
     A merge file always has a header. In other files the first row is one if it has the names of the profile: those of
-    `columns`, or else at least two known ones and one of each needed group, with every cell filled and different.
+    `columns`, in whatever order, or else at least two known ones and one of each needed group, with every cell filled
+    and different.
 
     Args:
         name: of the file, for errors.
 
     Raises:
-        ExportStop: there are neither a header nor named columns, their number is wrong, or a name is there twice.
+        ExportStop: there are neither a header nor named columns, their number is wrong, a name is there twice, or the
+            first row has most of the names of `columns`, but not all.
     """
     names = without_prefix([cell.strip() for cell in first])
     given = list(options.columns)
@@ -39,6 +41,12 @@ def column_names(first: Sequence[str], options: ExportOptions, kind: Format, nam
         )
     if len(given) != len(names):
         raise wrong_number(name, options)
+    if _names_most(names, given):
+        raise ExportStop(
+            f"The first row of {name} is a header with other names than `columns` in the mapping profile.",
+            meaning="Which column is which field cannot be told. Nothing was read.",
+            remedy="Correct `columns` under `export` of the entity, or take it out: a file with a header needs none.",
+        )
     return given, False
 
 
@@ -64,12 +72,19 @@ def without_prefix(names: Sequence[str]) -> list[str]:
 
 def _is_header(names: Sequence[str], options: ExportOptions) -> bool:
     folded = [name.casefold() for name in names]
-    if options.columns and folded == [name.casefold() for name in without_prefix(options.columns)]:
-        return True
+    if options.columns:
+        return sorted(folded) == sorted(name.casefold() for name in without_prefix(options.columns))
     there = set(folded)
-    if options.columns or "" in there or len(there) < len(folded):
+    if "" in there or len(there) < len(folded):
         return False
     return len(there & options.known) > 1 and all(group & there for group in options.needed)
+
+
+def _names_most(names: Sequence[str], given: Sequence[str]) -> bool:
+    """Whether more than half of the cells, and more than two, are names of columns, which no record has."""
+    known = {name.casefold() for name in without_prefix(given)}
+    named = sum(name.casefold() in known for name in names)
+    return named > max(len(names) / 2, 2)
 
 
 def refuse_repeated(names: Sequence[str], name: str) -> None:

@@ -30,6 +30,13 @@ def test_columns_are_named_by_the_profile_or_by_a_header_with_the_same_names(tmp
     assert values(written(tmp_path, text)) == [["1", "", "x"], ["2", "", "y"]]
 
 
+def test_a_header_counts_whatever_order_the_profile_names_the_columns_in(tmp_path: Path) -> None:
+    # The first row would be a record, and each day the note of its record.
+    assert [record.fields for record in records(written(tmp_path, "id\tNOTE\tday\r1\tx\t\r"))] == [
+        {"id": "1", "NOTE": "x", "day": ""}
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "name", "columns", "words"),
     [
@@ -37,6 +44,7 @@ def test_columns_are_named_by_the_profile_or_by_a_header_with_the_same_names(tmp
         ("note\tid and more\tpatient\r", "Notes.tab", (), "is no header"),
         ("id\tid\tnote\rz\ty\tx\r", "Notes.tab", (), "is no header"),
         ("1\tx\r", "Notes.tab", NAMED.columns, "has not the 3 columns that the mapping profile names"),
+        ("id\tnote\tpatient\tday\r1\tx\tp\t\r", "Notes.tab", (*NAMED.columns, "by"), "is a header with other names"),
         ('"id","ID","note"\r"1","2","3"\r', "Notes.mer", (), "Columns 1 and 2 of Notes.mer have the same name"),
         ("", "Notes.tab", NAMED.columns, "Notes.tab is empty"),
         ("\r\r", "Notes.csv", NAMED.columns, "Notes.csv is empty"),
@@ -65,6 +73,7 @@ def test_a_record_is_never_taken_for_a_header_though_its_fields_hold_names_of_fi
         (["3/12/2016", "18/10/2016"], ["2016-12-03", "2016-10-18"]),
         (["3/12/2016", "10/18/2016 2:05:00 PM"], ["2016-03-12", "2016-10-18T14:05:00"]),
         (["03.12.2016 09:30", "18. 10. 2016 00:00:00"], ["2016-12-03T09:30:00", "2016-10-18T00:00:00"]),
+        (["2016. 3. 12.", "2016. 10. 18. 14:05:00"], ["2016-03-12", "2016-10-18T14:05:00"]),
         (["2016-03-12", "2016/3/12 24:00:00", "4/4/2016"], ["2016-03-12", "2016-03-12 24:00:00", "2016-04-04"]),
         (["?", "some words 10:05:00", "18-10-2016", "31/2/2016"],
          ["?", "some words 10:05:00", "2016-10-18", "31/2/2016"]),
@@ -86,6 +95,9 @@ def test_one_date_proves_the_order_of_all(tmp_path: Path, days: list[str], expec
         (" 24:00:00", " 24:00:00"),
         (" 9:05:00.50 PM", "T21:05:00.5"),
         (" 9:05:00,5", "T09:05:00.5"),
+        (" 21.05.00", "T21:05:00"),
+        (" 9.05", "T09:05:00"),
+        (" 9.05:00", " 9.05:00"),
         (" 1 day, 09:30:00", " 1 day, 09:30:00"),
         (" noon", " noon"),
         (" ", ""),
