@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from fm_pipeline.db.migrate import migrate
-from fm_pipeline.images.exports.metadata_table import DateOrder
+from fm_pipeline.images.exports.metadata_table import Dates
 from fm_pipeline.images.exports.reader import read_export
 from fm_pipeline.images.linking.link_images import link_images
 from fm_pipeline.images.linking.report import LinkReport
@@ -92,7 +92,7 @@ class Scene:
         now: dt.datetime = RUN_TIME,
         *,
         export: Path | None = None,
-        dates: DateOrder = "mdy",
+        dates: Dates = "mdy",
         **options: Any,
     ) -> LinkReport:
         """Link them; by another export than the usual one if that is given."""

@@ -6,6 +6,7 @@ import uuid
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,13 +14,20 @@ from fm_pipeline.cli._images._export_options import EXISTING, columns_option, en
 from fm_pipeline.cli._shared.interrupts import at_interrupt
 from fm_pipeline.filemaker.exports.encoding import Encoding
 
+if TYPE_CHECKING:
+    from fm_pipeline.images.exports.metadata_table import Dates
+
 
 @click.command(name="link")
 @click.argument("export", type=EXISTING)
 @click.option("--dry-run", is_flag=True, help="Show what would be linked; copy nothing and write nothing to Nexus.")
 @click.option("--limit", type=click.IntRange(min=1), help="Link at most this many images that are not linked yet.")
 @click.option(
-    "--dates", type=click.Choice(["mdy", "dmy"]), default="mdy", show_default=True, help="Order of the dates."
+    "--dates",
+    type=click.Choice(["proved", "mdy", "dmy"]),
+    default="proved",
+    show_default=True,
+    help="Order of the dates: month first, day first, or as one of them proves it.",
 )
 @click.option("--restore-removed", is_flag=True, help="Link again what was linked and then removed in Nexus.")
 @encoding_option
@@ -31,7 +39,7 @@ def command(
     export: Path,
     dry_run: bool,
     limit: int | None,
-    dates: str,
+    dates: Dates,
     restore_removed: bool,
     encoding: Encoding | None,
     columns: str | None,
@@ -80,7 +88,7 @@ def command(
             actor=operating_system_user(),
             now=lambda: datetime.now(UTC),
             run_id=run_id,
-            dates="dmy" if dates == "dmy" else "mdy",
+            dates=dates,
             on_progress=lambda step, done, total, errors: progress.update(step, done, total, errors=errors),
             warn=warnings.append,
         )

@@ -19,7 +19,7 @@ from fm_pipeline.status.history import last_run_report
 
 _URL = PIPELINE.nexus_database_url.get_secret_value()
 MOST = 10_000_000
-DATES = [("mdy", "month first (FileMaker)"), ("dmy", "day first")]
+DATES = [("proved", "as the dates prove it"), ("mdy", "month first"), ("dmy", "day first")]
 
 
 class LinkForm(forms.Form):

@@ -58,7 +58,9 @@ SYSTEM = System(
 class ExportConfig(dg.Config):
     """How the export is read."""
 
-    dates: Literal["mdy", "dmy"] = Field(default="mdy", description="Order of the dates: month first, or day first.")
+    dates: Literal["proved", "mdy", "dmy"] = Field(
+        default="proved", description="Order of the dates: month first, day first, or as one of them proves it."
+    )
     encoding: str | None = Field(default=None, description="The export's encoding; found out if not given.")
     columns: list[str] | None = Field(default=None, description="Names of the columns of an export without a header.")
     ignore_file_names: bool = Field(default=False, description="fileName is no name of the bulk dump; not compared.")

@@ -11,7 +11,7 @@ SKIPPED: Final = {
     "patient_ambiguous": "What names the patient names two of them.",
     "two_patients": "The record names two different patients.",
     "no_date": "The record has no date, so no batch can be found for it.",
-    "date_unreadable": "The date of the record cannot be read.",
+    "date_unreadable": "The date of the record cannot be read, or could be two days: `dates` of the profile tells.",
     "id_twice": "Several records carry the same id, so none of them can be told from the others.",
     "several_pictures": "A container has pictures in several repetitions; a record stands for one.",
     "category_too_long": "The type is longer than Nexus' column.",

@@ -23,6 +23,7 @@ from fm_pipeline.filemaker.model import Field, FileMakerRecord, Page, Value
 from fm_pipeline.staging.values.dates import read_date
 from fm_pipeline.staging.values.keys import as_key
 from fm_pipeline.staging.values.text import NO_ACCESS, plain_text
+from fm_pipeline.staging.values.typed_dates import TypedDates
 
 _MARK_TYPES = ("timeStamp", "text", "date")
 
@@ -35,6 +36,7 @@ class ImageLayout:
         containers: best first; those that the layout does not have are left out.
         missing: containers of the profile that the layout does not have.
         mark: filled when the file of a record has been taken over.
+        typed_dates: reads the dates of a text field.
     """
 
     name: str
@@ -46,6 +48,7 @@ class ImageLayout:
     date: tuple[Field, ...]
     category: tuple[Field, ...]
     recid: tuple[Field, ...]
+    typed_dates: TypedDates
 
 
 class ContainerValue(NamedTuple):
@@ -120,6 +123,7 @@ def find_layout(client: DataApiClient, profile: Profile) -> ImageLayout:
         date=on_layout(containers.date),
         category=on_layout(containers.category),
         recid=on_layout(containers.recid),
+        typed_dates=TypedDates(resolution.dates),
     )
 
 
@@ -195,7 +199,7 @@ def read_all_images(
 
 def read_image(layout: ImageLayout, record: FileMakerRecord) -> SourceImage:
     """Return the image that a record describes."""
-    date_text = next((text for text in _texts(record, layout.date) if text), "")
+    date_text = _date_text(record, layout)
     recid = record_key(record, layout.recid)
     return SourceImage(
         record_id=record.record_id,
@@ -203,8 +207,8 @@ def read_image(layout: ImageLayout, record: FileMakerRecord) -> SourceImage:
         key=record_key(record, layout.key),
         recid=int(recid) if recid.isdecimal() and len(recid) < 18 else record.record_id,
         patients=tuple(dict.fromkeys(key for text in _texts(record, layout.patient) if (key := as_key(text)))),
-        has_date=bool(date_text),
-        taken=read_date(date_text)[0],
+        has_date=date_text is not None,
+        taken=read_date(date_text)[0] if date_text else None,
         category=next((plain_text(value)[0] for _, value in _cells(record, layout.category) if value != ""), ""),
         marked=any(text for text in _texts(record, (layout.mark,))),
         containers=tuple(
@@ -214,6 +218,17 @@ def read_image(layout: ImageLayout, record: FileMakerRecord) -> SourceImage:
             if value != ""
         ),
     )
+
+
+def _date_text(record: FileMakerRecord, layout: ImageLayout) -> str | None:
+    """Return the first date, in a form that can be read; None if there is none.
+
+    It is empty if somebody has typed it into a text field, and it could be two days.
+    """
+    for field in layout.date:
+        for text in filter(None, _texts(record, (field,))):
+            return layout.typed_dates.read(text)[0] if field.result == "text" else text
+    return None
 
 
 def _cells(record: FileMakerRecord, fields: Sequence[Field]) -> Iterator[tuple[str, Value]]:

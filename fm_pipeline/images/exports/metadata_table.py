@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DateOrder = Literal["mdy", "dmy"]
+Dates = Literal["proved", "mdy", "dmy"]
+"""What somebody says of the order of the dates; `proved`: nothing, the dates have to prove it."""
 _TABLE = "fm_pipeline.image_metadata"
 _COLUMNS = ("recid", "line", "filemaker_id", "patient_ref", "date_text", "taken", "category", "note")
 
@@ -40,20 +42,17 @@ class MetadataRow(NamedTuple):
     note: str
 
 
-def store_export(
-    connection: Connection, export: Export, *, now: datetime, run_id: str | None, dates: DateOrder
-) -> None:
+def store_export(connection: Connection, export: Export, *, now: datetime, run_id: str | None, dates: Dates) -> None:
     """Replace the contents of the table and of the rejects by an export; commits.
 
     Args:
         dates: order of `03/12/2017`; files made in the United States have the month first.
 
     Raises:
-        ImageStop: the dates contradict `dates`; see `check_date_order`.
+        ImageStop: the dates contradict `dates`, or do not prove their order; see `date_order`.
     """
-    check_date_order(export, dates)
-    rows = _table_rows(export.records, dates)
     with connection.cursor() as cursor:
+        rows = _table_rows(export.records, date_order(export, dates, _last_order(cursor)))
         cursor.execute(f"LOCK TABLE {_TABLE} IN SHARE ROW EXCLUSIVE MODE")
         cursor.execute(f"DELETE FROM {_TABLE}; DELETE FROM fm_pipeline.image_rejects")  # noqa: S608  # our own name
         copy_rows(cursor, _TABLE, _COLUMNS, rows.itertuples(index=False, name=None))
@@ -82,8 +81,8 @@ def _table_rows(records: pd.DataFrame, dates: DateOrder) -> pd.DataFrame:
 
 
 # Date formats of other countries. No format has the year in the middle, or points with the month first.
-_YEAR_FIRST = re.compile(r"(\d{4})([/.-])(\d{1,2})\2(\d{1,2})(?=\D|$)", re.ASCII)
-_POINTS = re.compile(r"(\d{1,2})\. ?(\d{1,2})\. ?(\d{4})(?=\D|$)", re.ASCII)
+_YEAR_FIRST = re.compile(r"(\d{4})([/.-]) ?(\d{1,2})\2 ?(\d{1,2})(?!\d)\.?", re.ASCII)
+_POINTS = re.compile(r"(\d{1,2})\. ?(\d{1,2})\. ?(\d{4})(?!\d)\.?", re.ASCII)
 _DAY_FIRST = re.compile(r"(\d{1,2})([/-])(\d{1,2})\2(\d{4})(?=\D|$)", re.ASCII)
 
 
@@ -98,25 +97,43 @@ def _day(text: str, dates: DateOrder) -> date | None:
     return read_date(text)[0]
 
 
-def check_date_order(export: Export, dates: DateOrder) -> None:
-    """Refuse an export whose dates have the other order: many of them would be read as other valid days.
+def _last_order(cursor: Cursor) -> DateOrder | None:
+    """Return the order of the export before; None if it had no date that could be two days, or its dates had a type."""
+    cursor.execute(
+        f"SELECT date_text, taken FROM {_TABLE} WHERE taken IS NOT NULL AND (SELECT format FROM"  # noqa: S608  # our own name
+        " fm_pipeline.image_exports ORDER BY read_at DESC, id LIMIT 1) IN ('tab', 'csv', 'mer')"
+    )
+    for text, taken in cursor:
+        if (found := _DAY_FIRST.match(text)) and int(found[1]) != int(found[3]):
+            return "mdy" if taken.month == int(found[1]) else "dmy"
+    return None
+
+
+def date_order(export: Export, dates: Dates, before: DateOrder | None = None) -> DateOrder:
+    """Return the order of dates such as `03/12/2017`. If nobody has named it, the dates have to prove it.
+
+    Args:
+        before: the order of the export before, which this one has too if its dates prove none.
 
     Raises:
-        ImageStop: more numbers above 12 are in the place of the month than in that of the day; or the dates have a
-            type, and `dates` says day first.
+        ImageStop: more numbers above 12 are in the place of the month than in that of the day; the dates have a type,
+            and `dates` says day first; or nobody has named the order, and the dates prove none, or both.
     """
-    if export.month_first and dates == "dmy":
-        raise ImageStop(
-            f"The dates of an export as {export.format} are known for dates, and need no order.",
-            meaning="Read day first, they would become other days. Nothing was read.",
-            remedy="Leave out --dates dmy (in Dagster: the configuration of image_metadata_csv).",
-        )
-    first = second = 0
-    for text in export.records["date"].unique():
-        parts = text.split("/")
-        if len(parts) == 3 and parts[0].isdecimal() and parts[1].isdecimal():
-            first += int(parts[0]) > 12
-            second += int(parts[1]) > 12
+    if export.month_first:
+        if dates == "dmy":
+            raise ImageStop(
+                f"The dates of an export as {export.format} are known for dates, and need no order.",
+                meaning="Read day first, they would become other days. Nothing was read.",
+                remedy="Leave out --dates dmy (in Dagster: the configuration of image_metadata_csv).",
+            )
+        return "mdy"
+    texts = export.records["date"].unique()
+    numbers = [(int(found[1]), int(found[3])) for text in texts if (found := _DAY_FIRST.match(text))]
+    first, second = (sum(pair[place] > 12 for pair in numbers) for place in (0, 1))
+    if dates == "proved" and before and not (first or second):
+        return before
+    if dates == "proved":
+        return _proved(first, second, is_open=any(max(pair) <= 12 and len({*pair}) > 1 for pair in numbers))
     if (first > second) if dates == "mdy" else (second > first):
         seen, said, other = ("day", "month", "dmy") if dates == "mdy" else ("month", "day", "mdy")
         raise ImageStop(
@@ -125,6 +142,28 @@ def check_date_order(export: Export, dates: DateOrder) -> None:
             meaning=f"Read {said} first, others would become wrong days. Nothing was read.",
             remedy=f"Say so with --dates {other} (in Dagster: the configuration of image_metadata_csv).",
         )
+    return dates
+
+
+def _proved(first: int, second: int, *, is_open: bool) -> DateOrder:
+    """Return the order that the dates prove.
+
+    Args:
+        first, second: how many have a first or second number above 12.
+        is_open: whether another date could be two days.
+    """
+    if bool(first) != bool(second) or not (first or is_open):
+        return "dmy" if first else "mdy"
+    why = (
+        f"{first:,} of them have a first number above 12, and {second:,} a second one"
+        if first
+        else "no date has a day above the 12th"
+    )
+    raise ImageStop(
+        f"Whether the dates of the export are written day first or month first cannot be told: {why}.",
+        meaning="A wrong guess would make other days of them. Nothing was read.",
+        remedy="Say so with --dates mdy or --dates dmy (in Dagster: the configuration of image_metadata_csv).",
+    )
 
 
 def count_export(cursor: Cursor) -> tuple[int, dict[str, int], int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,12 +138,13 @@ def read_export(
 def _read(
     path: Path, data: bytes, encoding: Encoding | None, columns: Sequence[str] | None, *, ignore_file_names: bool
 ) -> Export:
-    kind, month_first = format_of(path.suffix, data[:HEAD]), False
+    kind = format_of(path.suffix, data[:HEAD])
+    dated: Set[int] = frozenset()
     if kind == "xlsx":
-        rows, month_first = workbook_rows(data)
+        rows, dated = workbook_rows(data)
         read, shown = row_columns(rows), "xlsx"
     elif kind == "xml":
-        rows, month_first = xml_rows(data)
+        rows, dated = xml_rows(data)
         read, shown = row_columns(rows), "xml"
     else:
         text, shown = decode(data, encoding)
@@ -170,7 +171,7 @@ def _read(
         checked.repeated,
         checked.additional,
         {"repetition_in_field": checked.repetitions} if checked.repetitions else {},
-        month_first,
+        at["date"] in dated,
     )
     if not len(found):
         raise ImageStop(

@@ -81,8 +81,9 @@ def _frame(read: RecordColumns, at: Mapping[str, int], first: int) -> pd.DataFra
     """The fields of every record as text; keys and dates are trimmed."""
     fields = {name: read.columns[at[meaning]][first:] for meaning, name in _COLUMN_OF.items() if meaning in at}
     patient = read.columns[at["patient"]][first:]
-    if "patient_key" in at and not any(map(str.strip, patient)):  # of two columns that look alike, the filled one
-        patient = read.columns[at["patient_key"]][first:]
+    if "patient_key" in at:  # of two columns that look alike, the filled one
+        other = read.columns[at["patient_key"]][first:]
+        patient = [own if own.strip() else key for own, key in zip(patient, other, strict=True)]
     fields["patient"] = patient
     for name in _KEYS:
         if name in fields:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Set
 from datetime import date, datetime
 from io import BytesIO
 
@@ -12,11 +13,12 @@ from fm_pipeline.filemaker.exports.errors import ExportStop
 from fm_pipeline.filemaker.exports.workbook import refuse_unfit
 
 
-def workbook_rows(data: bytes) -> tuple[list[list[str]], bool]:
+def workbook_rows(data: bytes) -> tuple[list[list[str]], Set[int]]:
     """Return the rows of the first sheet as text: dates as FileMaker writes them, numbers without `.0`.
 
     Returns:
-        The rows, and whether cells are dates. Those dates are written month first, so their order is known.
+        The rows, and the places of the columns in which cells are dates. Those are written month first, so their order
+        is known. A date in a text field of FileMaker is a text here too.
 
     Raises:
         ImageStop: the bytes are not a workbook, or it is broken.
@@ -39,7 +41,7 @@ def workbook_rows(data: bytes) -> tuple[list[list[str]], bool]:
             meaning="Nothing was read from it.",
             remedy="Export it again, or as tab-separated text.",
         ) from None
-    dated = any(isinstance(value, date) for row in cells for value in row)
+    dated = {place for row in cells for place, value in enumerate(row) if isinstance(value, date)}
     return [row for row in rows if any(row)], dated
 
 

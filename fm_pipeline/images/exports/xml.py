@@ -7,6 +7,7 @@ them: then their order must be known, as in text.
 from __future__ import annotations
 
 import re
+from collections.abc import Set
 
 from fm_pipeline.filemaker.exports.xml import XmlReader
 from fm_pipeline.filemaker.model import GROUP_SEPARATOR
@@ -15,14 +16,14 @@ from fm_pipeline.images.exports.columns import meaning_of
 _DATES = {"DATE", "TIMESTAMP"}
 
 
-def xml_rows(data: bytes) -> tuple[list[list[str]], bool]:
+def xml_rows(data: bytes) -> tuple[list[list[str]], Set[int]]:
     """Return a header and the rows. Without a column of record ids, FileMaker's own become the last column.
 
     Dates are converted to month first. Several values of a field (repetitions or related records) are separated as in a
     tab file.
 
     Returns:
-        The rows, and whether the date column has dates of a stated format.
+        The rows, and the places of the columns that have dates of a stated format.
 
     Raises:
         ExportStop: the file is not XML, has another grammar, or is incomplete.
@@ -32,9 +33,7 @@ def xml_rows(data: bytes) -> tuple[list[list[str]], bool]:
     order = "".join(dict.fromkeys(re.sub("[^dmy]", "", reader.date_format.lower()))) or "mdy"
     kinds = [field.kind for field in reader.fields]
     names = [field.name for field in reader.fields]
-    dated = bool(reader.date_format) and any(
-        field.kind in _DATES and meaning_of(field.name) == "date" for field in reader.fields
-    )
+    dated = {place for place, field in enumerate(reader.fields) if field.kind in _DATES and reader.date_format}
     has_own = any(meaning_of(name) == "recid" for name in names)
     rows = [names if has_own else [*names, "recid"]]
     for row in (row for batch in reader.rows() for row in batch):

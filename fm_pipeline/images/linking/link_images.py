@@ -8,7 +8,7 @@ from datetime import datetime
 from fm_pipeline.db.audit import audited
 from fm_pipeline.db.connection import connect
 from fm_pipeline.errors import PipelineError
-from fm_pipeline.images.exports.metadata_table import DateOrder, store_export
+from fm_pipeline.images.exports.metadata_table import Dates, store_export
 from fm_pipeline.images.exports.reader import Export
 from fm_pipeline.images.linking.copier import OnProgress
 from fm_pipeline.images.linking.inventory import take_inventory
@@ -28,7 +28,7 @@ def link_images(
     actor: str,
     now: Callable[[], datetime],
     run_id: str | None = None,
-    dates: DateOrder = "mdy",
+    dates: Dates = "proved",
     on_progress: OnProgress = lambda *_: None,
     warn: Callable[[str], None],
 ) -> LinkReport:

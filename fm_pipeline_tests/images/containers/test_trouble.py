@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import struct
+import uuid
 from importlib import resources
 from typing import Any
 
@@ -12,8 +14,8 @@ from fm_pipeline.filemaker.errors import PrivilegeMissing
 from fm_pipeline.images.containers import best_container
 from fm_pipeline.images.containers.backoff import TooManyFailures
 from fm_pipeline.images.pictures import inspect as pictures
-from fm_pipeline.sandbox.filemaker.data.schema import ServerAccount, StoredContainerFile
-from fm_pipeline_tests.images.containers.clinic import DATABASE, PASSWORD, TABLE, USER, ImageClinic
+from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition, ServerAccount, StoredContainerFile
+from fm_pipeline_tests.images.containers.clinic import DATABASE, FIELDS, LAYOUT, PASSWORD, TABLE, USER, ImageClinic
 from fm_pipeline_tests.images.pictures.samples import exif_block, jpeg_with, segment, turned
 from fm_pipeline_tests.support.pictures import ERROR_PAGE, PDF, picture
 
@@ -116,14 +118,33 @@ def test_empty_containers_and_unknown_patients_are_skips_that_a_later_run_takes_
     clinic.check()
 
 
-@pytest.mark.hard_case(32)
-def test_a_record_of_two_patients_is_shown_to_neither(clinic: ImageClinic) -> None:
-    profile = clinic.settings.state_dir.parent / "two.yaml"
+def change_profile(clinic: ImageClinic, old: str, new: str) -> None:
+    """Change what the profile says of images."""
+    profile = clinic.settings.state_dir.parent / "changed.yaml"
     shipped = resources.files("fm_pipeline.entities").joinpath("nexus.yaml")
     head, _, image = shipped.read_text("utf-8").partition("\nimage:")
-    image = image.replace("patient: [patient_id]", "patient: [patient_id, second_patient_id]")
-    profile.write_text(f"{head}\nimage:{image}", "utf-8")
+    assert old in image
+    profile.write_text(f"{head}\nimage:{image.replace(old, new)}", "utf-8")
     clinic.settings = clinic.settings.model_copy(update={"filemaker_profile": str(profile)})
+
+
+def test_a_date_that_somebody_typed_is_never_guessed(clinic: ImageClinic) -> None:
+    fields = [FieldDefinition("date") if each.name == "date" else each for each in FIELDS]
+    clinic.store.create_table(DATABASE, "Typed", fields)
+    clinic.store.create_layout(DATABASE, LAYOUT, "Typed", [each.name for each in fields])
+    for number, day in enumerate(("05/11/2016", "18/10/2016", "2016-11-05", ""), start=1):
+        row = {"id": str(uuid.uuid4()), "patient_id": clinic.patients[0][1], "recid": number, "date": day}
+        clinic.store.insert(DATABASE, "Typed", [row | {"image_Full": StoredContainerFile(JPEG)}])
+    assert clinic.run(dry_run=True).reasons("skipped") == {"date_unreadable": 1, "no_date": 1}
+    change_profile(clinic, "  fields:", "  dates: dmy\n  fields:")
+    assert clinic.run().count("imported") == 3
+    days = clinic.execute("SELECT DISTINCT date_taken FROM images_image ORDER BY 1")
+    assert [day for (day,) in days] == [dt.date(2016, 10, 18), dt.date(2016, 11, 5)]
+
+
+@pytest.mark.hard_case(32)
+def test_a_record_of_two_patients_is_shown_to_neither(clinic: ImageClinic) -> None:
+    change_profile(clinic, "patient: [patient_id]", "patient: [patient_id, second_patient_id]")
     (_, one), (_, other) = clinic.patients[:2]
     clinic.add(1, patient_id=one, second_patient_id=other)
     clinic.add(2, patient_id=one, second_patient_id="00000000-0000-0000-0000-00000000abcd")

@@ -13,7 +13,7 @@ import pytest
 from fm_pipeline.errors import ImageStop
 from fm_pipeline.filemaker.exports.encoding import ENCODINGS, decode
 from fm_pipeline.images.exports.columns import POSITIONS
-from fm_pipeline.images.exports.metadata_table import _day, check_date_order
+from fm_pipeline.images.exports.metadata_table import Dates, _day, date_order
 from fm_pipeline.images.exports.reader import Export, read_export
 from fm_pipeline_tests.images.exports.xml import xml
 
@@ -149,9 +149,48 @@ def test_a_workbook_is_known_by_its_bytes_and_its_dates_have_no_order(read: Call
     book.save(file)
     export = read(file.getvalue(), "Image_Data.tab")
     assert [(each.recid, each.date) for each in export] == [(2, "03/12/2016")]
-    check_date_order(export, "mdy")
+    assert [date_order(export, "mdy"), date_order(export, "proved")] == ["mdy", "mdy"]
     with pytest.raises(ImageStop, match="known for dates"):  # the third of December, silently
-        check_date_order(export, "dmy")
+        date_order(export, "dmy")
+
+
+def test_a_text_with_a_date_in_a_workbook_has_an_order_whatever_other_columns_hold(read: Callable[..., Export]) -> None:
+    book, file = openpyxl.Workbook(), io.BytesIO()
+    sheet = book.active
+    assert sheet is not None
+    sheet.append(list(POSITIONS))
+    sheet.append(["18/10/2016", "2.jpg", None, PATIENT, "Foot", dt.datetime(2025, 11, 3, 9, 5), 2])  # noqa: DTZ001
+    book.save(file)
+    export = read(file.getvalue(), "Image_Data.xlsx")
+    assert [date_order(export, "dmy"), date_order(export, "proved")] == ["dmy", "dmy"]
+
+
+@pytest.mark.parametrize(
+    ("days", "order"),
+    [
+        (["3/12/2016", "18/10/2016 14:05:00"], "dmy"),
+        (["3-12-2016", "18-10-2016"], "dmy"),
+        (["3/12/2016", "10/18/2016"], "mdy"),
+        (["2016/10/18", "2016-03-12", "3.12.2016", "", "4/4/2016"], "mdy"),  # none could be two days
+        (["3/12/2016", "4/4/2016"], None),
+        (["18/10/2016", "10/18/2016"], None),
+    ],
+)
+def test_the_order_of_dates_is_proved_or_named_and_never_guessed(
+    read: Callable[..., Export], days: list[str], order: Dates | None
+) -> None:
+    export = read(tab(*(row(number, date=day) for number, day in enumerate(days, start=2))))
+    if order is None:
+        with pytest.raises(ImageStop, match=r"cannot be told.* --dates mdy or --dates dmy"):
+            date_order(export, "proved")
+        named: list[Dates] = ["mdy", "dmy"]
+        assert [date_order(export, each) for each in named] == named
+    else:
+        assert date_order(export, "proved") == order
+
+
+def test_a_year_in_front_proves_no_day(read: Callable[..., Export]) -> None:
+    assert date_order(read(tab(row(2, date="2016/10/18"))), "mdy") == "mdy"
 
 
 @pytest.mark.parametrize(
@@ -159,6 +198,7 @@ def test_a_workbook_is_known_by_its_bytes_and_its_dates_have_no_order(read: Call
     [
         ("18.10.2016", "mdy", (2016, 10, 18)), ("3.12.2016", "mdy", (2016, 12, 3)),
         ("3. 12. 2016", "dmy", (2016, 12, 3)),
+        ("2016. 3. 12.", "mdy", (2016, 3, 12)), ("2016. 10. 18. 14:05:00", "mdy", (2016, 10, 18)),
         ("2016/3/12", "dmy", (2016, 3, 12)), ("2016.03.12", "mdy", (2016, 3, 12)), ("2016-03-12", "dmy", (2016, 3, 12)),
         ("03-12-2016", "dmy", (2016, 12, 3)), ("03/12/2016", "dmy", (2016, 12, 3)),
         ("03/12/2016", "mdy", (2016, 3, 12)),

@@ -129,7 +129,8 @@ def test_any_order_of_columns_will_do_with_a_header_or_names_that_are_given(read
 
 def test_of_two_columns_for_the_patient_the_filled_one_counts(read: Callable[..., Export]) -> None:
     names = ["recid", "id_Contact", "id_Key", "date"]
-    assert next(iter(read(tab([names, ["7", "", PATIENT, "1/2/2020"]])))).patient == PATIENT
+    rows = [["7", "", PATIENT, "1/2/2020"], ["8", "another", "no patient", "1/2/2020"]]
+    assert [record.patient for record in read(tab([names, *rows]))] == [PATIENT, "another"]
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ class Kills:
 
     def start(self) -> subprocess.Popen[bytes]:
         """The command."""
-        command = [sys.executable, "-m", "fm_pipeline", "images", "link", str(self.scene.export_file)]
+        command = [sys.executable, "-m", "fm_pipeline", "images", "link", str(self.scene.export_file), "--dates", "mdy"]
         environment = {**os.environ, **self.scene.bench.environment()}
         folder = self.scene.folder
         return subprocess.Popen(  # noqa: S603  # our own command

@@ -84,6 +84,20 @@ def test_dates_that_contradict_what_somebody_said_stop_also_with_a_few_misprints
         scene.link(dates="dmy")
 
 
+def test_the_order_of_the_last_export_counts_if_the_next_one_proves_none(scene: Scene) -> None:
+    scene.add(2, date="05/11/2016")
+    with pytest.raises(ImageStop, match="cannot be told"):
+        scene.link(dates="proved")
+    scene.link(dates="dmy")
+    scene.add(3, date="06/11/2016")
+    assert scene.link(dates="proved").linked == 1
+    assert {batch for _, batch, _ in scene.images().values()} == {
+        "5 Nov 2016 (FileMaker Import)", "6 Nov 2016 (FileMaker Import)",
+    }  # fmt: skip
+    scene.add(4, date="10/18/2016")
+    assert scene.link(dates="proved").linked == 1
+
+
 def test_dates_that_can_only_be_day_first_stop_unless_somebody_says_so(scene: Scene) -> None:
     scene.add(2, date="18/10/2016")
     scene.add(3, date="05/11/2016")
