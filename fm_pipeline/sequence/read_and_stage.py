@@ -82,8 +82,8 @@ def read_changes_and_stage(
         Whether anything was staged.
     """
     url = settings.nexus_database_url.get_secret_value()
-    door = open_door(settings)
     profile = load_profile(settings.filemaker_profile)
+    door = open_door(settings, export_options(profile))
     rules = load_rules(settings.rules_file, profile.registry)
     _prepare_database(settings)
     zone = ZoneInfo(settings.clinic_time_zone)

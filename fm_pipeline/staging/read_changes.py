@@ -8,6 +8,9 @@ compared with FileMaker: the number of records, and the newest ones in creation 
 if the newest are the new ones that were found, behind the newest that was known, none is new and unknown. If the number
 is right too, none was deleted.
 
+The value of a calculation, or of a related field, changes without an edit of its record. A layout with such a field is
+read whole.
+
 An edit that leaves the time as it is cannot be found by the time (an import without auto-enter options). If FileMaker's
 file is restored from a backup and edited again, a version can come twice. So each layout is read whole once a week.
 """
@@ -30,7 +33,7 @@ from fm_pipeline.filemaker.data_api.client import DataApiClient
 from fm_pipeline.filemaker.data_api.door import DataApiDoor
 from fm_pipeline.filemaker.data_api.paging import read_completely
 from fm_pipeline.filemaker.door import Door, Reading
-from fm_pipeline.filemaker.errors import RecordMissing
+from fm_pipeline.filemaker.errors import RecordMissing, ValueRefused
 from fm_pipeline.filemaker.model import FileMakerRecord, Page
 from fm_pipeline.filemaker.odata.door import ODataDoor
 from fm_pipeline.filemaker.odata.versions import read_listed, read_versions
@@ -42,6 +45,7 @@ from fm_pipeline.staging.extract import (
     parents_of,
     refuse_second_extraction,
 )
+from fm_pipeline.staging.left_out import missing_layout
 from fm_pipeline.staging.origin import note_orders
 
 if TYPE_CHECKING:
@@ -85,7 +89,8 @@ def read_changes(
         zone: in which FileMaker's timestamps are written.
 
     Returns:
-        The extraction: a new one, or the last one if nothing has changed. None if the layout has to be read whole.
+        The extraction: a new one, or the last one if nothing has changed. None if the layout has to be read whole, or
+        the entity is left out.
 
     Raises:
         MappingError, FileMakerError, LockStop, psycopg2.Error: as `extract`.
@@ -93,7 +98,12 @@ def read_changes(
     mapping = profile.entities[entity].sync
     if door.kind == "exports" or (door.kind == "data_api" and (mapping is None or mapping.modified is None)):
         return None
-    resolution = resolve(profile, entity, door.tables(), door.fields, door.kind)
+    tables = door.tables()
+    if profile.registry[entity].if_there and missing_layout(profile, entity, tables, door.fields, door.kind):
+        return None
+    resolution = resolve(profile, entity, tables, door.fields, door.kind)
+    if any(field.kind != "normal" or "::" in field.name for field in resolution.fields):
+        return None
     with connection, connection.cursor() as cursor:
         refuse_second_extraction(cursor, entity)
         known = _known(cursor, door, profile, resolution, now)
@@ -103,7 +113,8 @@ def read_changes(
         if isinstance(door, ODataDoor):
             changed = _take_other_versions(cursor, door, profile, resolution, known, taken, page_size)
         elif isinstance(door, DataApiDoor) and resolution.modified is not None:
-            with suppress(RecordMissing):  # an offset is beyond the last record: records went meanwhile, or all
+            # An offset is beyond the last record: records went meanwhile, or all. Or the find takes no ISO date.
+            with suppress(RecordMissing, ValueRefused):
                 changed = _take_modified(
                     *(cursor, door, profile, resolution, resolution.modified.name, known, taken, zone, page_size)
                 )

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from fm_pipeline.preflight.preflight import preflight
+from fm_pipeline.sequence.read_and_stage import read_changes_and_stage
 from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench, migration_bench, small_clinic
 
 LATER = RUN_TIME + dt.timedelta(days=1)
@@ -61,3 +62,12 @@ def test_what_nexus_or_filemaker_does_not_have_is_left_out_and_check_and_plan_sa
     ]
     assert {sentence.rstrip(".") for sentence in plan.left_out} == said
     assert "the table has no such column" in plan.as_markdown()
+
+
+def test_a_sync_over_odata_leaves_out_what_filemaker_does_not_have(wep: MigrationBench, tmp_path: Path) -> None:
+    text = resources.files("fm_pipeline.entities").joinpath("wep.yaml").read_text("utf-8")
+    profile = tmp_path / "clinic.yaml"
+    profile.write_text(text.replace("[API_Company]", "[API_Firms]"), "utf-8")
+    wep = wep.with_settings(filemaker_profile=str(profile), filemaker_door="odata")
+    assert read_changes_and_stage(wep.settings)
+    assert wep.execute("SELECT count(*) FROM fm_pipeline.source_extractions WHERE entity = 'company'") == [(0,)]

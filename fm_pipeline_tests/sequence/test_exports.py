@@ -17,6 +17,7 @@ from fm_pipeline.sandbox.clinic.nexus.values import Profile
 from fm_pipeline.sandbox.filemaker.data.store import Store
 from fm_pipeline.sandbox.filemaker.data.values import Locale
 from fm_pipeline.sandbox.filemaker.exporting import Exporter
+from fm_pipeline.sequence.read_and_stage import read_changes_and_stage
 from fm_pipeline_tests.support.clinics import DATABASE, MigrationBench, migration_bench
 
 UNFIT = "filemaker_layout_unfit"
@@ -50,6 +51,14 @@ def test_every_format_gives_the_staged_rows_of_the_data_api(
                 # FileMaker itself writes a blank for a tab in a field of tab-separated text.
                 there = [row.replace("\t", " ") for row in rows] if suffix == ".tab" else rows
                 assert set(found[table]) ^ set(there) == set(), f"{suffix}: {table}"
+
+
+def test_a_sync_reads_the_files_by_what_the_profile_says_of_them(bench: MigrationBench, tmp_path: Path) -> None:
+    exporter = Exporter(bench.store, DATABASE, locale=DAY_FIRST)
+    exported = _exported(bench, exporter, tmp_path / "exports", ".tab", "nexus")
+    expected = _staged(exported.extract_and_stage())
+    read_changes_and_stage(exported.settings)
+    assert _staged(exported) == expected
 
 
 def test_the_check_reads_every_file_and_says_what_is_wrong_with_one(bench: MigrationBench, tmp_path: Path) -> None:
@@ -111,7 +120,7 @@ def _staged(bench: MigrationBench) -> dict[str, list[str]]:
         "SELECT c.relname, string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)"
         " FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
         " WHERE c.relnamespace = 'fm_pipeline'::regnamespace AND c.relkind = 'r' AND c.relname LIKE 'staged%%'"
-        " AND c.relname <> 'staged_builds' AND a.attname <> 'inputs' GROUP BY c.relname"
+        " AND c.relname NOT IN ('staged_builds', 'staged_inputs') AND a.attname <> 'inputs' GROUP BY c.relname"
     )
     return {
         name: sorted(row for (row,) in bench.execute(f"SELECT ROW({columns})::text FROM fm_pipeline.{name}"))  # noqa: S608

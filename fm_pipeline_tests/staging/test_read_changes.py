@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -113,6 +115,13 @@ def test_what_changed_leaves_the_digest_of_a_whole_reading(clinic: Clinic) -> No
     assert held(clinic) == by_changes
 
 
+def test_a_server_that_refuses_the_date_of_a_find_is_read_whole(clinic: Clinic) -> None:
+    clinic.bench.stand_in.disturb("code", code=500, of=["find"], times=None)
+    edit(clinic, first(clinic, "patient"), "last_name", "not stamped", OLD)
+    assert read(clinic, 1)
+    assert "not stamped" in known(clinic, "patient", "last_name").values()
+
+
 def test_a_layout_whose_digest_is_of_an_earlier_release_is_read_whole(clinic: Clinic) -> None:
     clinic.bench.execute("UPDATE fm_pipeline.source_extractions SET digest = md5(entity)")
     edit(clinic, first(clinic, "patient"), "last_name", "not stamped", OLD)
@@ -177,6 +186,21 @@ def test_another_field_in_the_profile_is_read_from_every_record(clinic: Clinic, 
     profile.write_text(profile.read_text().replace("last_name: [last_name]", "last_name: [coordinator_name]"))
     assert read(clinic, 1)
     assert known(clinic, "patient", "last_name") == known(clinic, "patient", "coordinator_name")
+
+
+@pytest.mark.parametrize("door", ["data_api", "odata"])
+def test_a_calculation_whose_value_changes_without_an_edit_is_read_from_every_record(clinic: Clinic, door: str) -> None:
+    store, table = clinic.bench.store, clinic.bench.store.table(DATABASE, "Notes")
+    fields = [replace(each, kind="calculation") if each.name == "content" else each for each in table.fields.values()]
+    with store.transaction() as db:
+        db.execute("UPDATE fm_table SET definition = ? WHERE name = 'Notes'", (json.dumps([*map(asdict, fields)]),))
+    clinic.bench = clinic.bench.with_settings(filemaker_door=door)
+    read(clinic, 0)
+    read(clinic, 2)
+    with store.transaction() as db:
+        db.execute(f"UPDATE {table.rows} SET {table.column('content')} = 'another'")  # noqa: S608  # our own names
+    assert read(clinic, 4)
+    assert set(known(clinic, "note", "content").values()) == {"another"}
 
 
 def test_a_layout_that_was_emptied_is_read_as_empty(clinic: Clinic) -> None:
