@@ -46,7 +46,10 @@ class WrongPassword(DataApiError):
 
     answer = "refused the account or its password with code"
     consequence = "The password was sent once and is not tried again, because FileMaker locks accounts."
-    next_step = "Correct FILEMAKER_USERNAME and FILEMAKER_PASSWORD, then start again."
+    next_step = (
+        "Correct FILEMAKER_USERNAME and FILEMAKER_PASSWORD, then start again. If they are right: some servers answer so"
+        " if the privilege set lacks the extended privilege fmrest (Data API) or fmodata (OData)."
+    )
 
 
 class AccountLocked(DataApiError):

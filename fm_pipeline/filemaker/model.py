@@ -14,12 +14,21 @@ MOST_REPETITIONS = 32_000  # of a field: FileMaker Pro, "Setting up repeating fi
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A field on a layout (Data API Guide, "Get layout metadata")."""
+    """A field on a layout (Data API Guide, "Get layout metadata").
+
+    `most_repetitions` is how many the field has in its table, where the door says so; those off the layout do not come.
+    """
 
     name: str
     kind: str  # normal, calculation, summary
     result: str  # text, number, date, time, timeStamp, container
     repetitions: tuple[int, ...] = (1,)  # those on the layout; several come as name(1), name(2) ...
+    most_repetitions: int = 1
+
+    @property
+    def has_hidden_repetitions(self) -> bool:
+        """Whether repetitions of the field do not come."""
+        return len(self.repetitions) < self.most_repetitions
 
 
 @dataclass(slots=True)  # a frozen one takes three times as long to be made, and there are millions

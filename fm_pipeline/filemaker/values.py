@@ -22,6 +22,8 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,4000}")  # Python reads no longer ones
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _ALWAYS_EXACT = 15  # so many digits come out of binary64 as they went in
 _LINE_END = re.compile(r"\r\n|\n")
+_USUAL_LENGTH = len("YYYY-MM-DDTHH:MM:SS")
+_OFFSET = re.compile(r"[+-]\d\d:\d\d\Z", re.ASCII)
 _CLOCK = re.compile(r"((?:\d{4}-\d\d-\d\d[T ])?-?\d+:\d\d:\d\d)(\.\d*?)0*")
 
 
@@ -76,11 +78,13 @@ def _read_number(value: object) -> Value:
 def _read_clock(value: object) -> Value:
     """Leave out a fraction of a second that is zero, which OData may write and the Data API does not.
 
-    FileMaker puts the `Z` on the time of the wall, in whatever zone.
+    FileMaker puts the `Z`, or the offset of the server, on the time of the wall, in whatever zone.
     """
     if not isinstance(value, str):
         return _no_text(value)
     text = value.removesuffix("Z")
+    if len(text) > _USUAL_LENGTH:
+        text = _OFFSET.sub("", text)
     found = _CLOCK.fullmatch(text) if "." in text else None
     return found[1] + found[2].rstrip(".") if found else text
 

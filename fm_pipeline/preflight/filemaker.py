@@ -6,7 +6,7 @@ One record of each layout is read, for the number of records and to detect hidde
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -16,13 +16,15 @@ from fm_pipeline.errors import FileMakerError, MappingError
 from fm_pipeline.filemaker.door import TABLE_WORDS, Door, DoorKind
 from fm_pipeline.filemaker.errors import FieldMissing, LayoutMissing, PrivilegeMissing, UnreadableAnswer
 from fm_pipeline.filemaker.exports.errors import ExportChanged, ExportStop
-from fm_pipeline.filemaker.model import Page
+from fm_pipeline.filemaker.model import Field, Page
 from fm_pipeline.pluralize import counted
 from fm_pipeline.preflight.finding import Finding, FindingBuilder
 from fm_pipeline.staging.left_out import missing_layout
 from fm_pipeline.staging.transforms.file_links import EXPORT_DATE
 from fm_pipeline.staging.values.text import NO_ACCESS
 
+# Digits that are no number, of entities whose own functions read them; of the others the reader `line` says it.
+_DIGITS = {"phone", "mobile", "postcode", "health_number"}
 OLDEST = 18  # the first that counts the records it sends (Data API Guide, "dataInfo")
 OF_ONE_LAYOUT = (
     PrivilegeMissing,
@@ -90,6 +92,19 @@ def check_filemaker(door: Door, profile: Profile, build: FindingBuilder, source:
             yield from _layout(build, profile, resolution, door.kind, page, there)
 
 
+def _numbers_for_text(profile: Profile, resolution: Resolution) -> list[str]:
+    """Return the number fields that feed a text of Nexus."""
+    columns = profile.registry[resolution.entity].columns.values()
+    texts = _DIGITS.union(*(feed.fields for feed in columns if feed.kind == "line"))
+    fields = (field for name, feeding in resolution.feeds.items() if name in texts for field in feeding)
+    return sorted({field.name for field in fields if field.result == "number"})
+
+
+def shown_repetitions(fields: Iterable[Field]) -> str:
+    """Return how many repetitions of fields a layout shows, in words."""
+    return ", ".join(f"{len(field.repetitions)} of {field.most_repetitions} of {field.name}" for field in fields)
+
+
 def _version(version: str, build: FindingBuilder) -> Finding:
     found = re.match(r"\d+", version)
     if found and int(found[0]) < OLDEST:
@@ -114,5 +129,11 @@ def _layout(
         yield build.violation("filemaker_field_missing", subject, f"without {', '.join(missing)}{unfed}")
     if hidden:
         yield build.violation("filemaker_field_hidden", subject, f"{NO_ACCESS} in {', '.join(hidden)}")
-    if not missing and not hidden:
+    off_layout = [field for field in resolution.fields if field.has_hidden_repetitions]
+    if off_layout:
+        yield build.violation("filemaker_repetition_hidden", subject, shown_repetitions(off_layout))
+    numbers = _numbers_for_text(profile, resolution)
+    if numbers:
+        yield build.violation("filemaker_number_for_text", subject, f"number fields: {', '.join(numbers)}")
+    if not (missing or hidden or off_layout or numbers):
         yield build.ok(subject, f"all {counted(len(mapped), 'mapped field')}; {counted(page.found_count, 'record')}")

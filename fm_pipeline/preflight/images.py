@@ -21,6 +21,7 @@ from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.nexus.grants import IMAGE_LINK
 from fm_pipeline.nexus.table_names import BATCHES, IMAGES
 from fm_pipeline.pluralize import counted
+from fm_pipeline.preflight.filemaker import shown_repetitions
 from fm_pipeline.preflight.finding import Finding, FindingBuilder
 from fm_pipeline.preflight.nexus import lacking_grants
 from fm_pipeline.settings import Settings
@@ -149,6 +150,9 @@ def check_containers(client: DataApiClient, profile: Profile, build: FindingBuil
         return [build.from_error("image_layout_unfit", "containers", error)]
     except FileMakerError:  # said already
         return []
+    if off_layout := [field for field in layout.containers if field.has_hidden_repetitions]:
+        shown = f"the layout {layout.name} shows {shown_repetitions(off_layout)}"
+        return [build.violation("image_layout_unfit", "containers", shown, "Show all repetitions on the layout.")]
     found = f"layout {layout.name}: {len(layout.containers)} of {len(wanted.best_first)} containers"
     if layout.missing:
         found += f" (without {', '.join(layout.missing)})"

@@ -238,6 +238,17 @@ def test_a_mark_that_can_hold_no_timestamp_is_told(images: MigrationBench) -> No
     assert "cannot hold a timestamp" in next(each.found for each in findings if each.rule == "image_layout_unfit")
 
 
+def test_pictures_in_repetitions_that_the_layout_does_not_show_are_told(images: MigrationBench) -> None:
+    names = ["id", "patient_id", "image_Full", "NexusExportDate"]
+    fields = [FieldDefinition("image_Full", "container", 4), FieldDefinition("NexusExportDate", "timestamp")]
+    images.store.create_table(DATABASE, "Sheets", [FieldDefinition("id"), FieldDefinition("patient_id"), *fields])
+    images.store.create_layout(DATABASE, LAYOUT, "Sheets", names, repetitions={"image_Full": 1})
+    findings = preflight(images.settings, files=True)
+    assert [each.found for each in findings if each.rule == "image_layout_unfit"] == [
+        "the layout API_Images shows 1 of 4 of image_Full"
+    ]
+
+
 def test_a_mark_that_the_account_may_not_see_is_told_because_all_would_look_done(images: MigrationBench) -> None:
     images.store.add_account(DATABASE, ServerAccount(USER, PASSWORD, no_access={TABLE: ["NexusExportDate"]}))
     assert "may not see the field NexusExportDate" in found(images)["image_layout_unfit"]

@@ -6,6 +6,7 @@ import json
 import socket
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
@@ -87,6 +88,29 @@ def test_case_22_layouts_and_fields_that_are_missing_are_named(bench: MigrationB
 def test_case_22_a_field_that_the_account_may_not_see_stops(bench: MigrationBench) -> None:
     bench.store.add_account(DATABASE, ServerAccount(USER, PASSWORD, no_access={"Patients": ["dob", "last_name"]}))
     assert only(found(bench), "filemaker_field_hidden").found == "<No Access> in dob, last_name"
+
+
+def test_repetitions_that_a_layout_does_not_show_stop_because_they_are_not_read(bench: MigrationBench) -> None:
+    table = bench.store.table(DATABASE, "Notes")
+    fields = [replace(field, repetitions=3) if field.name == "note" else field for field in table.fields.values()]
+    bench.store.create_table(DATABASE, "Long notes", fields)
+    bench.store.create_layout(DATABASE, "API_Notes", "Long notes", [field.name for field in fields])
+    assert "filemaker_repetition_hidden" not in found(bench)
+    names, shown = [field.name for field in fields], {"note": 1}
+    bench.store.create_layout(DATABASE, "API_Notes", "Long notes", names, repetitions=shown)
+    (finding,) = found(bench)["filemaker_repetition_hidden"]
+    assert (finding.level, finding.subject, finding.found) == ("stop", "layout API_Notes", "1 of 3 of note")
+
+
+def test_a_number_field_that_feeds_a_text_is_told_because_zeros_in_front_do_not_come(bench: MigrationBench) -> None:
+    table = bench.store.table(DATABASE, "Contact_Details")
+    numbers = {"phone", "mobile", "is_default", "patient_id"}
+    fields = [replace(field, type="number") if name in numbers else field for name, field in table.fields.items()]
+    bench.store.create_table(DATABASE, "Numbers", fields)
+    bench.store.create_layout(DATABASE, "API_Contact_Details", "Numbers", list(table.fields))
+    (finding,) = found(bench)["filemaker_number_for_text"]
+    assert (finding.level, finding.subject) == ("warning", "layout API_Contact_Details")
+    assert finding.found == "number fields: mobile, phone"
 
 
 def test_case_22_a_missing_privilege_names_the_privilege(bench: MigrationBench) -> None:

@@ -363,6 +363,7 @@ def _field(described: Mapping[str, Any]) -> Field:
         kind=str(described.get("type", "normal")),
         result=str(described.get("result", "text")),
         repetitions=tuple(repetitions),
+        most_repetitions=int(described.get("maxRepeat", 1)),
     )
 
 

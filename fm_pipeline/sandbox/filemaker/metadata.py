@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from fm_pipeline.sandbox.filemaker.call import ApiCall, check_names
@@ -53,7 +54,7 @@ def layout(call: ApiCall) -> dict[str, Any]:
     """GET …/layouts/{layout}. Raises ApiError 105."""
     check_names(list(call.query), ("recordId",))
     shown = call.layout()
-    fields, portals = _describe(call, shown.table, shown.fields), {}
+    fields, portals = _describe(call, shown.table, shown.fields, shown.repetitions), {}
     for portal in shown.portals:
         names = [f"{portal.occurrence}::{name}" for name in portal.fields]
         portals[portal.key] = _describe(call, shown.table, names)
@@ -65,7 +66,9 @@ def legacy_layout(call: ApiCall) -> dict[str, Any]:
     return {"metaData": layout(call)["fieldMetaData"]}
 
 
-def _describe(call: ApiCall, base: str, names: Sequence[str]) -> list[dict[str, Any]]:
+def _describe(
+    call: ApiCall, base: str, names: Sequence[str], repetitions: Mapping[str, int] = MappingProxyType({})
+) -> list[dict[str, Any]]:
     store = call.engine.store
     own, tables = store.table(call.database, base), dict[str, StoreTable]()
     described = []
@@ -82,14 +85,15 @@ def _describe(call: ApiCall, base: str, names: Sequence[str]) -> list[dict[str, 
         if field is None:
             raise ApiError(102)
         # A field of a table further on is called after its own occurrence only.
-        described.append(_field("::".join(name.split("::")[-2:]), field))
+        shown = repetitions.get(name, field.repetitions)
+        described.append(_field("::".join(name.split("::")[-2:]), field, shown))
     return described
 
 
-def _field(name: str, field: FieldDefinition) -> dict[str, Any]:
+def _field(name: str, field: FieldDefinition, shown: int) -> dict[str, Any]:
     return {
         "name": name,
-        "type": "normal",
+        "type": field.kind,
         "displayType": "editText",
         "result": "timeStamp" if field.type == "timestamp" else field.type,
         "global": field.is_global,
@@ -101,5 +105,5 @@ def _field(name: str, field: FieldDefinition) -> dict[str, Any]:
         "numeric": False,
         "timeOfDay": False,
         "repetitionStart": 1,
-        "repetitionEnd": field.repetitions,
+        "repetitionEnd": shown,
     }

@@ -103,6 +103,13 @@ def test_a_missing_privilege_is_reported_by_its_name(clinic: Clinic) -> None:
         clinic.client(username="guest", password="x").layouts()
 
 
+def test_a_missing_privilege_that_a_server_calls_a_wrong_password_is_named_too(tmp_path: Path) -> None:
+    with clinic_with(Behaviour(no_fmrest_code=212), tmp_path) as clinic:
+        clinic.store.add_account(clinic.database, ServerAccount("guest", "x", privileges=()))
+        with pytest.raises(WrongPassword, match="lacks the extended privilege fmrest"):
+            clinic.client(username="guest", password="x").layouts()
+
+
 def test_an_unknown_file_is_reported_with_the_setting_to_check(clinic: Clinic) -> None:
     with pytest.raises(DatabaseNotOpen, match="Check FILEMAKER_DATABASE"):
         clinic.client(database="elsewhere").layouts()

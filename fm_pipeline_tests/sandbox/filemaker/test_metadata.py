@@ -46,13 +46,18 @@ def test_scripts_in_a_folder_stand_below_it(client: Raw) -> None:  # 21
     ]
 
 
-def test_a_layout_describes_its_fields_and_portals(client: Raw) -> None:  # 22
+def test_a_layout_describes_its_fields_and_portals(client: Raw, store: Store) -> None:  # 22
     found = client.request("GET", client.on("API_Patients")).response
     fields = {field["name"]: field for field in found["fieldMetaData"]}
     assert all(set(field) == FIELD_KEYS for field in fields.values())
     assert [fields[name]["result"] for name in ("name", "born", "weight", "wait")] == ["text", "date", "number", "time"]
     assert fields["seen"]["result"] == "timeStamp"
     assert (fields["phone"]["maxRepeat"], fields["phone"]["repetitionEnd"]) == (2, 2)
+    store.create_layout(client.database, "One phone", "Patients", ["phone"], repetitions={"phone": 1})
+    (phone,) = client.request("GET", client.on("One phone")).response["fieldMetaData"]
+    assert (phone["maxRepeat"], phone["repetitionEnd"]) == (2, 1)
+    (row, *_) = client.request("GET", client.on("One phone", "/records")).response["data"]
+    assert list(row["fieldData"]) == ["phone(1)"]
     portals = client.request("GET", client.on("With portals")).response["portalMetaData"]
     assert [field["name"] for field in portals["Notes"]] == ["pat_NOTES::text"]
     assert [field["name"] for field in portals["pat_NOTES"]] == ["pat_NOTES::patient"]

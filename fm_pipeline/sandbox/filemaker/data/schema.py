@@ -38,6 +38,7 @@ class FieldDefinition:
         auto_enter: fills the field when a record is created (with the time, or a UUID), or whenever it is changed.
         is_global: the field has one value for all records, separate in each session.
         unique: the validation options say "unique" and "not empty"; OData then takes the first such field as key.
+        kind: what the metadata say; nothing is calculated.
     """
 
     name: str
@@ -46,6 +47,7 @@ class FieldDefinition:
     auto_enter: AutoEnter | None = None
     is_global: bool = False
     unique: bool = False
+    kind: Literal["normal", "calculation"] = "normal"
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,7 @@ class LayoutDefinition:
     Args:
         folder: its folder in the layout menu, if any.
         view: the saved view; v1 shows only the first portal row unless it is `form`.
+        repetitions: by field, how many of its repetitions are shown; without an entry all.
     """
 
     name: str
@@ -113,6 +116,7 @@ class LayoutDefinition:
     portals: Sequence[Portal] = ()
     folder: str | None = None
     view: Literal["form", "list", "table"] = "form"
+    repetitions: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -182,6 +182,7 @@ class Store:
         portals: Sequence[Portal] = (),
         folder: str | None = None,
         view: str = "form",
+        repetitions: Mapping[str, int] | None = None,
     ) -> None:
         """Create or change a layout. The arguments are those of `schema.LayoutDefinition`.
 
@@ -200,6 +201,7 @@ class Store:
             "fields": list(fields),
             "folder": folder,
             "view": view,
+            "repetitions": dict(repetitions or {}),
         }
         definition |= {"portals": [asdict(portal) for portal in portals]}
         self._keep(db, "layout", layout, definition)

@@ -154,7 +154,7 @@ class View:
         for name in names:
             field = table.fields[name]
             write = (lambda _: NO_ACCESS) if name in hidden else self._writer(field.type)
-            for n in range(1, field.repetitions + 1):
+            for n in range(1, self.layout.repetitions.get(prefix + name, field.repetitions) + 1):
                 key = name if field.repetitions == 1 else cell_name(name, n)
                 shown = self._of_session(table.name, name, n, write) if field.is_global else write
                 cells.append((prefix + key, table.column(name, n), shown))

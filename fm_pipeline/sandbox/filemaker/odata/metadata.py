@@ -63,6 +63,8 @@ def _annotations(entities: StoreEntitySet, field: FieldDefinition) -> dict[str, 
     notes: dict[str, str | int | bool] = {"FieldID": f"FMFID:{entities.field_id(field.name)}"}
     if field.is_global:
         notes["Global"] = True
+    if field.kind == "calculation":
+        notes["Calculation"] = True
     if field.repetitions > 1:
         notes["MaxRepetitions"] = field.repetitions
     if field.auto_enter == "modification":
