@@ -28,7 +28,7 @@ class DicomChunksConfig(dg.Config):
 
     job_id: int = Field(
         default=0,
-        description="Number of a job in chunks that exists (`fm-pipeline dicom import PATH --chunks --prepare` makes"
+        description="Id of a job in chunks that exists (`fm-pipeline dicom import PATH --chunks --prepare` makes"
         " one); it is started or resumed. 0: list the configured directory, cut it into chunks, and start.",
     )
     job_type: JobKind = Field(default=JobKind.incremental, description="Of a new job.")

@@ -15,7 +15,7 @@ from fm_pipeline.sequence.progress import run_progress
 class DicomRemovalConfig(dg.Config):
     """Which import job, and the words."""
 
-    job_id: int = Field(description="Number of the import job whose instances are deleted in Orthanc.", ge=1)
+    job_id: int = Field(description="Id of the import job whose instances are deleted in Orthanc.", ge=1)
     confirm: str = Field(
         default="",
         description='"remove <number of instances> of job <job>". Without it nothing is deleted, and the run shows what'

@@ -111,6 +111,13 @@ def test_the_page_of_operations_names_every_schedule_and_sensor_when_it_runs_and
     assert rows == there
 
 
+def test_the_page_of_commands_names_every_job() -> None:
+    page = (TOP / "docs" / "commands.md").read_text("utf-8")
+    section = page.split("\n## Dagster's jobs\n")[1].split("\n## ")[0]
+    jobs = {job.name for job in REPOSITORY.get_all_jobs() if not job.name.startswith("__")}
+    assert set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == jobs
+
+
 def _at_first(each: dg.ScheduleDefinition | dg.SensorDefinition) -> str:
     return "on" if each.default_status.value == "RUNNING" else "off"
 

@@ -31,8 +31,8 @@ comments in `.env.example`, and what the commands ask for; a test compares them.
 - **When.** A command reads them when it starts, a run of Dagster when the run starts. Under `dagster dev`, press
   *Reload* after a change in `.env` ([README.md](../README.md#the-dagster-ui-without-the-console)).
 - **Which are needed.** A command that lacks a setting names it before it asks any server. The column *needed by* lists
-  these commands. A job of Dagster needs what the command for the same work needs. `fm-pipeline check` looks at all
-  settings.
+  these commands. A [job of Dagster](commands.md#dagsters-jobs) needs what the command for the same work needs.
+  `fm-pipeline check` looks at all settings.
 - **Empty ones.** An empty setting that has no default counts as not set. An empty setting that has a default is
   refused.
 - **Wrong ones.** The following are refused. The error names the setting and does not repeat its value:

@@ -35,7 +35,7 @@ NOT_OPENED = (("archive_not_opened", "archive", "archives"), ("nested_archive", 
 @path_argument
 @click.option("--type", "job_type", type=click.Choice(JOB_TYPES), help="What kind of job.  [default: manual]")
 @click.option("--job-id", type=int, help="Run or resume this job instead of a new one.")
-@click.option("--prepare", is_flag=True, help="Only create the job, and print its number for Dagster or for later.")
+@click.option("--prepare", is_flag=True, help="Only create the job, and print its id for Dagster or for later.")
 @click.option("--chunks", is_flag=True, help="Cut the new job into chunks that several hosts can share.")
 @click.option("--threads", type=click.IntRange(1, 32), default=THREADS, show_default=True, help="Parallel uploads.")
 @click.option("--verify-md5", is_flag=True, help="Also compare the MD5 of every instance with Orthanc afterwards.")
@@ -57,7 +57,7 @@ def command(
     """Import the DICOM files under PATH (by default the configured directory) into Orthanc.
 
     Instances that Orthanc has are recognised before they are sent. Ctrl-C cancels the job, and it can be resumed.
-    With --chunks, other hosts join the job by its number; Ctrl-C then ends only the part of this host.
+    With --chunks, other hosts join the job by its id; Ctrl-C then ends only the part of this host.
     """
     if job_id is not None and (path or job_type or prepare or chunks):
         raise click.UsageError("--job-id names a job that exists: it has its path and type.")

@@ -62,7 +62,7 @@ class DicomImportConfig(dg.Config):
 
     job_id: int = Field(
         default=0,
-        description="Number of a job that exists (`fm-pipeline dicom import PATH --prepare` makes one); it is carried"
+        description="Id of a job that exists (`fm-pipeline dicom import PATH --prepare` makes one); it is carried"
         " out, or resumed. 0: a new job for the configured directory.",
     )
     job_type: JobKind = Field(
