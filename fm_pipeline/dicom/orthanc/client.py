@@ -35,7 +35,7 @@ from fm_pipeline.http_response import SLOWEST_BYTES_PER_SECOND
 from fm_pipeline.settings import Settings
 
 _STALLED_SECONDS = 30  # half of the time that 1.10.1 waits for the rest of an upload
-_BULK_CONTENT = (1, 9, 4)  # the first version with /tools/bulk-content
+BULK_CONTENT = (1, 9, 4)  # the first version with /tools/bulk-content
 _MD5 = re.compile(r"[0-9a-fA-F]{32}")
 _UID = re.compile(r"[0-9.]{1,64}")
 
@@ -189,7 +189,7 @@ class Orthanc:
         answer = self._ask("POST", "/tools/bulk-content", body, {"Content-Type": "application/json"})
         if answer.status == 200:
             return answer
-        if answer.status == 404 and self._is_older_than(_BULK_CONTENT):
+        if answer.status == 404 and self._is_older_than(BULK_CONTENT):
             return None
         raise self._fault(answer, "POST", "/tools/bulk-content")
 
