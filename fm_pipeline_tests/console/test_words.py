@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fm_pipeline.console.templatetags.words import counted, status_word, table_name, table_words, words
+from fm_pipeline.console.templatetags.words import counted, run_is, status_word, table_name, table_words, words
 
 
 def test_tables_have_words_first_and_their_name_where_it_is_another() -> None:
@@ -26,5 +26,10 @@ def test_counts_and_states_are_words() -> None:
         "waiting",
         "done",
         "failed",
+    ]
+    assert [run_is(each) for each in ("queued", "running", "cancelling")] == [
+        "waits for its turn",
+        "is running",
+        "is being cancelled",
     ]
     assert (words("already_there"), words(None)) == ("already there", "")

@@ -39,6 +39,12 @@ def status_word(status: str) -> str:
 
 
 @register.filter
+def run_is(status: str) -> str:
+    """Return what a run of that status does, after its name: "waits for its turn", "is running"."""
+    return {"queued": "waits for its turn", "cancelling": "is being cancelled"}.get(status, f"is {status}")
+
+
+@register.filter
 def table_words(name: str) -> str:
     """Return the name of a table in words, for example `SMS messages`; of the pipeline's own tables it says so."""
     schema, _, table = name.rpartition(".")

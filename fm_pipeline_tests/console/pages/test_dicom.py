@@ -117,6 +117,8 @@ def test_the_page_of_a_job_says_why_nothing_is_new_what_stays_and_that_a_cancel_
         assert "It was cancelled too late" in page
         assert f'found again by <a href="/settings/dicom/jobs/{nothing_new}">job {nothing_new}</a>' in page
         assert 'id="take-back"' not in page
+        removal = get(console, session, f"/jobs/{late}/remove").text
+        assert f'found them too: <a href="/settings/dicom/jobs/{nothing_new}">' in removal
         page = get(console, session, f"/jobs/{nothing_new}").text
         assert ("There was nothing new" in page, "It was cancelled too late" in page) == (True, False)
         assert "1 file is as an earlier job recorded it, and was not opened." in page

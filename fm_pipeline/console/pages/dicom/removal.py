@@ -19,7 +19,7 @@ from fm_pipeline.db.connection import connect
 from fm_pipeline.dicom.api.remove_import import plan_removal
 from fm_pipeline.dicom.formats import size_formatted
 from fm_pipeline.dicom.history.jobs import get_job
-from fm_pipeline.dicom.history.removals import EXPORTED, export_instances
+from fm_pipeline.dicom.history.removals import EXPORTED, export_instances, found_again_by
 
 _URL = PIPELINE.nexus_database_url.get_secret_value()
 
@@ -59,8 +59,11 @@ def instances(request: HttpRequest, job_id: int) -> StreamingHttpResponse:
 
 def _page(request: HttpRequest, job_id: int, wrong: str = "", *, status: int = 200) -> HttpResponse:
     plan = plan_removal(PIPELINE, job_id)
+    with connect(_URL) as connection, connection.cursor() as cursor:
+        found_again = found_again_by(cursor, job_id) if plan.instances.met_by_others else []
     context = {
         "job": get_job(_URL, job_id),
+        "found_again": found_again,
         "plan": plan,
         "size": size_formatted(plan.instances.size_bytes),
         "wrong": wrong,
