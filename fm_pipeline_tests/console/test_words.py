@@ -12,7 +12,8 @@ def test_tables_have_words_first_and_their_name_where_it_is_another() -> None:
         "Crosswalk (the pipeline's own)",
     ]
     assert table_name("patients") == "Patients"
-    assert table_name("images_batch") == 'Images batch <small class="hint"><code>images_batch</code></small>'
+    assert table_words("letters_patientletter") == "Letters"
+    assert table_name("images_batch") == 'Image batches <small class="hint"><code>images_batch</code></small>'
 
 
 def test_counts_and_states_are_words() -> None:

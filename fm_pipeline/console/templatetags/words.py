@@ -6,11 +6,19 @@ from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from fm_pipeline.nexus.table_names import BATCHES, DOCUMENTS, IMAGES, LETTERS, REMINDERS
 from fm_pipeline.pluralize import counted as counted_words
 
 register = template.Library()
 OUR_SCHEMA = "fm_pipeline"
 _ABBREVIATIONS = {"sms": "SMS"}
+_TABLES = {
+    LETTERS: "letters",
+    REMINDERS: "reminders",
+    DOCUMENTS: "documents",
+    BATCHES: "image batches",
+    IMAGES: "images",
+}
 # One word for one state: those of runs. The left ones are the words of the hospital's system for an import job, which
 # the calls and the commands keep, and Dagster's.
 _STATES = {"pending": "waiting", "queued": "waiting", "completed": "done"}
@@ -48,7 +56,7 @@ def run_is(status: str) -> str:
 def table_words(name: str) -> str:
     """Return the name of a table in words, for example `SMS messages`; of the pipeline's own tables it says so."""
     schema, _, table = name.rpartition(".")
-    said = " ".join(_ABBREVIATIONS.get(word, word) for word in table.split("_"))
+    said = _TABLES.get(table) or " ".join(_ABBREVIATIONS.get(word, word) for word in table.split("_"))
     said = said[:1].upper() + said[1:]
     return f"{said} (the pipeline's own)" if schema == OUR_SCHEMA else said
 

@@ -125,7 +125,7 @@ def test_the_page_of_a_job_says_why_nothing_is_new_what_stays_and_that_a_cancel_
         assert re.search("hash-of-file.*hash-there", page, re.DOTALL)
         assert '<span class="badge ">waiting</span>' in get(console, session, f"/jobs/{waiting}").text
         form = get(console, session, "").text
-        assert '<option value="incremental" selected>incremental: new, changed and failed files' in form
+        assert '<option value="incremental" selected>incremental: new or changed' in form
         assert f'last imported by <a href="/settings/dicom/jobs/{nothing_new}">' in form
     finally:
         bench.execute("DELETE FROM fm_pipeline.import_history WHERE job_id = ANY(%s)", ids)

@@ -50,7 +50,7 @@ SECURITIES = (
 # The preset, incremental, does not bring back what was taken back, and does not open what is known.
 JOB_TYPE_WORDS: Mapping[JobType, str] = {
     "initial": "initial: every file",
-    "incremental": "incremental: new, changed and failed files",
+    "incremental": "incremental: new or changed",
     "manual": "manual: every file",
 }
 # What the form calls the fields that are numbers.
