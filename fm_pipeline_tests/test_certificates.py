@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from pydantic import SecretStr
 
+from fm_pipeline.dicom.configuration.configuration import configure
 from fm_pipeline.dicom.ftp.connection import FtpServer, connect_to_server
 from fm_pipeline.dicom.orthanc.client import Orthanc
 from fm_pipeline.entities.rules import load_rules
@@ -27,12 +28,15 @@ from fm_pipeline.errors import FtpError
 from fm_pipeline.filemaker.data_api.client import DataApiClient
 from fm_pipeline.notifications.smtp import Email, deliver
 from fm_pipeline.preflight.certificates import SSL_REQUEST, TlsServer, check_certificates, read_validity, servers_of
+from fm_pipeline.preflight.dicom import check_dicom
 from fm_pipeline.preflight.finding import FindingBuilder
+from fm_pipeline.preflight.preflight import preflight
 from fm_pipeline.settings import Settings
 from fm_pipeline.storage.client import make_client
 from fm_pipeline.storage.errors import storage_errors
 from fm_pipeline_tests.support.dicom import dicom_settings
-from fm_pipeline_tests.support.mail import dripping, mail_settings, misbehaving_server
+from fm_pipeline_tests.support.mail import mail_settings, misbehaving_server
+from fm_pipeline_tests.support.waiting import wait_until
 
 NOBODY = "postgresql://nobody@127.0.0.1:1/none"
 NOW = datetime.now(UTC)
@@ -234,6 +238,7 @@ SOON = (NOW - timedelta(days=70), NOW + timedelta(days=20), "for 19 days more")
     [
         *((name, *SOON) for name in SETTINGS),
         ("S3", *GOOD, ""),
+        ("S3", NOW - timedelta(days=305), NOW + timedelta(days=60), ""),  # less than a third of a year is left
         ("S3", NOW - timedelta(days=4), NOW + timedelta(days=3), ""),  # of those that are renewed every few days
         ("S3", NOW - timedelta(days=6), NOW + timedelta(days=1, hours=1), "for 1 day more"),
         ("S3", *EXPIRED, "nothing"),  # the check of the server tells that
@@ -258,12 +263,42 @@ def test_a_certificate_that_ends_soon_is_told_with_its_day(
     assert said.endswith(warned)
 
 
+def test_the_check_looks_at_all_of_them_and_at_the_ftp_server_of_the_configuration(
+    authority: trustme.CA, folder: Path, migrated_url: str
+) -> None:
+    certificate = authority.issue_cert("127.0.0.1", not_after=GOOD[1])
+    with serving(certificate, protocol="tls") as port, serving(certificate, protocol="ftp") as ftp:
+        given = {"orthanc_url": f"https://127.0.0.1:{port}", "ftp_ca_bundle": folder / "ca.pem"}
+        settings = dicom_settings(migrated_url, folder, **given)
+        changes = {"ftp_host": "127.0.0.1", "ftp_port": ftp, "ftp_enabled": True}
+        (folder / "hospital").mkdir()
+        configure(settings, changes, actor="bench", now=NOW)
+        of_ftp = list(
+            check_dicom(settings.model_copy(update={"orthanc_url": None}), FindingBuilder(load_rules(), "DICOM"))
+        )
+        without_database = settings.model_copy(update={"nexus_database_url": SecretStr(NOBODY)})
+        of_all = preflight(without_database)
+    said = [each.subject for each in (*of_ftp, *of_all) if each.subject.startswith("certificate")]
+    assert said == ["certificate of the FTP server", "certificate of Orthanc"]
+
+
 def test_a_server_that_never_ends_its_reply_is_left_after_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fm_pipeline.preflight.certificates.TIMEOUT_SECONDS", 1)
-    with misbehaving_server(dripping) as port:
-        assert (
-            read_validity(TlsServer("the mail server", "127.0.0.1", port, "smtp"), ssl.create_default_context()) is None
-        )
+    left = threading.Event()
+
+    def drip(client: socket, ended: threading.Event) -> None:
+        for _ in range(1000):  # for 20 seconds at least
+            try:
+                client.sendall(b"2")
+            except OSError:
+                left.set()
+                return
+            ended.wait(0.02)
+
+    with misbehaving_server(drip) as port:
+        server = TlsServer("the mail server", "127.0.0.1", port, "smtp")
+        assert read_validity(server, ssl.create_default_context()) is None
+        wait_until(left.is_set)
 
 
 def test_only_servers_whose_certificate_somebody_verifies_are_asked_and_none_that_did_not_answer() -> None:
@@ -271,6 +306,8 @@ def test_only_servers_whose_certificate_somebody_verifies_are_asked_and_none_tha
     given = {"nexus_database_url": several, "orthanc_url": "http://here:8042", "filemaker_url": "https://fm"}
     settings = Settings.model_validate(given | MAIL | {"smtp_host": "mail", "smtp_security": "none"})
     database = [TlsServer(f"Nexus' database on {host}", host, n, "postgresql") for n, host in ((1, "one"), (2, "two"))]
+    on_one_port = settings.model_copy(update={"nexus_database_url": SecretStr(f"{several}&port=7")})
+    assert [each.port for each in servers_of(on_one_port)][-2:] == [7, 7]
     assert list(servers_of(settings)) == [TlsServer("FileMaker Server", "fm", 443), *database]
     assert list(servers_of(settings, without=frozenset({"filemaker_unreachable"}))) == database
     encrypted = settings.model_copy(update={"nexus_database_url": SecretStr("postgresql://u@h/d?sslmode=require")})

@@ -49,6 +49,8 @@ def test_a_port_that_is_taken_is_refused(home: Path, caplog: pytest.LogCaptureFi
         ("", "", []),
         ("dequeue_interval_seconds: 1", "dequeue_interval_seconds: 5", ["run_coordinator"]),
         ("WatchfulRunLauncher", "DefaultRunLauncher", ["run_launcher"]),
+        ("default_limit: 1", "default_limit: 2", ["concurrency"]),
+        ("poll_interval_seconds: 30", "poll_interval_seconds: 60", ["run_monitoring"]),
         ("purge_after_days: 90", "purge_after_days: 9", []),  # a clinic may keep its history for as long as it likes
         ("telemetry:", "telemetry: [", []),  # Dagster says it
     ],
