@@ -13,6 +13,9 @@ from fm_pipeline.nexus.backup.backup import backup_folder, list_backups, make_ba
 from fm_pipeline.nexus.backup.files import BackupStop
 from fm_pipeline.nexus.backup.restore import restore
 from fm_pipeline.nexus.backup.retention import prune_backups
+from fm_pipeline.nexus.reimport.plan import check_backup
+from fm_pipeline.nexus.reimport.plan_inputs import Inputs
+from fm_pipeline.status.overview import read_overview
 from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench
 
 
@@ -61,6 +64,10 @@ def test_pruning_for_a_copy_of_the_database_leaves_the_backups_of_the_real_one(
     assert prune_backups(copy.settings, keep=1) == []
     real = sorted(backup.folder.name for backup in made)
     assert _names(nexus) == real
+    other = backup_folder(copy.settings) / real[0]
+    other.mkdir()  # of the same name: the one that was made counts, as long as it is there
+    assert not any(known.moved for known in list_backups(copy.settings))
+    other.rmdir()
     for name in real:  # as if the real ones were mounted there, on another machine
         (backup_folder(nexus.settings) / name).rename(backup_folder(copy.settings) / name)
     assert [known.moved for known in list_backups(copy.settings)] == [False, True, True]
@@ -83,5 +90,8 @@ def test_backups_that_came_from_another_machine_are_found_in_the_folder_of_backu
 def test_after_the_clock_was_set_back_the_backup_that_was_made_last_is_the_newest(nexus: MigrationBench) -> None:
     before = make_backup(nexus.settings, now=RUN_TIME + timedelta(hours=1))
     last = make_backup(nexus.settings, now=RUN_TIME)
+    assert [row["id"] for row in read_overview(nexus.database_url)["backups"]] == [last.id, before.id]
+    with nexus.connection() as connection, connection.cursor() as cursor:
+        assert check_backup(cursor, Inputs("", 0, "", {}, last.digests, {})) == last.id
     assert prune_backups(nexus.settings, keep=1) == [before.folder]
     assert list_backups(nexus.settings) == [last]
