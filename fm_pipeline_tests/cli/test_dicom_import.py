@@ -27,6 +27,7 @@ from fm_pipeline.dicom.importer.cut import create_shared_job
 from fm_pipeline.dicom.log import log_file
 from fm_pipeline.dicom.scan.excluded_folders import KNOWN
 from fm_pipeline.errors import RequestError
+from fm_pipeline.sandbox.dicom.instances import as_file, image
 from fm_pipeline.sandbox.dicom.series import write_series
 from fm_pipeline.sandbox.stack.orthanc import OrthancService
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT
@@ -93,6 +94,21 @@ def test_a_directory_comes_to_orthanc_and_a_second_import_brings_nothing_new(
     assert "Quollthorpe" not in log
     assert "info: Import job 1 is completed: 13 files." in log
     assert audit(settings) == [("dicom_import", "started"), ("dicom_import", "done")] * 2
+
+
+def test_files_that_a_person_should_look_at_are_counted_and_can_be_listed(settings: Settings, tmp_path: Path) -> None:
+    hospital = tmp_path / "hospital"
+    hospital.mkdir(exist_ok=True)
+    for number, patient_id in enumerate(("", "SANDBOX-1")):
+        (hospital / f"{number}.dcm").write_bytes(as_file(image("one", patient_id=patient_id)))
+    code, output = run(settings, "import", "--type", "initial")
+    assert code == 0, output
+    said = " ".join(output.split())
+    assert "1 file to look at. The Patient ID is missing." in said
+    assert "fm-pipeline dicom history --job-id 1 --flag missing_patient_id" in said
+    listed = run(settings, "history", "--flag", "missing_patient_id")[1]
+    assert "imported missing_patient_id" in " ".join(listed.split())
+    assert "Number 1 of 1 row." in listed
 
 
 def test_new_files_are_those_that_history_does_not_have_as_they_are(settings: Settings, tmp_path: Path) -> None:
