@@ -86,8 +86,9 @@ def fill_others(connection: Connection, catalogue: Catalogue, registry: Registry
             found = catalogue.table(table)
             if table in {DOCUMENTS, IMAGES} and file_id_type(catalogue, table) == "other":
                 continue  # a number is no id of a record; as one it would take the place of the real one
+            uuids = is_uuid(catalogue, table, column)
             keyed = sql.SQL("SELECT id, {key} AS key, 'column' AS origin FROM {table}").format(
-                key=id_key(column), table=found.identifier
+                key=id_key(column, is_uuid=uuids), table=found.identifier
             )
             _fold(cursor, entity, found)
             if entity not in {"document", "image"}:
@@ -181,26 +182,31 @@ def _take_over(cursor: Cursor, entity: str, keyed: sql.Composable, *, older_firs
 
 
 # For object ids that no patient has: the FileMaker patient that their files belong to, by the evidence of the files.
-# Contradictory evidence is ignored.
+# Contradictory evidence is ignored. These few ids come first, so that evidence is collected for their files only.
 _LEARN = """
 INSERT INTO fm_pipeline.retired_patient_ids (nexus_id, filemaker_key, origin)
+WITH unknown AS MATERIALIZED (
+    SELECT object_id FROM (SELECT d.object_id FROM {documents} d WHERE d.content_type_id = %(patient_type)s
+                           UNION SELECT b.object_id FROM {batches} b WHERE b.content_type_id = %(patient_type)s) files
+    WHERE object_id IS NOT NULL
+      AND NOT EXISTS (SELECT 1 FROM {patients} p WHERE p.id = object_id)
+      AND NOT EXISTS (SELECT 1 FROM fm_pipeline.crosswalk c WHERE c.entity = 'patient' AND c.nexus_id = object_id)
+)
 SELECT object_id, min(key), min(origin) FROM (
-    SELECT d.object_id, lower(btrim(d.filemaker_metadata ->> 'filemaker_patient_id')) AS key, 'document' AS origin
-    FROM {documents} d WHERE d.content_type_id = %(patient_type)s
+    SELECT object_id, lower(btrim(d.filemaker_metadata ->> 'filemaker_patient_id')) AS key, 'document' AS origin
+    FROM unknown JOIN {documents} d USING (object_id) WHERE d.content_type_id = %(patient_type)s
     UNION ALL
-    SELECT d.object_id, l.patient_key, 'document'
-    FROM {documents} d JOIN fm_pipeline.staged_file_links l
+    SELECT object_id, l.patient_key, 'document'
+    FROM unknown JOIN {documents} d USING (object_id) JOIN fm_pipeline.staged_file_links l
          ON l.entity = 'document' AND {same_document}
     WHERE d.content_type_id = %(patient_type)s
     UNION ALL
-    SELECT b.object_id, l.patient_key, 'image'
-    FROM {batches} b JOIN {images} i ON i.batch_id = b.id
+    SELECT object_id, l.patient_key, 'image'
+    FROM unknown JOIN {batches} b USING (object_id) JOIN {images} i ON i.batch_id = b.id
          JOIN fm_pipeline.staged_file_links l ON l.entity = 'image' AND {same_image}
     WHERE b.content_type_id = %(patient_type)s
 ) evidence
-WHERE key <> '' AND object_id IS NOT NULL
-  AND NOT EXISTS (SELECT 1 FROM {patients} p WHERE p.id = object_id)
-  AND NOT EXISTS (SELECT 1 FROM fm_pipeline.crosswalk c WHERE c.entity = 'patient' AND c.nexus_id = object_id)
+WHERE key <> ''
 GROUP BY object_id HAVING count(DISTINCT key) = 1
 ON CONFLICT DO NOTHING
 """

@@ -115,14 +115,15 @@ def _of_patients(source: str, registry: Registry) -> _Query:
 def _of_others(entity: Entity, catalogue: Catalogue, registry: Registry) -> _Query:
     known: sql.Composable = sql.SQL(", true AS file_is_known")
     join: sql.Composable = sql.SQL("")
-    if entity.files and file_id_type(catalogue, entity.files) == "other":
+    kind = file_id_type(catalogue, entity.files) if entity.files else None
+    if kind == "other":
         known = sql.SQL(", false AS file_is_known")
-    elif entity.files:
+    elif kind:
         known = sql.SQL(", f.key IS NOT NULL AS file_is_known")
         # A join: PostgreSQL hashes the rows of an EXISTS here only if they fit into work_mem. If not, it reads all of
         # them for each record.
         join = sql.SQL(" LEFT JOIN (SELECT DISTINCT {} AS key FROM {}) f ON f.key = s.filemaker_key ").format(
-            id_key(COLUMN), table_identifier(catalogue, entity.files)
+            id_key(COLUMN, is_uuid=kind == "uuid"), table_identifier(catalogue, entity.files)
         )
     others = entity.other_parents
     patient = _PATIENT_COLUMNS if entity.has_patient else ", NULL::text AS patient_id, true AS patient_is_known"

@@ -33,13 +33,14 @@ def is_uuid(catalogue: Catalogue, table: str, column: str) -> bool:
     return found is not None and found.type == "uuid"
 
 
-def id_key(column: str) -> sql.Composed:
+def id_key(column: str, *, is_uuid: bool = False) -> sql.Composed:
     """Return FileMaker's id in a column as `source_records` has it; the column may be a text in any spelling.
 
     Args:
         column: of a type that can be cast to text.
+        is_uuid: it is a uuid, whose text has one spelling.
     """
-    return sql.SQL('lower(btrim({}::text) COLLATE "default")').format(sql.Identifier(column))
+    return sql.SQL("{}::text" if is_uuid else 'lower(btrim({}::text) COLLATE "default")').format(sql.Identifier(column))
 
 
 def same_record(catalogue: Catalogue, table: str, row: str) -> sql.SQL:

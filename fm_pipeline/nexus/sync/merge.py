@@ -236,6 +236,8 @@ def _parent_goes(
 def _with_view(cursor: Cursor, difference: Difference, names: Sequence[str]) -> Difference:
     """Make the view of the staged rows that are not left out, each with the names of the columns that Nexus keeps.
 
+    Without such rows and columns, the staged rows are the merged ones. The view takes half as long again to read.
+
     A kept value is Nexus' own. It never takes the way over the type of the staged column, which may hold less: a date
     of FileMaker may be a time in Nexus.
     """
@@ -247,6 +249,10 @@ def _with_view(cursor: Cursor, difference: Difference, names: Sequence[str]) -> 
             " FROM {columns} WHERE kept GROUP BY 1"
         ).format(kept=kept, columns=decided_values(difference))
     )
+    some_kept = cursor.rowcount > 0
+    cursor.execute(sql.SQL("SELECT EXISTS (SELECT FROM {})").format(left_out_rows(difference)))
+    if not some_kept and cursor.fetchone() == (False,):
+        return difference
     cursor.execute(
         sql.SQL(
             "CREATE TEMP VIEW {view} AS SELECT s.*, k.kept_columns FROM {staged} s LEFT JOIN {kept} k USING (nexus_id)"
