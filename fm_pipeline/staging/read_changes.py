@@ -60,6 +60,10 @@ LARGEST_SHARE, FEW = 0.2, 200  # more changed records than both are read with al
 LARGEST_PAGE = 1000  # of new records that are compared with the newest ones
 
 
+class _TooManyChanges(Exception):
+    """A find has more records than are worth reading apart from the others."""
+
+
 @dataclass(frozen=True)
 class _Known:
     """The last extraction of an entity."""
@@ -240,15 +244,18 @@ def _modified_since(
         client.page(resolution.layout, 1, 1)  # the first request finds out which format the server takes
     day = since.isoformat() if client.date_format == "iso" else since.strftime("%m/%d/%Y")
     query = [{modified: f">={day}"}]
-    if client.find(resolution.layout, query, limit=1).found_count > _most_changes(known):
+
+    def fetch(offset: int, limit: int) -> Page:
+        page = client.find(resolution.layout, query, offset=offset, limit=limit)
+        if page.found_count > _most_changes(known):
+            raise _TooManyChanges
+        return page
+
+    try:
+        found: list[FileMakerRecord] = read_completely(fetch, list, page_size=page_size)
+    except _TooManyChanges:
         return None
-    fetch = partial(_page_of_find, client, resolution.layout, query)
-    found: list[FileMakerRecord] = read_completely(fetch, list, page_size=page_size)
     return found
-
-
-def _page_of_find(client: DataApiClient, layout: str, query: list[dict[str, str]], offset: int, limit: int) -> Page:
-    return client.find(layout, query, offset=offset, limit=limit)
 
 
 def _upsert(
@@ -293,12 +300,13 @@ def _is_complete(cursor: Cursor, door: DataApiDoor, resolution: Resolution, rows
     """Return whether FileMaker has exactly the records that are known now; see the module."""
     if len(new) >= LARGEST_PAGE:
         return False
-    if door.sample(resolution.layout, []).found_count != rows:
-        return False
     if rows == 0:
-        return True
+        return door.sample(resolution.layout, []).found_count == 0
     newest = len(new) + (rows > len(new))
-    page = door.client.page(resolution.layout, rows - newest + 1, newest)
+    try:
+        page = door.client.page(resolution.layout, rows - newest + 1, newest)
+    except RecordMissing:  # it has fewer
+        return False
     cursor.execute(
         "SELECT record_id FROM fm_pipeline.source_records WHERE entity = %s ORDER BY record_id DESC LIMIT %s",
         (resolution.entity, newest),

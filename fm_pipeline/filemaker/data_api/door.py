@@ -27,6 +27,7 @@ class DataApiDoor:
     def __init__(self, client: DataApiClient) -> None:
         self.client = client
         self.source = client.source
+        self._tables: list[str] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -43,8 +44,10 @@ class DataApiDoor:
         return self.client.product_info().get("version", "")
 
     def tables(self) -> list[str]:
-        """Return the names of all layouts."""
-        return self.client.layouts()
+        """Return the names of all layouts, as they were at the first call: each entity asks for them."""
+        if self._tables is None:
+            self._tables = self.client.layouts()
+        return self._tables
 
     def fields(self, table: str) -> list[Field]:
         """Return the fields on a layout, without those in portals."""
