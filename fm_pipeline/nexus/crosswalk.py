@@ -10,6 +10,7 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
+from fm_pipeline.db.commit import commit_without_waiting
 from fm_pipeline.db.queries import column_list
 from fm_pipeline.db.table import Table
 from fm_pipeline.entities.registry import ENTITIES, Registry, loaded
@@ -45,6 +46,7 @@ def fill_patients(connection: Connection, catalogue: Catalogue) -> dict[str, int
         How many rows are new in the crosswalk (`patient`), and how many ids are `retired`.
     """
     with connection.cursor() as cursor:
+        commit_without_waiting(cursor)
         _lock_crosswalk(cursor)
         patients = catalogue.table("patients")
         keyed = sql.SQL(PATIENT_KEYS).format(patients=patients.identifier)
@@ -74,6 +76,7 @@ def fill_others(connection: Connection, catalogue: Catalogue, registry: Registry
     """
     new = {}
     with connection.cursor() as cursor:
+        commit_without_waiting(cursor)
         _lock_crosswalk(cursor)
         # Documents and images too: if Nexus ever loses their FileMaker ids, this is where they survive.
         added = tuple((e.name, e.table, e.id_column) for e in loaded(registry) if e.made and e.id_column)
@@ -86,9 +89,8 @@ def fill_others(connection: Connection, catalogue: Catalogue, registry: Registry
             found = catalogue.table(table)
             if table in {DOCUMENTS, IMAGES} and file_id_type(catalogue, table) == "other":
                 continue  # a number is no id of a record; as one it would take the place of the real one
-            uuids = is_uuid(catalogue, table, column)
             keyed = sql.SQL("SELECT id, {key} AS key, 'column' AS origin FROM {table}").format(
-                key=id_key(column, is_uuid=uuids), table=found.identifier
+                key=id_key(column, is_uuid=is_uuid(catalogue, table, column)), table=found.identifier
             )
             _fold(cursor, entity, found)
             if entity not in {"document", "image"}:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from fm_pipeline.db.commit import commit_without_waiting
 from fm_pipeline.db.copy import copy_rows
 from fm_pipeline.db.locks import AdvisoryLock, try_lock
 from fm_pipeline.entities.resolution import Resolution, resolve
@@ -87,6 +88,7 @@ def extract(
     started_at = now()
     resolution = resolve(profile, entity, door.tables(), door.fields, door.kind)
     with connection, connection.cursor() as cursor:
+        commit_without_waiting(cursor)
         refuse_second_extraction(cursor, entity)
         parents = parents_of(profile, entity)
         reading = Reading(resolution.layout, resolution.fields, page_size, on_progress)

@@ -20,6 +20,7 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
+from fm_pipeline.db.commit import commit_without_waiting
 from fm_pipeline.db.digest import table_digest
 from fm_pipeline.entities.profile import Profile
 from fm_pipeline.entities.registry import LOOK_UPS, Registry, loaded, looked_up_in, staged
@@ -52,6 +53,7 @@ def is_staged_already(connection: Connection, settings: Settings, profile: Profi
 def note_staged(connection: Connection, settings: Settings, profile: Profile, rules: Rules) -> None:
     """Note what everything was just built from; commits."""
     with connection.cursor() as cursor:
+        commit_without_waiting(cursor)
         cursor.execute(
             "INSERT INTO fm_pipeline.staged_inputs (fingerprint) VALUES (%s)"
             " ON CONFLICT (only_row) DO UPDATE SET fingerprint = excluded.fingerprint",

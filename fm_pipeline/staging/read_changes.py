@@ -28,6 +28,7 @@ from zoneinfo import ZoneInfo
 
 from psycopg2.extras import execute_values
 
+from fm_pipeline.db.commit import commit_without_waiting
 from fm_pipeline.entities.resolution import Resolution, resolve
 from fm_pipeline.filemaker.data_api.client import DataApiClient
 from fm_pipeline.filemaker.data_api.door import DataApiDoor
@@ -109,6 +110,7 @@ def read_changes(
     if any(field.kind != "normal" or "::" in field.name for field in resolution.fields):
         return None
     with connection, connection.cursor() as cursor:
+        commit_without_waiting(cursor)
         refuse_second_extraction(cursor, entity)
         known = _known(cursor, door, profile, resolution, now)
         if known is None:
@@ -145,6 +147,7 @@ def read_changes(
 def note_reading(connection: Connection, result: ExtractionResult, started_at: dt.datetime) -> None:
     """Note that an entity was read whole; commits."""
     with connection, connection.cursor() as cursor:
+        commit_without_waiting(cursor)
         cursor.execute(
             "INSERT INTO fm_pipeline.source_readings (entity, extraction_id, feeds, checked_at, whole_at)"
             " VALUES (%(entity)s, %(id)s, %(feeds)s, %(at)s, %(at)s) ON CONFLICT (entity) DO UPDATE"

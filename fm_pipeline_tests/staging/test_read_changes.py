@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from fm_pipeline.sequence.read_and_stage import read_changes_and_stage
+from fm_pipeline.sequence.sync import sync_staged
+from fm_pipeline.staging.read_changes import FEW
 from fm_pipeline_tests.sequence.nights import Nights, nights
 from fm_pipeline_tests.sequence.nights_clinic import Clinic
 from fm_pipeline_tests.sequence.nights_model import Row
@@ -208,3 +211,46 @@ def test_a_layout_that_was_emptied_is_read_as_empty(clinic: Clinic) -> None:
         clinic.bench.store.delete(DATABASE, LAYOUTS["patient"], row.record_id)
     assert read(clinic, 1)
     assert known(clinic, "patient", "last_name") == {}
+
+
+def test_a_night_without_a_change_asks_each_layout_three_times(clinic: Clinic) -> None:
+    counters = clinic.bench.stand_in.counters()["requests"]
+    assert not read(clinic, 1)
+    asked = Counter(clinic.bench.stand_in.counters()["requests"])
+    asked.subtract(counters)
+    assert (asked["layouts"], asked["layout"], asked["find"], asked["records"]) == (
+        1,
+        3,
+        3,
+        4,
+    )  # a first page: the form of dates
+
+
+def test_a_layout_with_very_many_changes_is_read_whole(clinic: Clinic) -> None:
+    record = {"patient": first(clinic, "patient").key, "content": "imported", "modified": "2025-11-21T09:00:00"}
+    clinic.bench.store.insert(DATABASE, "Notes", [record | {"id": f"NEW-{number}"} for number in range(FEW + 1)])
+    assert read(clinic, 1)
+    read_whole = "SELECT entity FROM fm_pipeline.source_readings WHERE whole_at <> %s"
+    assert clinic.bench.execute(read_whole, RUN_TIME) == [("note",)]
+
+
+def test_no_commit_waits_for_the_disk_before_that_of_nexus(clinic: Clinic) -> None:
+    clinic.bench.execute(
+        """
+        CREATE TABLE fm_pipeline.waiting (name text, waits text);
+        CREATE FUNCTION fm_pipeline.note_waiting() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN INSERT INTO fm_pipeline.waiting VALUES (TG_TABLE_NAME, current_setting('synchronous_commit'));
+        RETURN NULL; END $$;
+        CREATE TRIGGER waiting AFTER UPDATE ON fm_pipeline.source_readings EXECUTE FUNCTION fm_pipeline.note_waiting();
+        CREATE TRIGGER waiting AFTER INSERT ON fm_pipeline.staged_builds EXECUTE FUNCTION fm_pipeline.note_waiting();
+        CREATE TRIGGER waiting AFTER INSERT ON fm_pipeline.crosswalk EXECUTE FUNCTION fm_pipeline.note_waiting();
+        CREATE TRIGGER waiting AFTER UPDATE ON patients EXECUTE FUNCTION fm_pipeline.note_waiting()
+        """
+    )
+    edit(clinic, first(clinic, "patient"), "last_name", "edited", "2025-11-21T09:00:00")
+    settings = clinic.bench.settings
+    read_changes_and_stage(settings, now=lambda: RUN_TIME + dt.timedelta(days=1))
+    staged = clinic.bench.execute("SELECT DISTINCT name, waits FROM fm_pipeline.waiting ORDER BY 1, 2")
+    assert staged == [("crosswalk", "off"), ("source_readings", "off"), ("staged_builds", "off")]
+    sync_staged(settings, now=RUN_TIME + dt.timedelta(days=1), actor="the test")
+    assert ("patients", "on") in clinic.bench.execute("SELECT name, waits FROM fm_pipeline.waiting")
