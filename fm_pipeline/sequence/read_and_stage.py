@@ -53,8 +53,8 @@ def read_and_stage(
     profile = load_profile(settings.filemaker_profile)
     door = open_door(settings, export_options(profile))
     load_rules(settings.rules_file, profile.registry)  # fails before FileMaker is read, not after
-    _prepare_database(settings)
     with door, connect(url) as connection:
+        _prepare_database(connection, settings)
         for entity in profile.registry:
             on_entity = partial(on_step, f"read {entity}")
             read_entity(
@@ -85,9 +85,9 @@ def read_changes_and_stage(
     profile = load_profile(settings.filemaker_profile)
     door = open_door(settings, export_options(profile))
     rules = load_rules(settings.rules_file, profile.registry)
-    _prepare_database(settings)
     zone = ZoneInfo(settings.clinic_time_zone)
     with door, connect(url) as connection:
+        _prepare_database(connection, settings)
         for entity in profile.registry:
             on_step(f"read {entity}", 0, None)
             started_at, changes = now(), None
@@ -114,15 +114,15 @@ def read_changes_and_stage(
     return True
 
 
-def _prepare_database(settings: Settings) -> None:
+def _prepare_database(connection: Connection, settings: Settings) -> None:
     """Bring our schema up to date, but never make it in another database than Nexus': patients are read into it."""
-    url = settings.nexus_database_url.get_secret_value()
-    with connect(url) as connection, connection.cursor() as cursor:
+    with connection.cursor() as cursor:
         require_utf8(connection)
         require_loadable_tables(read_catalogue(cursor, settings.nexus_schema))
         migrated = is_migrated(connection)
+    connection.rollback()
     if not migrated:
-        migrate(url)
+        migrate(settings.nexus_database_url.get_secret_value())
 
 
 def read_entity(
