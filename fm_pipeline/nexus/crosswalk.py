@@ -14,7 +14,7 @@ from fm_pipeline.db.commit import commit_without_waiting
 from fm_pipeline.db.queries import column_list
 from fm_pipeline.db.table import Table
 from fm_pipeline.entities.registry import ENTITIES, Registry, loaded
-from fm_pipeline.nexus.catalogue.file_ids import file_id_type, id_key, same_record
+from fm_pipeline.nexus.catalogue.file_ids import file_id_type, id_key, is_uuid, same_record
 from fm_pipeline.nexus.catalogue.schema import Catalogue
 from fm_pipeline.nexus.table_names import BATCHES, DOCUMENTS, IMAGES
 
