@@ -67,12 +67,13 @@ def test_rows_made_since_that_would_lose_their_owner_are_a_stop_that_names_them(
 
 def test_images_linked_since_are_set_aside_with_their_batch_and_can_be_brought_back(nexus: MigrationBench) -> None:
     nexus.execute(WITH_OWN_JSON)
-    nexus.execute('ALTER TABLE images_image ADD told fm_told, ADD "told %" fm_told[]')
+    nexus.execute('ALTER TABLE images_image ADD told fm_told, ADD "told %" fm_told[], ADD said jsonb')
     folder, before = backup(nexus), nexus.digests()
     patient = a_new_patient(nexus)
     batch = a_copy(nexus, "images_batch", object_id=patient, content_type_id=patient_type(nexus))
     images = [a_copy(nexus, "images_image", batch_id=batch, filemaker_id=None, order=n) for n in range(3)]
     nexus.execute("UPDATE images_image SET told = 'by post', \"told %%\" = '{by phone}' WHERE batch_id = %s", batch)
+    nexus.execute("UPDATE images_image SET said = 'null' WHERE id = %s", images[1])
     kept = "SELECT t::text FROM images_image t WHERE batch_id = %s ORDER BY id"
     linked = nexus.execute(kept, batch)
     with pytest.raises(BackupStop, match="--newer set-aside") as caught:
@@ -94,6 +95,11 @@ def test_images_linked_since_are_set_aside_with_their_batch_and_can_be_brought_b
             " FROM fm_pipeline.set_aside_rows WHERE table_name = %s",
             table,
         )
+    assert nexus.execute("SELECT count(said) FROM images_image") == [(0,)]
+    nexus.execute(
+        "UPDATE images_image SET said = 'null' FROM fm_pipeline.set_aside_rows"
+        " WHERE row_key = images_image.id::text AND (content -> 'json null')::jsonb ? 'said'"
+    )
     assert nexus.execute(kept, batch) == linked
 
 
