@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from fm_pipeline.dicom.files.open import FileChangedError
@@ -133,14 +133,12 @@ class OutcomeDecider:
         if sent.refused and imported_alone == len(candidates):
             self.delivery.batch_size.end()
 
-    def _held(self, candidates: Sequence[Candidate]) -> frozenset[str]:
+    def _held(self, candidates: Sequence[Candidate]) -> Mapping[str, int]:
         """Return which candidates Orthanc has now; none if it does not answer."""
         try:
-            return frozenset(
-                self.delivery.ask(lambda orthanc: orthanc.sizes([of.instance.orthanc_id for of in candidates]))
-            )
+            return self.delivery.ask(lambda orthanc: orthanc.sizes([of.instance.orthanc_id for of in candidates]))
         except (Halted, OrthancError):
-            return frozenset()
+            return {}
 
     def _decided(self, candidate: Candidate, entry: HistoryEntry, known: KnownInstances, sends: int) -> HistoryEntry:
         of = candidate.instance
@@ -217,24 +215,39 @@ class OutcomeDecider:
         mine = candidate.md5 or md5_of(candidate.found)
         here = path_hash(candidate.found.path)
         entry = replace(entry, md5=mine)
-        # A file that Orthanc accepted by the ledger is not compared again, unless Orthanc has lost it since. Orthanc
-        # may have converted it to another transfer syntax (IngestTranscoding), which changes the hash.
-        if not any(row.md5 == mine and not row.lost for row in rows):
+        # A file that Orthanc accepted by the ledger is not compared again, unless Orthanc has lost it since, or has
+        # another size: a sender has replaced it, or Orthanc has converted it (IngestTranscoding).
+        accepted = any(row.md5 == mine and not row.lost for row in rows)
+        if not accepted or known.held.get(orthanc_id, candidate.found.size) != candidate.found.size:
             theirs = self.delivery.ask(lambda orthanc: orthanc.md5(orthanc_id))
             if theirs is None:
                 return None
-            if theirs != mine:
-                # A file that Orthanc refused stays bad when Orthanc has another file of the same instance.
-                if refused := self.refused_before(here, mine):
-                    return replace(entry, outcome=Outcome.BAD, reason=refused)
-                syntax = self.delivery.ask(lambda orthanc: orthanc.transfer_syntax(orthanc_id))
-                converted = syntax and syntax != candidate.instance.transfer_syntax
-                reason = "other_transfer_syntax" if converted else "other_content"
-                return replace(entry, outcome=Outcome.CONFLICT, reason=reason, other_md5=theirs)
+            if theirs != mine and (other := self._other_bytes(candidate, entry, theirs, accepted=accepted)):
+                return other
         same = [row.path_hash for row in rows if row.md5 == mine]
         if same and here not in same:
             return replace(entry, outcome=Outcome.DUPLICATE, reason="same_content")
         return replace(entry, outcome=Outcome.ALREADY_THERE)
+
+    def _other_bytes(
+        self, candidate: Candidate, entry: HistoryEntry, theirs: str, *, accepted: bool
+    ) -> HistoryEntry | None:
+        """Return the outcome of a file of whose instance Orthanc holds other bytes; None if it has converted this file.
+
+        Args:
+            entry: with the MD5 of the file.
+            accepted: Orthanc has accepted the file earlier.
+        """
+        # A file that Orthanc refused stays bad when Orthanc has another file of the same instance.
+        if not accepted and entry.md5 and (refused := self.refused_before(path_hash(candidate.found.path), entry.md5)):
+            return replace(entry, outcome=Outcome.BAD, reason=refused)
+        orthanc_id = entry.orthanc_ids[0] or ""
+        syntax = self.delivery.ask(lambda orthanc: orthanc.transfer_syntax(orthanc_id))
+        converted = syntax and syntax != candidate.instance.transfer_syntax
+        if accepted and converted:
+            return None
+        reason = "other_transfer_syntax" if converted else "other_content"
+        return replace(entry, outcome=Outcome.CONFLICT, reason=reason, other_md5=theirs)
 
 
 def _undecided(candidate: Candidate, known: KnownInstances) -> HistoryEntry:

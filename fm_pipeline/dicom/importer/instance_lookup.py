@@ -106,13 +106,13 @@ class KnownInstances:
         stored: rows of files that Orthanc has or had.
         suspects: rows of files that crash Orthanc.
         elsewhere: SOP Instance UIDs that were stored under another patient, study or series.
-        held: the instances that Orthanc holds now.
+        held: the instances that Orthanc holds now, with the size of their files in bytes.
     """
 
     stored: dict[str, list[InstanceRow]] = field(default_factory=dict)
     suspects: dict[str, list[InstanceRow]] = field(default_factory=dict)
     elsewhere: frozenset[str] = frozenset()
-    held: frozenset[str] = frozenset()
+    held: Mapping[str, int] = field(default_factory=dict)
 
 
 class InstanceLookup:
@@ -164,7 +164,7 @@ class InstanceLookup:
 
         self._database.run(action)
         self._note_patients({orthanc_id(each): stored for stored, each in patient_ids.items() if stored not in met})
-        held = frozenset(self._delivery.ask(lambda orthanc: orthanc.sizes(list(ids))))
+        held = self._delivery.ask(lambda orthanc: orthanc.sizes(list(ids)))
         return KnownInstances(stored, suspects, frozenset(elsewhere), held)
 
     def _note_patients(self, patient_ids: Mapping[str, str]) -> None:

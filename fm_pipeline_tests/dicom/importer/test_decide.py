@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -105,6 +106,20 @@ def test_an_identifier_with_a_nul_in_it_does_not_stop_the_job(importing: ImportB
     put(importing, odd=Handwritten(vrs=((tag, "UN"),)).but(**{names[tag]: b"1.2\x009.7"}), plain=Handwritten())
     job = importing.imported()
     assert (job.status, ended(importing, job.id)["plain"]) == ("completed", ("imported", None))
+
+
+def test_what_another_sender_has_replaced_in_orthanc_is_a_conflict_and_not_already_there(
+    ledger: str, tmp_path: Path
+) -> None:
+    with into(ledger, tmp_path, OverwriteInstances=True) as importing:
+        put(importing, first=Handwritten(), stays=Handwritten(sop=b"1.2.826.0.1.4"))
+        importing.imported()
+        other = Handwritten(pixels=b"\1" * 80).file
+        with importing.orthanc() as orthanc:
+            orthanc.upload(other, len(other))
+        job = importing.imported()
+        assert ended(importing, job.id) == {"first": ("conflict", "other_content"), "stays": ("already_there", None)}
+        assert stored_md5(importing, other) == hashlib.md5(other, usedforsecurity=False).hexdigest()
 
 
 def test_an_answer_with_another_id_than_was_computed_stops_the_job_and_the_instance_is_on_record(
