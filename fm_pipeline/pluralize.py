@@ -26,7 +26,8 @@ def page(offset: int, shown: int, total: int, one: str, many: str = "") -> str:
     if not total:
         return f"There are no {many or one + 's'}."
     if not shown:
-        return f"None is shown: there {'is' if total == 1 else 'are'} {all_of_them}, and {offset:,} were passed over."
+        there = f"there {'is' if total == 1 else 'are'} {all_of_them}"
+        return f"None is shown: {there}, and {counted(offset, 'was', 'were')} passed over."
     if shown == 1:
         return f"Number {offset + 1:,} of {all_of_them}."
     return f"{offset + 1:,} to {offset + shown:,} of {all_of_them}."

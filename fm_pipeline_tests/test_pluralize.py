@@ -17,6 +17,7 @@ def test_one_is_not_many_and_nothing_is() -> None:
     [
         (0, 0, 0, "There are no jobs."),
         (50, 0, 1, "None is shown: there is 1 job, and 50 were passed over."),
+        (1, 0, 1, "None is shown: there is 1 job, and 1 was passed over."),
         (0, 1, 1, "Number 1 of 1 job."),
         (4, 1, 5, "Number 5 of 5 jobs."),
         (0, 20, 1300, "1 to 20 of 1,300 jobs."),

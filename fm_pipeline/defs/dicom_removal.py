@@ -50,8 +50,8 @@ def remove_imported_instances(context: dg.OpExecutionContext, config: DicomRemov
             )
     context.log.info(
         f"Removal {removal.id}: {counted(removal.instances_deleted, 'instance')} deleted in Orthanc,"
-        f" {removal.instances_absent:,} were not there any more, {removal.instances_kept:,} kept, because Orthanc has"
-        " another file of them."
+        f" {counted(removal.instances_absent, 'was', 'were')} not there any more, {removal.instances_kept:,} kept,"
+        " because Orthanc has another file."
     )
 
 

@@ -52,7 +52,9 @@ def sign_off(plan: StoredPlan) -> Iterator[SignOff]:
     if not left:
         yield complete
     yield SignOff(
-        "", "Dry-run completed successfully", f"This plan: {len(checks):,} checks passed; Nexus was left as it was."
+        "",
+        "Dry-run completed successfully",
+        f"This plan: {counted(len(checks), 'check')} passed; Nexus was left as it was.",
     )
     yield SignOff(
         "",

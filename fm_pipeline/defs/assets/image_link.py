@@ -321,13 +321,16 @@ def image_link_transaction(
         check_name="counts_add_up",
         passed=report.adds_up,
         description=f"{counted(report.total, 'record')}: {report.linked:,} linked, {report.already:,} before,"
-        f" {sum(report.skipped.values()):,} skipped, {sum(report.errors.values()):,} errors, {report.left:,} left.",
+        f" {sum(report.skipped.values()):,} skipped, {counted(sum(report.errors.values()), 'error')},"
+        f" {report.left:,} left.",
     )
     yield dg.AssetCheckResult(
         asset_key="linked_images",
         check_name="objects_exist",
         passed=not missing,
-        description=f"{len(missing)} are missing: {', '.join(map(str, missing[:SHOWN]))}" if missing else "All do.",
+        description=f"{counted(len(missing), 'is missing', 'are missing')}: {', '.join(map(str, missing[:SHOWN]))}"
+        if missing
+        else "All do.",
     )
 
 

@@ -167,7 +167,7 @@ def _look(
         return _alarm(settings, connection, looked, said)
     _end_alarm(settings, connection)
     if found.alarms:
-        _log.warning("%d folders of the watched directory cannot be read.", len(found.alarms))
+        _log.warning("%s of the watched directory cannot be read.", counted(len(found.alarms), "folder"))
     if not found.new_files:
         return TickResult(None, _counted(found, now), looked)
     files = [file.path for file in found.new_files]

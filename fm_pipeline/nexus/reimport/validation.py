@@ -100,7 +100,11 @@ def check_relinked(cursor: Cursor, catalogue: Catalogue, patient_type: int) -> l
         found = dict(cursor.fetchall())
         unlike = sum(found.get(row) != patient for row, patient in patients.items())
         checks.append(
-            Check(f"{name}_relinked", not unlike, f"{unlike:,} of {len(patients):,} do not point to that patient")
+            Check(
+                f"{name}_relinked",
+                not unlike,
+                f"of {len(patients):,}, {counted(unlike, 'does', 'do')} not point to that patient",
+            )
         )
     return checks
 
