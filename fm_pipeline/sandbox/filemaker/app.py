@@ -67,7 +67,7 @@ ROUTES: Mapping[str, Mapping[str, Endpoint]] = {
 _PATTERNS = [(pattern.split("/"), verbs) for pattern, verbs in ROUTES.items()]
 
 
-def resolve(raw_path: str, verb: str) -> tuple[str, Mapping[str, str], Endpoint]:
+def resolve(raw_path: str, verb: str) -> tuple[str, dict[str, str], Endpoint]:
     """Return version, named parts and endpoint of a URL. `%2F` inside a part is not a separator.
 
     Raises:
@@ -101,6 +101,8 @@ class DataApi:
             if "%2f" in raw_path.lower() and not engine.behaviour.passes_slashes:
                 return page_of_web_server(404, "Not Found")
             version, path, route = resolve(raw_path, request.method)
+            if "database" in path:
+                path["database"] = path["database"].removesuffix(".fmp12")
         except ApiError as error:
             engine.counters.begin("none")
             engine.counters.end(str(error.code))

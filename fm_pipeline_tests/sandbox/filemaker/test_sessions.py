@@ -72,6 +72,15 @@ def test_login_to_an_unknown_file_is_802(visitor: Raw) -> None:  # 8
     assert visitor.login().end == (500, "802")
 
 
+def test_a_file_may_be_named_with_its_suffix(visitor: Raw) -> None:
+    visitor.database, plain = f"{visitor.database}.fmp12", visitor.database
+    assert visitor.login().end == (200, "0")
+    read = visitor.records("API_Patients")
+    assert (len(read.rows), read.response["dataInfo"]["database"]) == (4, plain)
+    visitor.database = plain
+    assert visitor.records("API_Patients").end == (200, "0")
+
+
 def test_an_account_without_fmrest_is_9(visitor: Raw) -> None:  # 9
     assert visitor.login("no_api").end == (500, "9")
 
