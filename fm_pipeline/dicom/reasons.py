@@ -169,6 +169,8 @@ NOT_TAKEN_REMEDIES: Mapping[str, str] = MappingProxyType(
         "proxy_refused": "Look into the proxy's log for the reason, or let ORTHANC_URL lead to Orthanc itself.",
     }
 )
+# The reason of a job whose instances Orthanc has lost. Their rows are marked as missing.
+MISSING = "missing_in_orthanc"
 # Flags of rows: what a person should look at although the file has its outcome.
 FLAGS: Mapping[str, str] = MappingProxyType(
     {
@@ -197,7 +199,7 @@ STOPPED: Mapping[str, str] = MappingProxyType(
         "orthanc_answer_unusable": "Orthanc's response reports success, but not what was stored.",
         "orthanc_other_id": "Orthanc gave an instance an id that does not follow from its identifiers.",
         "orthanc_keeps_failing": "One file after the other could not be stored, for reasons unrelated to these files.",
-        "missing_in_orthanc": "Orthanc accepted instances and no longer has them.",
+        MISSING: "Orthanc accepted instances and no longer has them.",
         "interrupted": "The job's process was terminated.",
         "error": "Something else went wrong; error_message says what.",
     }

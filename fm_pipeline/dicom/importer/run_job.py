@@ -40,7 +40,7 @@ from fm_pipeline.dicom.orthanc.client import Orthanc
 from fm_pipeline.dicom.orthanc.delivery import PATIENCE_SECONDS, Delivery
 from fm_pipeline.dicom.orthanc.errors import OrthancStop, OrthancUnreachable
 from fm_pipeline.dicom.paths import real_path
-from fm_pipeline.dicom.reasons import NOT_TAKEN_REMEDIES, STOPPED, sentence
+from fm_pipeline.dicom.reasons import MISSING, NOT_TAKEN_REMEDIES, STOPPED, sentence
 from fm_pipeline.dicom.scan.excluded_folders import ExcludedFolders
 from fm_pipeline.dicom.scan.listed_files import listed_files
 from fm_pipeline.dicom.scan.spool import Spool
@@ -68,7 +68,7 @@ class ImportFailed(DicomError):
         super().__init__(
             f"Import job {job.id} stopped: {job.error_message}",
             meaning=f"{counted(job.files_processed, 'file')} on record"
-            + ("." if job.error_reason == "missing_in_orthanc" else ", and nothing was marked as missing."),
+            + ("." if job.error_reason == MISSING else ", and nothing was marked as missing."),
             remedy=f"When its cause is removed, resume it: fm-pipeline dicom import --job-id {job.id}",
         )
 
@@ -340,7 +340,7 @@ def _failure(error: Exception) -> tuple[str, str]:
     elif isinstance(error, OrthancUnreachable):
         reason = "orthanc_unreachable"
     elif isinstance(error, MissingInOrthanc):
-        reason = "missing_in_orthanc"
+        reason = MISSING
     said = error if isinstance(error, PipelineError) else unforeseen(error)
     return reason, str(said)
 

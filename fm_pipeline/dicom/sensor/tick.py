@@ -20,7 +20,7 @@ from fm_pipeline.dicom.api.requests import prepare_import
 from fm_pipeline.dicom.configuration.configuration import SyncConfiguration, mark_synced, read_configuration
 from fm_pipeline.dicom.configuration.roots import allowed_path, excluded_folders
 from fm_pipeline.dicom.history.jobs import SENSOR, read_job, request_cancel, running_job_ids
-from fm_pipeline.dicom.reasons import NOT_TAKEN, sentence
+from fm_pipeline.dicom.reasons import MISSING, NOT_TAKEN, sentence
 from fm_pipeline.dicom.sensor.decision import (
     MOST_ATTEMPTS,
     OwnJob,
@@ -183,6 +183,8 @@ _READABLE_AGAIN = "The watched directory can be read again."
 _GOES_ON = "The sensor looks again at each of its ticks, and goes on by itself."
 _MEANWHILE = {False: "nothing new is imported meanwhile", True: "new files are imported meanwhile"}
 
+_UNMARKED = {False: "", True: ". Nothing was marked as missing"}
+
 
 def _failures(own: list[OwnJob]) -> tuple[Alarm, ...]:
     """Return an alarm for each stopped job of the sensor. Its key is the same for each retry with the same reason."""
@@ -192,7 +194,7 @@ def _failures(own: list[OwnJob]) -> tuple[Alarm, ...]:
             subject=f"DICOM import {job.id} has stopped ({job.error_reason})",
             sentences=(
                 f"Import job {job.id} of the sensor has stopped: {job.error_message}",
-                f"{counted(job.files_processed, 'file')} on record. Nothing was marked as missing, and"
+                f"{counted(job.files_processed, 'file')} on record{_UNMARKED[job.error_reason != MISSING]}, and"
                 f" {_MEANWHILE[job.error_reason in NOT_TAKEN]}; it is tried again by itself, up to"
                 f" {MOST_ATTEMPTS - 1} times.",
                 f"To see it: fm-pipeline dicom status {job.id}",
