@@ -18,12 +18,15 @@ from datetime import datetime, timedelta
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
+from fm_pipeline.db.queries import count
 from fm_pipeline.entities.registry import Entity
 from fm_pipeline.entities.rules import Rules
 
 FULL_AFTER = timedelta(days=7)
 RULES_OF_THE_DAY = ("dob_in_future",)
 _CHANGED = sql.Identifier("changed_units")
+_OF_CHANGED_PATIENTS = sql.SQL("coalesce(unit, record_id::text) IN (SELECT unit FROM changed_units)")
+_CHANGED_ALONE = sql.SQL("record_id IN (SELECT unit::bigint FROM changed_units)")  # few are found by the index
 
 
 @dataclass(frozen=True)
@@ -82,16 +85,16 @@ def find_changed(
         ).format(hashes=sql.SQL(" UNION ALL ").join(hashes.values())),
         {"sources": sources, "of_the_day": list(RULES_OF_THE_DAY)},
     )
+    cursor.execute("ANALYZE changed_units")
     cursor.execute(
-        """
-        CREATE TEMP TABLE changed_records ON COMMIT DROP AS
-        SELECT entity, record_id FROM fm_pipeline.staged_outcomes
-        WHERE entity = ANY(%s) AND coalesce(unit, record_id::text) IN (SELECT unit FROM changed_units)
-        """,
+        sql.SQL(
+            "CREATE TEMP TABLE changed_records ON COMMIT DROP AS"
+            " SELECT entity, record_id FROM fm_pipeline.staged_outcomes WHERE entity = ANY(%s) AND {}"
+        ).format(_OF_CHANGED_PATIENTS if entity.name == "patient" else _CHANGED_ALONE),
         (sources,),
     )
     removed = cursor.rowcount
-    cursor.execute("ANALYZE changed_units, changed_records")
+    cursor.execute("ANALYZE changed_records")
     staged = sql.Identifier("fm_pipeline", entity.staged_table)
     for table in ("staged_outcomes", "staged_findings"):
         cursor.execute(
@@ -138,12 +141,13 @@ def _must_be_whole(
         return True
     if not entity.by_content:
         return False
-    # Rows that are identified by content alone are matched all together until the crosswalk has them.
+    # Rows that are identified by content alone are matched all together until the crosswalk has them. They are counted,
+    # because PostgreSQL looks up row after row to answer whether there is one, and usually there is none.
     cursor.execute(
         sql.SQL(
-            "SELECT EXISTS (SELECT FROM {} s WHERE NOT EXISTS (SELECT FROM fm_pipeline.crosswalk c"
-            " WHERE c.entity = %s AND c.filemaker_key = s.filemaker_key))"
+            "SELECT count(*) FROM {} s WHERE NOT EXISTS (SELECT FROM fm_pipeline.crosswalk c"
+            " WHERE c.entity = %s AND c.filemaker_key = s.filemaker_key)"
         ).format(sql.Identifier("fm_pipeline", entity.staged_table)),
         (entity.name,),
     )
-    return cursor.fetchone() == (True,)
+    return count(cursor) > 0
