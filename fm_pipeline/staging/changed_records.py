@@ -25,8 +25,6 @@ from fm_pipeline.entities.rules import Rules
 FULL_AFTER = timedelta(days=7)
 RULES_OF_THE_DAY = ("dob_in_future",)
 _CHANGED = sql.Identifier("changed_units")
-_OF_CHANGED_PATIENTS = sql.SQL("coalesce(unit, record_id::text) IN (SELECT unit FROM changed_units)")
-_CHANGED_ALONE = sql.SQL("record_id IN (SELECT unit::bigint FROM changed_units)")  # few are found by the index
 
 
 @dataclass(frozen=True)
@@ -85,16 +83,16 @@ def find_changed(
         ).format(hashes=sql.SQL(" UNION ALL ").join(hashes.values())),
         {"sources": sources, "of_the_day": list(RULES_OF_THE_DAY)},
     )
-    cursor.execute("ANALYZE changed_units")
     cursor.execute(
-        sql.SQL(
-            "CREATE TEMP TABLE changed_records ON COMMIT DROP AS"
-            " SELECT entity, record_id FROM fm_pipeline.staged_outcomes WHERE entity = ANY(%s) AND {}"
-        ).format(_OF_CHANGED_PATIENTS if entity.name == "patient" else _CHANGED_ALONE),
+        """
+        CREATE TEMP TABLE changed_records ON COMMIT DROP AS
+        SELECT entity, record_id FROM fm_pipeline.staged_outcomes
+        WHERE entity = ANY(%s) AND coalesce(unit, record_id::text) IN (SELECT unit FROM changed_units)
+        """,
         (sources,),
     )
     removed = cursor.rowcount
-    cursor.execute("ANALYZE changed_records")
+    cursor.execute("ANALYZE changed_units, changed_records")
     staged = sql.Identifier("fm_pipeline", entity.staged_table)
     for table in ("staged_outcomes", "staged_findings"):
         cursor.execute(

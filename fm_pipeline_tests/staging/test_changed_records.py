@@ -90,6 +90,21 @@ def test_only_records_that_changed_are_built(bench: MigrationBench) -> None:
 
 
 @pytest.mark.usefixtures("reimported_once")
+def test_a_note_that_is_not_loaded_yet_is_compared_with_nexus_again(bench: MigrationBench) -> None:
+    ((key,),) = bench.execute("SELECT filemaker_key FROM fm_pipeline.staged_patients ORDER BY 1 LIMIT 1")
+    note = {"id": str(uuid.UUID(int=1)), "patient_id": key, "note": "A new note."}
+    bench.store.insert(DATABASE, "Notes", [note | {"creationTimestamp": "01/15/2025 10:00:00"}])
+    bench.extract_and_stage()
+    ((there,),) = bench.execute(
+        "INSERT INTO notes (id, created_at, updated_at, note_type, patient_id, content, created_by)"
+        " SELECT gen_random_uuid(), source_created_at, now(), note_type, patient_id, content, created_by"
+        " FROM fm_pipeline.staged_notes WHERE content = 'A new note.' RETURNING id"
+    )
+    bench.extract_and_stage()
+    assert bench.execute("SELECT nexus_id FROM fm_pipeline.staged_notes WHERE content = 'A new note.'") == [(there,)]
+
+
+@pytest.mark.usefixtures("reimported_once")
 def test_everything_is_built_once_a_week_and_after_an_update_of_the_code(bench: MigrationBench) -> None:
     bench.extract_and_stage()
     for disturbance in ("fingerprint = 'of another release'", "whole_at = now() - interval '8 days'"):
