@@ -52,7 +52,8 @@ def store_export(connection: Connection, export: Export, *, now: datetime, run_i
         ImageStop: the dates contradict `dates`, or do not prove their order; see `date_order`.
     """
     with connection.cursor() as cursor:
-        rows = _table_rows(export.records, date_order(export, dates, _last_order(cursor)))
+        before = _proved_before(cursor) if dates == "proved" and not export.month_first else None
+        rows = _table_rows(export.records, date_order(export, dates, before))
         cursor.execute(f"LOCK TABLE {_TABLE} IN SHARE ROW EXCLUSIVE MODE")
         cursor.execute(f"DELETE FROM {_TABLE}; DELETE FROM fm_pipeline.image_rejects")  # noqa: S608  # our own name
         copy_rows(cursor, _TABLE, _COLUMNS, rows.itertuples(index=False, name=None))
@@ -97,23 +98,33 @@ def _day(text: str, dates: DateOrder) -> date | None:
     return read_date(text)[0]
 
 
-def _last_order(cursor: Cursor) -> DateOrder | None:
-    """Return the order of the export before; None if it had no date that could be two days, or its dates had a type."""
-    cursor.execute(
-        f"SELECT date_text, taken FROM {_TABLE} WHERE taken IS NOT NULL AND (SELECT format FROM"  # noqa: S608  # our own name
-        " fm_pipeline.image_exports ORDER BY read_at DESC, id LIMIT 1) IN ('tab', 'csv', 'mer')"
-    )
-    for text, taken in cursor:
-        if (found := _DAY_FIRST.match(text)) and int(found[1]) != int(found[3]):
-            return "mdy" if taken.month == int(found[1]) else "dmy"
-    return None
+# The first row that proves the order: its date was read, and has a number above 12.
+_PROOF = rf"""
+SELECT date_text FROM {_TABLE} WHERE taken IS NOT NULL
+  AND date_text ~ '^[0-9]{{1,2}}([/-])[0-9]{{1,2}}\1[0-9]{{4}}([^0-9]|$)'
+  AND date_text ~ '^([0-9]+[/-])?(1[3-9]|[23][0-9])[/-]'
+  AND (SELECT format FROM fm_pipeline.image_exports ORDER BY read_at DESC, id LIMIT 1) IN ('tab', 'csv', 'mer')
+LIMIT 1
+"""  # noqa: S608  # our own name
+
+
+def _proved_before(cursor: Cursor) -> DateOrder | None:
+    """Return the order that the dates of the export before prove; None if they prove none, or had a type.
+
+    An order that somebody has named is no proof: it may have been wrong, and nothing has shown it.
+    """
+    cursor.execute(_PROOF)
+    row = cursor.fetchone()
+    found = _DAY_FIRST.match(row[0]) if row else None
+    return ("dmy" if int(found[1]) > 12 else "mdy") if found else None
 
 
 def date_order(export: Export, dates: Dates, before: DateOrder | None = None) -> DateOrder:
     """Return the order of dates such as `03/12/2017`. If nobody has named it, the dates have to prove it.
 
     Args:
-        before: the order of the export before, which this one has too if its dates prove none.
+        before: the order that the dates of the export before prove. This one has it too if its dates prove none, or
+            if more of them prove it than contradict it: those are misprints, which `_day` does not read.
 
     Raises:
         ImageStop: more numbers above 12 are in the place of the month than in that of the day; the dates have a type,
@@ -130,8 +141,10 @@ def date_order(export: Export, dates: Dates, before: DateOrder | None = None) ->
     texts = export.records["date"].unique()
     numbers = [(int(found[1]), int(found[3])) for text in texts if (found := _DAY_FIRST.match(text))]
     first, second = (sum(pair[place] > 12 for pair in numbers) for place in (0, 1))
-    if dates == "proved" and before and not (first or second):
-        return before
+    if dates == "proved" and before:
+        agree, contradict = (first, second) if before == "dmy" else (second, first)
+        if agree > contradict or not (first or second):
+            return before
     if dates == "proved":
         return _proved(first, second, is_open=any(max(pair) <= 12 and len({*pair}) > 1 for pair in numbers))
     if (first > second) if dates == "mdy" else (second > first):

@@ -84,18 +84,37 @@ def test_dates_that_contradict_what_somebody_said_stop_also_with_a_few_misprints
         scene.link(dates="dmy")
 
 
-def test_the_order_of_the_last_export_counts_if_the_next_one_proves_none(scene: Scene) -> None:
-    scene.add(2, date="05/11/2016")
-    with pytest.raises(ImageStop, match="cannot be told"):
-        scene.link(dates="proved")
-    scene.link(dates="dmy")
+def test_the_order_that_the_last_export_has_proved_counts_if_the_next_one_proves_none(scene: Scene) -> None:
+    scene.add(2, date="18/10/2016")
+    scene.link(dates="proved")
+    scene.rows.clear()
     scene.add(3, date="06/11/2016")
     assert scene.link(dates="proved").linked == 1
     assert {batch for _, batch, _ in scene.images().values()} == {
-        "5 Nov 2016 (FileMaker Import)", "6 Nov 2016 (FileMaker Import)",
+        "18 Oct 2016 (FileMaker Import)", "6 Nov 2016 (FileMaker Import)",
     }  # fmt: skip
     scene.add(4, date="10/18/2016")
     assert scene.link(dates="proved").linked == 1
+
+
+def test_an_order_that_was_only_named_is_not_taken_for_the_next_export(scene: Scene) -> None:
+    scene.add(2, date="05/11/2016")
+    with pytest.raises(ImageStop, match="cannot be told"):
+        scene.link(dates="proved")
+    scene.link(dates="dmy", dry_run=True)
+    with pytest.raises(ImageStop, match="cannot be told"):
+        scene.link(dates="proved")
+
+
+def test_a_misprint_does_not_stop_the_link_if_the_export_before_has_proved_the_order(scene: Scene) -> None:
+    scene.add(2, date="10/18/2016")
+    scene.add(3, date="31/12/2016")
+    with pytest.raises(ImageStop, match="1 of them have a first number above 12, and 1 a second one"):
+        scene.link(dates="proved")
+    scene.link(dates="mdy")
+    scene.add(4, date="11/18/2016")
+    assert scene.link(dates="proved").linked == 1
+    assert scene.images().keys() == {2, 4}
 
 
 def test_dates_that_can_only_be_day_first_stop_unless_somebody_says_so(scene: Scene) -> None:
