@@ -74,15 +74,18 @@ def count(cursor: Cursor) -> int:
     return int(row[0]) if row else 0
 
 
-def row_as_json(cursor: Cursor, table: Table) -> sql.Composable:
+def row_as_json(cursor: Cursor, table: Table, *, with_nulls: bool = True) -> sql.Composable:
     """Return an expression for the row `t` of a table as JSON; NULL where an outer join finds no row.
 
     `row_of_json` makes the same row of it.
 
+    Args:
+        with_nulls: say in which columns null is JSON's. An earlier version did not.
+
     Source: PostgreSQL manual, "JSON Functions and Operators": to_json uses a cast to json if the type has one.
     """
     columns = _columns(cursor, table)
-    if not any(json or as_text for _, json, as_text in columns):
+    if not any((json and with_nulls) or as_text for _, json, as_text in columns):
         return sql.SQL("row_to_json(t)")
     values: list[sql.Composable] = [
         sql.SQL("t.{0}::text AS {0}" if as_text else "t.{0}").format(sql.Identifier(name))
@@ -93,7 +96,7 @@ def row_as_json(cursor: Cursor, table: Table) -> sql.Composable:
             sql.Identifier(f"{json}_typeof"), sql.Identifier(name), sql.Literal(name)
         )
         for name, json, _ in columns
-        if json
+        if json and with_nulls
     ]
     if nulls:
         values.append(

@@ -275,6 +275,23 @@ def test_a_sync_that_an_earlier_version_has_made_of_arrays_and_composite_values_
     assert synced.digests() == before
 
 
+def test_a_sync_of_which_an_earlier_version_did_not_say_where_null_is_jsons_is_undone(synced: MigrationBench) -> None:
+    ((nexus_id, record_id, _), *_) = synced.execute(RECORDS)
+    synced.execute("ALTER TABLE patients ADD said json DEFAULT 'null'")
+    synced.store.edit(DATABASE, "Patients", record_id, {"coordinator_name": "Fm"})
+    done = sync(synced)
+    synced.execute(
+        "UPDATE fm_pipeline.sync_changes SET before = (before::jsonb - 'json null')::json,"
+        " after = (after::jsonb - 'json null')::json"
+    )
+    undo: dict[str, Any] = {"now": NIGHT, "actor": "bench", "run_id": "undo"}
+    synced.execute("UPDATE patients SET said = '1' WHERE id = %s", nexus_id)
+    with pytest.raises(RequestError, match=nexus_id):
+        undo_sync(synced.settings, done.id, **undo)
+    synced.execute("UPDATE patients SET said = 'null' WHERE id = %s", nexus_id)
+    assert sum(undo_sync(synced.settings, done.id, **undo).values()) == 1
+
+
 def test_in_a_conflict_the_policy_of_the_column_decides_and_the_mail_says_that_it_waits(
     synced: MigrationBench, stack: LazyStack
 ) -> None:

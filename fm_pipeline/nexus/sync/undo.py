@@ -8,7 +8,7 @@ from datetime import datetime
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.db.queries import column_list, row_as_json, row_of_json
+from fm_pipeline.db.queries import JSON_NULLS, column_list, row_as_json, row_of_json
 from fm_pipeline.db.table import Table
 from fm_pipeline.errors import RequestError, ValidationStop
 from fm_pipeline.nexus.catalogue.schema import Catalogue
@@ -19,13 +19,15 @@ from fm_pipeline.pluralize import counted
 
 IDS_SHOWN = 5
 # A row that somebody has saved since is not what the sync has left. An earlier version wrote some types in another form
-# of JSON: what differs is read back, and compared in the form of today.
+# of JSON: what differs is read back, and compared in the form of today. If it did not tell JSON's null from NULL, this
+# does not count.
 _CHANGED_SINCE = """
 SELECT c.row_id FROM fm_pipeline.sync_changes c LEFT JOIN {table} t ON t.id::text = c.row_id
 WHERE c.sync_id = {sync} AND c.schema_name = {schema} AND c.table_name = {name}
-  AND CASE WHEN {row}::text IS DISTINCT FROM {state}::text
-    THEN {row}::text IS DISTINCT FROM (SELECT {row}::text FROM {stored_row} t)
-    ELSE false END ORDER BY 1
+  AND CASE WHEN {row}::text IS NOT DISTINCT FROM {state}::text THEN false
+    WHEN {state} -> {nulls} IS NULL
+    THEN {row_without_nulls}::text IS DISTINCT FROM (SELECT {row_without_nulls}::text FROM {stored_row} t)
+    ELSE {row}::text IS DISTINCT FROM (SELECT {row}::text FROM {stored_row} t) END ORDER BY 1
 """
 # A row that somebody has made since, or pointed to a row that the sync has inserted and that would go.
 _REFERS = """
@@ -164,7 +166,8 @@ def undo(cursor: Cursor, sync_id: str, tables: Sequence[Table], policy: Policy, 
 
 def _unlike(cursor: Cursor, table: Table, state: str, sync_id: str) -> list[str]:
     places = _places(cursor, table, state, sync_id)
-    cursor.execute(sql.SQL(_CHANGED_SINCE).format(row=row_as_json(cursor, table), **places))
+    rows = {"row": row_as_json(cursor, table), "row_without_nulls": row_as_json(cursor, table, with_nulls=False)}
+    cursor.execute(sql.SQL(_CHANGED_SINCE).format(nulls=sql.Literal(JSON_NULLS), **rows, **places))
     return [row[0] for row in cursor.fetchall()]
 
 
