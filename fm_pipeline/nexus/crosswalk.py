@@ -188,22 +188,22 @@ def _take_over(cursor: Cursor, entity: str, keyed: sql.Composable, *, older_firs
 _LEARN = """
 INSERT INTO fm_pipeline.retired_patient_ids (nexus_id, filemaker_key, origin)
 WITH unknown AS MATERIALIZED (
-    SELECT object_id FROM (SELECT d.object_id FROM {documents} d WHERE d.content_type_id = %(patient_type)s
+    SELECT files.object_id FROM (SELECT d.object_id FROM {documents} d WHERE d.content_type_id = %(patient_type)s
                            UNION SELECT b.object_id FROM {batches} b WHERE b.content_type_id = %(patient_type)s) files
-    WHERE object_id IS NOT NULL
-      AND NOT EXISTS (SELECT 1 FROM {patients} p WHERE p.id = object_id)
-      AND NOT EXISTS (SELECT 1 FROM fm_pipeline.crosswalk c WHERE c.entity = 'patient' AND c.nexus_id = object_id)
+    WHERE files.object_id IS NOT NULL
+      AND NOT EXISTS (SELECT 1 FROM {patients} p WHERE p.id = files.object_id)
+      AND NOT EXISTS (SELECT 1 FROM fm_pipeline.crosswalk c WHERE c.entity = 'patient' AND c.nexus_id = files.object_id)
 )
 SELECT object_id, min(key), min(origin) FROM (
-    SELECT object_id, lower(btrim(d.filemaker_metadata ->> 'filemaker_patient_id')) AS key, 'document' AS origin
+    SELECT unknown.object_id, lower(btrim(d.filemaker_metadata ->> 'filemaker_patient_id')) AS key, 'document' AS origin
     FROM unknown JOIN {documents} d USING (object_id) WHERE d.content_type_id = %(patient_type)s
     UNION ALL
-    SELECT object_id, l.patient_key, 'document'
+    SELECT unknown.object_id, l.patient_key, 'document'
     FROM unknown JOIN {documents} d USING (object_id) JOIN fm_pipeline.staged_file_links l
          ON l.entity = 'document' AND {same_document}
     WHERE d.content_type_id = %(patient_type)s
     UNION ALL
-    SELECT object_id, l.patient_key, 'image'
+    SELECT unknown.object_id, l.patient_key, 'image'
     FROM unknown JOIN {batches} b USING (object_id) JOIN {images} i ON i.batch_id = b.id
          JOIN fm_pipeline.staged_file_links l ON l.entity = 'image' AND {same_image}
     WHERE b.content_type_id = %(patient_type)s
