@@ -84,6 +84,7 @@ class Instance:
         transfer_syntax: from the file meta information; without that, the encoding of the data set.
         study_date: `YYYYMMDD`, or empty.
         identity: tells another person under the same Patient ID without storing the name; see `other_person`.
+        plain_name: the name is plain ASCII, so that Orthanc reads it alike; true for an empty one.
         nesting: the least depth of nested sequences; exact where it is above the limit.
         id_certain: every Orthanc gives the instance this `orthanc_id`. False if Orthanc's configuration decides how an
             identifier is read, or if the identifiers may not have been reached.
@@ -99,6 +100,7 @@ class Instance:
     modality: str
     study_date: str
     identity: str
+    plain_name: bool
     nesting: int
     id_certain: bool = True
     whole: bool = True

@@ -59,6 +59,12 @@ def command(as_json: bool) -> None:
             context.print(
                 f"In {folders} names that begin with a dot may be missing: the server does not list them.", "yellow"
             )
+        if report.kept:
+            context.print(
+                f"{counted(report.kept, 'earlier file')} kept here under another name: a later file took the name, and"
+                " not all of the earlier one is in Orthanc. docs/dicom.md says when such a file may be removed.",
+                "yellow",
+            )
         if report.known_by_size:
             context.print(
                 f"{counted(report.known_by_size, 'file')} known by the size alone: the server tells no times. Another"

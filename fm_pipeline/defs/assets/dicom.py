@@ -178,6 +178,8 @@ def _pull(context: dg.AssetExecutionContext, settings: Settings, actor: str) -> 
         context.log.warning(f"{error} What lies here is imported all the same; then this run fails.")
         return error
     context.log.info(f"FTP: {counted(pulled.pulled, 'file')} pulled, {pulled.known:,} known, {pulled.listed:,} there")
+    if pulled.kept:
+        context.log.info(f"FTP: {counted(pulled.kept, 'earlier file')} kept under another name (docs/dicom.md).")
     if pulled.missing:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in pulled.skipped.most_common())
         folders = counted(pulled.unlisted_folders, "folder")

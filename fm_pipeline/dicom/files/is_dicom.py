@@ -25,7 +25,7 @@ from fm_pipeline.dicom.files.first_bytes import (
     kind_of,
     sniff,
 )
-from fm_pipeline.dicom.files.text import STRING_VRS, Identifier, identifier, name_text
+from fm_pipeline.dicom.files.text import STRING_VRS, Identifier, identifier, is_plain_name, name_text
 from fm_pipeline.dicom.files.walk_result import Walk, WalkEnd
 from fm_pipeline.dicom.model import Instance, Outcome, RejectedFile, identity
 
@@ -244,7 +244,7 @@ def _judged(walked: Walk, meta: dict[int, bytes], syntax: str) -> Instance | Rej
         return _bad("patient_id_too_long")
     modality, study_date = _code(values, _MODALITY), _code(values, _STUDY_DATE)
     character_set = values.get(_CHARACTER_SET, b"")
-    name, birth_date = name_text(values.get(_NAME, b""), character_set), _code(values, _BIRTH_DATE)
+    name = values.get(_NAME, b"")
     return Instance(
         patient_id=patient_id.text,
         study_uid=uids[_STUDY].text,
@@ -255,7 +255,8 @@ def _judged(walked: Walk, meta: dict[int, bytes], syntax: str) -> Instance | Rej
         # Only a code of the standard is kept: it is shown in counts, and free text may hold patient data.
         modality=modality if re.fullmatch(r"[A-Z0-9_]{1,16}", modality) else "",
         study_date=study_date if re.fullmatch(r"[0-9]{8}", study_date) else "",
-        identity=identity(patient_id.text, name, birth_date),
+        identity=identity(patient_id.text, name_text(name, character_set), _code(values, _BIRTH_DATE)),
+        plain_name=is_plain_name(name),
         nesting=walked.nesting,
         id_certain=all(each.certain for each in (patient_id, *uids.values())),
         whole=walked.end in {WalkEnd.COMPLETE, WalkEnd.LIMIT} and not walked.damaged,

@@ -91,6 +91,14 @@ def name_text(value: bytes, character_set: bytes) -> str:
         return decode_bytes(value, convert_encodings(names), _DELIMITERS)
 
 
+def is_plain_name(value: bytes) -> bool:
+    """Return whether every program reads a name alike, whatever character set the file declares.
+
+    Of several representations, the first counts, as in `model.identity`.
+    """
+    return _is_plain(value.partition(b"\0")[0].partition(b"=")[0])
+
+
 def _is_plain(value: bytes) -> bool:
     """Return whether it is ASCII without control characters, such as those that select a character set."""
     return value.isascii() and value.decode("ascii").isprintable()

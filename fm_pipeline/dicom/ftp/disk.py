@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import stat
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -32,7 +33,7 @@ def exists(path: Path) -> bool:
     return True
 
 
-def keep_earlier(target: Path, later: Path, is_recorded: Callable[[os.stat_result], bool]) -> None:
+def keep_earlier(target: Path, later: Path, is_recorded: Callable[[os.stat_result], bool]) -> bool:
     """Give an earlier file another name before a later one gets its name.
 
     A sender may use a name again for another image. The earlier file is not kept if an import has recorded it, or if
@@ -41,12 +42,15 @@ def keep_earlier(target: Path, later: Path, is_recorded: Callable[[os.stat_resul
     Args:
         target: the name; nothing may be there.
         is_recorded: for the facts of the earlier file.
+
+    Returns:
+        Whether the earlier file was kept.
     """
     if not exists(target):
-        return
+        return False
     facts = os.lstat(target)
-    if is_recorded(facts) or _begins_with(later, target):
-        return
+    if is_recorded(facts) or (stat.S_ISREG(facts.st_mode) and _begins_with(later, target)):
+        return False
     at = datetime.fromtimestamp(facts.st_mtime, UTC)
     name = (
         target.name
@@ -54,13 +58,17 @@ def keep_earlier(target: Path, later: Path, is_recorded: Callable[[os.stat_resul
         else hashlib.sha256(os.fsencode(target)).hexdigest()
     )
     os.rename(target, target.with_name(f"{name}.{at:%Y%m%dT%H%M%S%f}"))
+    return True
 
 
 def _begins_with(later: Path, earlier: Path) -> bool:
-    with earlier.open("rb") as one, later.open("rb") as other:
-        while block := one.read(1 << 20):
-            if other.read(len(block)) != block:
-                return False
+    try:
+        with earlier.open("rb") as one, later.open("rb") as other:
+            while block := one.read(1 << 20):
+                if other.read(len(block)) != block:
+                    return False
+    except OSError:  # an earlier file that cannot be read is kept; to rename it takes no right to read it
+        return False
     return True
 
 

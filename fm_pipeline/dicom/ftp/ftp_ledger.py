@@ -15,9 +15,12 @@ from fm_pipeline.db.locks import AdvisoryLock, try_lock
 from fm_pipeline.dicom.history.rows import bigint
 from fm_pipeline.dicom.model import Outcome
 from fm_pipeline.dicom.paths import path_hash
+from fm_pipeline.dicom.reasons import ARCHIVES
 from fm_pipeline.errors import RequestError
 
-_NOT_IN_ORTHANC = (Outcome.FAILED, Outcome.SUSPECT, Outcome.CONFLICT)  # outcomes of a file that may be wanted again
+# Outcomes and reasons of a file that may be wanted again. What a link in an archive leads to has a row of its own.
+_NOT_IN_ORTHANC = [Outcome.FAILED, Outcome.SUSPECT, Outcome.CONFLICT]
+_NOT_OPENED = sorted(ARCHIVES.keys() - {"archive_opened", "archive_without_dicom", "link_in_archive"})
 
 
 class PulledFile(NamedTuple):
@@ -72,17 +75,27 @@ class FtpLedger:
         """Return whether an import has recorded a local file as it is now, and its content is not wanted any more."""
         with self._connection.cursor() as cursor:
             cursor.execute(
-                "SELECT file_size_bytes, modified_ns, status, missing_since FROM fm_pipeline.import_history"
-                " WHERE path_hash = %s ORDER BY id DESC LIMIT 1",
-                (path_hash(str(target)),),
+                "WITH latest AS (SELECT * FROM fm_pipeline.import_history"
+                "  WHERE path_hash = %(path)s ORDER BY id DESC LIMIT 1)"
+                " SELECT true FROM latest WHERE file_size_bytes = %(size)s AND modified_ns = %(modified)s"
+                " AND missing_since IS NULL AND status <> ALL(%(outcomes)s)"
+                " AND coalesce(reason, '') <> ALL(%(reasons)s)"
+                # A file of an opened archive may be wanted although the archive is not.
+                " AND (reason IS DISTINCT FROM 'archive_opened' OR NOT EXISTS ("
+                "  SELECT FROM (SELECT DISTINCT ON (path_hash) status, reason FROM fm_pipeline.import_history"
+                "   WHERE archive_hash = latest.path_hash ORDER BY path_hash, id DESC) member"
+                "  WHERE member.status = ANY(%(outcomes)s) OR member.reason = ANY(%(reasons)s)))",
+                {
+                    "path": path_hash(str(target)),
+                    "size": facts.st_size,
+                    "modified": bigint(facts.st_mtime_ns),
+                    "outcomes": _NOT_IN_ORTHANC,
+                    "reasons": _NOT_OPENED,
+                },
             )
-            row = cursor.fetchone()
+            is_recorded = cursor.fetchone() is not None
         self._connection.commit()
-        if row is None:
-            return False
-        *recorded, status, missing_since = row
-        is_same = recorded == [facts.st_size, bigint(facts.st_mtime_ns)]
-        return is_same and status not in _NOT_IN_ORTHANC and missing_since is None
+        return is_recorded
 
     def forget(self, path: bytes) -> None:
         """Delete the entry of a file of which nothing was pulled."""

@@ -54,6 +54,7 @@ class PullReport:
     Attributes:
         known: files that were pulled earlier, with the same size and time.
         known_by_size: those for which the server tells no time, so that another file of the size is not noticed.
+        kept: earlier files that got another name here, because a later file took their name.
         resumed: pulled files that continued from a partial file.
         skipped: the number of names by reason.
         unlisted_folders: folders that could not be listed, or whose listing could not be parsed. Their content is not
@@ -65,6 +66,7 @@ class PullReport:
     pulled: int = 0
     known: int = 0
     known_by_size: int = 0
+    kept: int = 0
     resumed: int = 0
     bytes: int = 0
     unlisted_folders: int = 0
@@ -281,7 +283,10 @@ class Pull:
             raise
         self._session.progressed()
         try:
-            keep_earlier(wanted.target, wanted.partial, lambda facts: self._ledger.is_recorded(wanted.target, facts))
+            target = wanted.target
+            self.report.kept += keep_earlier(
+                target, wanted.partial, lambda facts: self._ledger.is_recorded(target, facts)
+            )
             os.replace(wanted.partial, wanted.target)
         except OSError as error:
             if error.errno not in NAME_ERRORS:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from fm_pipeline.dicom.files.open import FileChangedError
 from fm_pipeline.dicom.files.read import Candidate, FileBecameUnreadableError, Stream, blocks_of, md5_of
@@ -159,6 +160,10 @@ class OutcomeDecider:
                 return replace(compared, outcome=Outcome.BAD, reason="damaged_copy")
         return self._sent(candidate, entry, known, sends)
 
+    @cached_property
+    def _converts_to(self) -> str | None:
+        return self.delivery.ask(lambda orthanc: orthanc.converts_to())
+
     def _keeps_the_first(self) -> bool:
         """Return whether Orthanc keeps an instance that it has, so that a file may be sent without knowing its id.
 
@@ -243,10 +248,10 @@ class OutcomeDecider:
             return replace(entry, outcome=Outcome.BAD, reason=refused)
         orthanc_id = entry.orthanc_ids[0] or ""
         syntax = self.delivery.ask(lambda orthanc: orthanc.transfer_syntax(orthanc_id))
-        converted = syntax and syntax != candidate.instance.transfer_syntax
-        if accepted and converted:
+        has_other_syntax = syntax and syntax != candidate.instance.transfer_syntax
+        if accepted and has_other_syntax and self._converts_to in (None, syntax):
             return None
-        reason = "other_transfer_syntax" if converted else "other_content"
+        reason = "other_transfer_syntax" if has_other_syntax else "other_content"
         return replace(entry, outcome=Outcome.CONFLICT, reason=reason, other_md5=theirs)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from psycopg2.extensions import cursor as Cursor
@@ -163,24 +163,29 @@ class InstanceLookup:
             met.update(patient_id for (patient_id,) in cursor.fetchall())
 
         self._database.run(action)
-        self._note_patients({orthanc_id(each): stored for stored, each in patient_ids.items() if stored not in met})
+        odd_names = {of.patient_id for of in instances if not of.plain_name}
+        new = {orthanc_id(each): stored for stored, each in patient_ids.items() if stored not in met}
+        self._note_patients(new, {orthanc_id(each) for each in odd_names})
         held = self._delivery.ask(lambda orthanc: orthanc.sizes(list(ids)))
         return KnownInstances(stored, suspects, frozenset(elsewhere), held)
 
-    def _note_patients(self, patient_ids: Mapping[str, str]) -> None:
+    def _note_patients(self, patient_ids: Mapping[str, str], odd_names: Set[str]) -> None:
         """Record which persons Orthanc has under Patient IDs that no import has met: from other senders.
 
-        Then a file of another person is flagged, as if an import had met the first one. A name that is not ASCII is
-        unknown here, because Orthanc may have read it in another character set than the file says.
+        Then a file of another person is flagged, as if an import had met the first one. Names are recorded only if
+        they are ASCII in Orthanc and in the files: Orthanc drops bytes that do not fit the character set of a file, so
+        the same name can differ in a file and in Orthanc.
 
         Args:
             patient_ids: Patient IDs by Orthanc's id of the patient.
+            odd_names: the patients, by Orthanc's id, for whom a file has a name that is not plain ASCII.
         """
         held = self._delivery.ask(lambda orthanc: orthanc.patients(list(patient_ids)))
         persons = []
         for each, patient in held.items():
             name, patient_id = patient.name.partition("=")[0], patient_ids[each]
-            persons.append((patient_id, identity(patient_id, name if name.isascii() else "", patient.birth_date)))
+            known_name = name if name.isascii() and each not in odd_names else ""
+            persons.append((patient_id, identity(patient_id, known_name, patient.birth_date)))
         if persons:
             self._database.run(lambda cursor: note_persons(cursor, persons))
 

@@ -17,6 +17,7 @@ from fm_pipeline.dicom.history.history_entry import HistoryEntry
 from fm_pipeline.dicom.history.jobs import create_job
 from fm_pipeline.dicom.history.rows import write_entries
 from fm_pipeline.dicom.model import Outcome
+from fm_pipeline.dicom.paths import member_path
 from fm_pipeline.errors import FtpError
 from fm_pipeline_tests.support.ftp.pulls import files, opened, pulled
 from fm_pipeline_tests.support.ftp.scripted import scripted_ftp
@@ -115,6 +116,55 @@ def test_a_file_whose_name_is_used_again_stays_until_an_import_has_recorded_it(
         assert pulled(database, server, here).pulled == 1
         assert len(files(here)) == left
     assert (here / "IM1.dcm").read_bytes() == b"another, after imported"
+
+
+@pytest.mark.parametrize("kind", ["link to nothing", "pipe"])
+def test_what_cannot_be_compared_with_a_later_file_is_kept_and_does_not_stop_the_pull(
+    kind: str, server: FtpBench, database: str, tmp_path: Path
+) -> None:
+    here = tmp_path / "here" / "IM1.dcm"
+    (server.root / "IM1.dcm").write_bytes(b"first")
+    pulled(database, server, here.parent)
+    here.unlink()
+    here.symlink_to(tmp_path / "not mounted") if kind == "link to nothing" else os.mkfifo(here)
+    (server.root / "IM1.dcm").write_bytes(b"the second")
+    report = pulled(database, server, here.parent)
+    assert (report.pulled, report.kept, here.read_bytes()) == (1, 1, b"the second")
+    assert len(list(here.parent.iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("outcome", "reason", "member", "is_kept"),
+    [
+        (Outcome.SKIPPED, "archive_not_opened", None, True),
+        (Outcome.BAD, "archive_too_large", None, True),
+        (Outcome.SKIPPED, "archive_without_dicom", None, False),
+        (Outcome.SKIPPED, "archive_opened", (Outcome.IMPORTED, None), False),
+        (Outcome.SKIPPED, "archive_opened", (Outcome.SUSPECT, "kills_orthanc"), True),
+        (Outcome.SKIPPED, "archive_opened", (Outcome.SKIPPED, "nested_archive"), True),
+    ],
+)
+def test_an_archive_of_which_something_is_not_in_orthanc_is_kept(
+    outcome: Outcome,
+    reason: str,
+    member: tuple[Outcome, str | None] | None,
+    is_kept: bool,
+    server: FtpBench,
+    database: str,
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "here" / "day.zip"
+    (server.root / "day.zip").write_bytes(b"first")
+    pulled(database, server, path.parent)
+    entries = [HistoryEntry(str(path), outcome, reason, found_file(str(path)))]
+    entries += [HistoryEntry(member_path(str(path), "1.dcm"), *member)] if member else []
+    job = create_job(database, str(path.parent), requested_by="test")
+    with connect(database) as connection, connection.cursor() as cursor:
+        write_entries(cursor, job.id, entries)
+        connection.commit()
+    (server.root / "day.zip").write_bytes(b"the second")
+    report = pulled(database, server, path.parent)
+    assert (report.pulled, report.kept, path.read_bytes()) == (1, is_kept, b"the second")
 
 
 @pytest.mark.parametrize("without", [set(), {"REST"}], ids=["resumes", "a server that cannot resume"])

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from pydicom.uid import JPEGBaseline8Bit
 
+from fm_pipeline.dicom.files.elements import EXPLICIT, IMPLICIT
 from fm_pipeline.dicom.importer.run_job import ImportFailed
 from fm_pipeline_tests.dicom.bench import ImportBench, import_settings
 from fm_pipeline_tests.dicom.files.handwritten import PATIENT_ID, SERIES, SOP, STUDY, Handwritten, grey_image
@@ -113,12 +114,19 @@ def test_what_another_sender_has_replaced_in_orthanc_is_a_conflict_and_not_alrea
 ) -> None:
     with into(ledger, tmp_path, OverwriteInstances=True) as importing:
         put(importing, first=Handwritten(), stays=Handwritten(sop=b"1.2.826.0.1.4"))
+        put(importing, third=Handwritten(sop=b"1.2.826.0.1.5", encoding=IMPLICIT))
         importing.imported()
-        other = Handwritten(pixels=b"\1" * 80).file
+        other, third = Handwritten(pixels=b"\1" * 80).file, Handwritten(sop=b"1.2.826.0.1.5", encoding=EXPLICIT).file
         with importing.orthanc() as orthanc:
             orthanc.upload(other, len(other))
+            orthanc.upload(third, len(third))
+            may_convert = orthanc.converts_to() is None
         job = importing.imported()
-        assert ended(importing, job.id) == {"first": ("conflict", "other_content"), "stays": ("already_there", None)}
+        assert ended(importing, job.id) == {
+            "first": ("conflict", "other_content"),
+            "stays": ("already_there", None),
+            "third": ("already_there", None) if may_convert else ("conflict", "other_transfer_syntax"),
+        }
         assert stored_md5(importing, other) == hashlib.md5(other, usedforsecurity=False).hexdigest()
 
 

@@ -15,7 +15,7 @@ import pytest
 from fm_pipeline.db.connection import connect
 from fm_pipeline.dicom.history.jobs import LOCK_CLASS, Job
 from fm_pipeline.dicom.importer.run_job import ImportFailed, ImportOptions, JobProgress, run_job
-from fm_pipeline.dicom.model import SetAside
+from fm_pipeline.dicom.model import SetAside, orthanc_id
 from fm_pipeline.dicom.orthanc.client import BULK_CONTENT
 from fm_pipeline.dicom.orthanc.responses import is_older
 from fm_pipeline.dicom.scan.walk import Met, scan
@@ -105,6 +105,30 @@ def test_a_patient_id_that_orthanc_has_from_another_sender_with_another_person_i
         is_asked = not is_older(orthanc.system(), BULK_CONTENT)
     assert flagged == ({"OTHER-NAME", "OTHER-DATE"} if is_asked else set())
     assert {row.status for row in rows} == {"imported"}
+
+
+def test_a_name_of_which_orthanc_drops_a_letter_does_not_make_one_person_two(importing: ImportBench) -> None:
+    """The character sets are wrong or unknown, as in files of the field."""
+
+    def named(name: str, patient_id: str, character_set: str, birth_date: str = "19700101") -> bytes:
+        file = image(name, patient_id=patient_id, patient_name="M*ller^Anna", birth_date=birth_date)
+        file.SpecificCharacterSet = "ISO_IR 100"
+        content = as_file(file).replace(b"M*ller^Anna", b"M\xfcller^Anna")
+        return content.replace(b"ISO_IR 100", character_set.encode())
+
+    for number, character_set in enumerate(("ISO_IR 192", "ISO_IR_100", "ISO 8859-1")):
+        there = named("there", f"P{number}", character_set)
+        with importing.orthanc() as orthanc:
+            orthanc.upload(there, len(there))
+        importing.put(f"{number}.dcm", named("new", f"P{number}", character_set))
+    importing.put("other.dcm", named("other", "P2", "ISO 8859-1", "19991231"))
+    with importing.orthanc() as orthanc:
+        held = orthanc.patients([orthanc_id(f"P{number}") for number in range(3)])
+    assert {patient.name for patient in held.values()} <= {"Mller^Anna"}
+    rows = importing.rows(importing.imported().id)
+    flags = {Path(path).name: row.flags for path, row in rows.items() if row.flags}
+    assert {name for name in flags if name in ("0.dcm", "1.dcm")} == set()
+    assert flags["other.dcm"] == ["patient_id_with_another_name"]
 
 
 def test_one_sop_instance_uid_under_two_patients_is_stored_twice_and_flagged(importing: ImportBench) -> None:

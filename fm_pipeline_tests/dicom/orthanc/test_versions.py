@@ -18,6 +18,7 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from fm_pipeline.dicom.history.jobs import Job
 from fm_pipeline.dicom.importer.run_job import ImportFailed
+from fm_pipeline.dicom.importer.verify import Comparison, compare
 from fm_pipeline.dicom.orthanc.client import Orthanc
 from fm_pipeline.dicom.orthanc.responses import OrthancLimits
 from fm_pipeline.dicom.orthanc.trial import try_questions, try_upload
@@ -197,6 +198,29 @@ def test_an_orthanc_that_deletes_on_purpose_completes_a_job_and_gets_nothing_aga
         assert (again.status, again.files_processed, again.files_unchanged) == ("completed", 0, 3)
 
 
+def test_where_nothing_counts_as_missing_what_was_missing_stays_so_until_orthanc_has_it(
+    importing: ImportBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    importing = replace(importing, settings=importing.settings.model_copy(update={"orthanc_keeps_all": False}))
+    for number in range(2):
+        importing.put(f"{number}.dcm", as_file(image(str(number), patient_id=f"P{number}")))
+
+    def lost(*given: Any, **more: Any) -> Comparison:
+        importing.execute("UPDATE fm_pipeline.import_history SET missing_since = clock_timestamp()")
+        ((instance_id,),) = importing.execute(
+            "SELECT orthanc_instance_id FROM fm_pipeline.import_history WHERE patient_id = 'P1'"
+        )
+        with importing.orthanc() as orthanc:
+            assert orthanc.delete_instance(instance_id)
+        return compare(*given, **more)
+
+    monkeypatch.setattr("fm_pipeline.dicom.importer.run_job.compare", lost)
+    job = importing.imported()
+    assert (job.status, job.instances_missing) == ("completed", 0)
+    rows = importing.rows(job.id).values()
+    assert {row.patient_id: row.missing_since is not None for row in rows} == {"P0": False, "P1": True}
+
+
 @pytest.mark.parametrize(
     ("system", "may"),
     [
@@ -222,6 +246,27 @@ def test_what_orthanc_converts_as_it_is_told_to_does_not_count_as_different(ledg
         sent = [row.file_hash for row in importing.rows(job.id).values()]
         assert sum(one != other for one, other in zip(held, sent, strict=True)) == 1
         assert (job.instances_expected, job.instances_missing, job.instances_differing) == (2, 0, 0)
+
+
+def test_a_job_is_cancelled_while_orthanc_is_asked_what_it_has_converted(
+    ledger: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fm_pipeline.dicom.importer.verify._QUESTIONS", 1)
+    told: list[int] = []
+
+    def cancelled(*given: Any, **more: Any) -> Comparison:
+        def tell(done: int) -> None:
+            told.append(done)
+            importing.execute("UPDATE fm_pipeline.import_jobs SET cancel_requested_at = clock_timestamp()")
+
+        return compare(*given, **more | {"on_progress": tell})
+
+    monkeypatch.setattr("fm_pipeline.dicom.importer.run_job.compare", cancelled)
+    with configured(ledger, tmp_path, IngestTranscoding=str(ExplicitVRLittleEndian)) as importing:
+        for name in ("1", "2", "3"):
+            importing.put(f"{name}.dcm", as_file(image(name), ImplicitVRLittleEndian))
+        assert importing.imported().status == "cancelled"
+    assert told == [1]
 
 
 def test_what_orthanc_cannot_convert_is_stored_as_it_came_or_told_as_not_supported(ledger: str, tmp_path: Path) -> None:
