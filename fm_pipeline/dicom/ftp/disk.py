@@ -33,7 +33,7 @@ def exists(path: Path) -> bool:
     return True
 
 
-def keep_earlier(target: Path, later: Path, is_recorded: Callable[[os.stat_result], bool]) -> bool:
+def keep_earlier(target: Path, later: Path, is_recorded: Callable[[Path, os.stat_result], bool]) -> bool:
     """Give an earlier file another name before a later one gets its name.
 
     A sender may use a name again for another image. The earlier file is not kept if an import has recorded it, or if
@@ -41,7 +41,7 @@ def keep_earlier(target: Path, later: Path, is_recorded: Callable[[os.stat_resul
 
     Args:
         target: the name; nothing may be there.
-        is_recorded: for the facts of the earlier file.
+        is_recorded: for the name and the facts of the earlier file.
 
     Returns:
         Whether the earlier file was kept.
@@ -49,7 +49,7 @@ def keep_earlier(target: Path, later: Path, is_recorded: Callable[[os.stat_resul
     if not exists(target):
         return False
     facts = os.lstat(target)
-    if is_recorded(facts) or (stat.S_ISREG(facts.st_mode) and _begins_with(later, target)):
+    if is_recorded(target, facts) or (stat.S_ISREG(facts.st_mode) and _begins_with(later, target)):
         return False
     at = datetime.fromtimestamp(facts.st_mtime, UTC)
     name = (

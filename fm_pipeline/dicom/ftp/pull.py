@@ -283,10 +283,7 @@ class Pull:
             raise
         self._session.progressed()
         try:
-            target = wanted.target
-            self.report.kept += keep_earlier(
-                target, wanted.partial, lambda facts: self._ledger.is_recorded(target, facts)
-            )
+            self.report.kept += keep_earlier(wanted.target, wanted.partial, self._ledger.is_recorded)
             os.replace(wanted.partial, wanted.target)
         except OSError as error:
             if error.errno not in NAME_ERRORS:
