@@ -47,6 +47,8 @@ _CODECS = {
 _SHOWN_BYTES = 32  # of a value that is not text
 _MULTIPLE_BYTE = frozenset({"gb2312", "gb18030", "iso2022_jp", "euc_kr", _JAPANESE})
 _LATER_TERMS = frozenset({"ISO_IR 203", "ISO 2022 IR 203"})  # Latin-9, in the standard since 2022
+# A newer Orthanc (seen with 1.12.7) also knows terms with underscores for spaces, such as ISO_IR_100.
+_WITHOUT_UNDERSCORES = frozenset(term.replace("_", " ") for term in (*_CODECS, *_LATER_TERMS))
 # JIS X 0201 differs from ASCII in two characters, which Python's shift_jis does not convert.
 _JIS_ROMAN = str.maketrans({"\\": "\u00a5", "~": "\u203e"})
 _ESCAPE = re.compile("\x1b(?:\\$[@AB]|\\$?[()*+./-][@-Z])")
@@ -119,7 +121,7 @@ def _by_orthanc(value: bytes, character_set: bytes) -> tuple[str, bool]:
         text, certain = value.decode("latin-1"), plain
     elif term not in _CODECS:
         text = "".join(chr(byte) for byte in value if 32 <= byte < 127 or byte == 10)
-        certain = term not in _LATER_TERMS
+        certain = term not in _LATER_TERMS and term.replace("_", " ") not in _WITHOUT_UNDERSCORES
     else:
         text, certain = _converted(value, _CODECS[term])
     if len(terms) > 1 and any(character < " " for character in text):

@@ -11,6 +11,7 @@ import pytest
 from fm_pipeline.dicom.files import element_walk, is_dicom
 from fm_pipeline.dicom.files.byte_source import FileSource
 from fm_pipeline.dicom.files.elements import BIG_ENDIAN, EXPLICIT, IMPLICIT, Encoding
+from fm_pipeline.dicom.files.text import identifier
 from fm_pipeline.dicom.model import Instance
 from fm_pipeline.dicom.orthanc.client import Orthanc
 from fm_pipeline.sandbox.dicom.hospital import sample_files
@@ -71,6 +72,15 @@ def test_no_size_of_the_windows_that_a_file_is_read_in_changes_its_identifiers(
         assert [one for one in seen() if isinstance(one, Instance)] == [
             one for one in expected if isinstance(one, Instance)
         ]
+
+
+@pytest.mark.parametrize("term", [b"ISO_IR_100", b"ISO_2022_IR_100", b"iso_ir_203"])
+def test_a_misspelt_character_set_that_only_newer_versions_of_orthanc_know_makes_an_identifier_uncertain(
+    term: bytes,
+) -> None:
+    assert identifier(b"M\xfcller", b"LO", term) == ("Mller", False)
+    assert identifier(b"Huber", b"LO", term) == ("Huber", True)
+    assert identifier(b"M\xfcller", b"LO", b"ISO 8859-1") == ("Mller", True)
 
 
 def test_every_sample_that_is_shifted_by_a_private_element_keeps_its_identifiers() -> None:
