@@ -20,7 +20,7 @@ def test_a_viewer_reads_the_history_and_the_report_of_each_run(console: Console)
         page = fetch(console, viewer, path)
         assert word in page
         assert page.count('<rect class="bar"') == page.count("<text") / 2 > 0
-    history = fetch(console, viewer, "/settings/history/?kind=plan&since=2000-01-01")
+    history = fetch(console, viewer, "/settings/history/?kind=plan&outcome=done&since=2000-01-01")
     (row, *_) = re.findall(r"<tr>\n(.*?)</tr>", history, re.DOTALL)
     assert ("<td>reimport (dry run)</td>" in row, '<td class="number">none</td>' in row) == (True, True)
     assert "Nothing." in fetch(console, viewer, "/settings/history/?actor=nobody")
