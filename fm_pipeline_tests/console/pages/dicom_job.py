@@ -70,8 +70,29 @@ def assert_it_has_imported(console: Console, session: requests.Session, job_id: 
     assert (len(rows), {row["removed_at"] for row in rows}) == (4, {""})
     words = f"remove 4 of job {job_id}"
     assert words in get(console, session, f"/jobs/{job_id}/remove").text
+    assert_what_another_job_has_found_stays(console, session, job_id)
     wrong = post(console, session, f"/jobs/{job_id}/remove/start", confirm="remove")
     assert (wrong.status_code, is_led_to_wrong_words(wrong.text)) == (400, True)
+
+
+def assert_what_another_job_has_found_stays(console: Console, session: requests.Session, job_id: int) -> None:
+    """While a second job has the files, the page of the removal of the first one says why there is nothing."""
+    ((other,),) = console.bench.execute(
+        "INSERT INTO fm_pipeline.import_jobs (job_type, source_path, requested_by, status)"
+        " VALUES ('manual', '/elsewhere', 'nobody', 'completed') RETURNING id"
+    )
+    console.bench.execute(
+        "INSERT INTO fm_pipeline.import_history (job_id, file_path, file_name, path_hash, status, orthanc_instance_id)"
+        " SELECT %s, file_path, file_name, path_hash, 'already_there', orthanc_instance_id"
+        " FROM fm_pipeline.import_history WHERE job_id = %s",
+        other,
+        job_id,
+    )
+    page = get(console, session, f"/jobs/{job_id}/remove").text
+    console.bench.execute("DELETE FROM fm_pipeline.import_history WHERE job_id = %s", other)
+    console.bench.execute("DELETE FROM fm_pipeline.import_jobs WHERE id = %s", other)
+    assert "There is nothing to take back: all that the job added stays, for the reasons above." in page
+    assert f"job {other}</a>" in page
 
 
 def assert_it_is_taken_back(console: Console, session: requests.Session, job_id: int) -> None:
@@ -86,7 +107,8 @@ def assert_it_is_taken_back(console: Console, session: requests.Session, job_id:
     assert ">taken back 4<" in page
     assert 'id="take-back"' not in page
     assert ">taken back 4<" in get(console, session, "/jobs").text
-    assert "There is nothing to take back" in get(console, session, f"/jobs/{job_id}/remove").text
+    nothing = get(console, session, f"/jobs/{job_id}/remove").text
+    assert "There is nothing to take back: the job added no instance, or all that it added were taken back." in nothing
     rows = list(csv.DictReader(io.StringIO(get(console, session, f"/jobs/{job_id}/remove/instances.csv").text)))
     assert len([row for row in rows if row["removed_at"]]) == 4
     audit = console.bench.execute(
