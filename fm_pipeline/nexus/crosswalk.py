@@ -11,7 +11,7 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.commit import commit_without_waiting
-from fm_pipeline.db.queries import column_list
+from fm_pipeline.db.queries import column_list, count
 from fm_pipeline.db.table import Table
 from fm_pipeline.entities.registry import ENTITIES, Registry, loaded
 from fm_pipeline.nexus.catalogue.file_ids import file_id_type, id_key, is_uuid, same_record
@@ -49,18 +49,17 @@ def fill_patients(connection: Connection, catalogue: Catalogue) -> dict[str, int
         commit_without_waiting(cursor)
         _lock_crosswalk(cursor)
         patients = catalogue.table("patients")
-        keyed = sql.SQL(PATIENT_KEYS).format(patients=patients.identifier)
-        _follow(cursor, "patient", keyed, patients, older_first=sql.SQL("k.created_at, k.id"))
-        new = {"patient": _take_over(cursor, "patient", keyed, older_first=sql.SQL("created_at, id"))}
-        cursor.execute(
-            sql.SQL(
+        new = {"patient": 0, "retired": 0}
+        if _find_unmapped(cursor, "patient", sql.SQL(PATIENT_KEYS).format(patients=patients.identifier)):
+            _follow(cursor, "patient", patients, older_first=sql.SQL("u.created_at, u.id"))
+            new["patient"] = _take_over(cursor, "patient", older_first=sql.SQL("created_at, id"))
+            cursor.execute(
                 "INSERT INTO fm_pipeline.retired_patient_ids (nexus_id, filemaker_key, origin)"
-                " SELECT k.id, k.key, 'duplicate' FROM ({}) k JOIN fm_pipeline.crosswalk c"
-                " ON c.entity = 'patient' AND c.filemaker_key = k.key AND c.nexus_id <> k.id"
+                " SELECT u.id, u.key, 'duplicate' FROM unmapped u JOIN fm_pipeline.crosswalk c"
+                " ON c.entity = 'patient' AND c.filemaker_key = u.key AND c.nexus_id <> u.id"
                 " ON CONFLICT DO NOTHING"
-            ).format(keyed)
-        )
-        new["retired"] = cursor.rowcount
+            )
+            new["retired"] = cursor.rowcount
     connection.commit()
     return new
 
@@ -93,9 +92,12 @@ def fill_others(connection: Connection, catalogue: Catalogue, registry: Registry
                 key=id_key(column, is_uuid=is_uuid(catalogue, table, column)), table=found.identifier
             )
             _fold(cursor, entity, found)
-            if entity not in {"document", "image"}:
-                _follow(cursor, entity, keyed, found, older_first=sql.SQL("k.id"))
-            new[entity] = _take_over(cursor, entity, keyed, older_first=sql.SQL("id"))
+            new[entity] = 0
+            if _find_unmapped(cursor, entity, keyed):
+                if entity not in {"document", "image"}:
+                    _follow(cursor, entity, found, older_first=sql.SQL("u.id"))
+                new[entity] = _take_over(cursor, entity, older_first=sql.SQL("id"))
+                cursor.execute("DROP TABLE unmapped")
     connection.commit()
     return new
 
@@ -110,8 +112,15 @@ def _fold(cursor: Cursor, entity: str, table: Table) -> None:
     """Write keys as `id_key` does. An earlier release wrote them as a column had them; so does its backup, restored.
 
     The column may have been a text then, and be a uuid now. Of two rows that get the same key, the one whose Nexus row
-    exists stays.
+    exists stays. The index `crosswalk_unfolded` has these rows alone.
     """
+    key = id_key("filemaker_key")
+    cursor.execute(
+        sql.SQL("SELECT count(*) FROM fm_pipeline.crosswalk WHERE entity = %s AND filemaker_key <> {}").format(key),
+        (entity,),
+    )
+    if not count(cursor):
+        return
     cursor.execute(
         sql.SQL(
             """
@@ -127,12 +136,35 @@ def _fold(cursor: Cursor, entity: str, table: Table) -> None:
             ON CONFLICT DO NOTHING;
             DROP TABLE unfolded
             """
-        ).format(key=id_key("filemaker_key"), table=table.identifier),
+        ).format(key=key, table=table.identifier),
         {"entity": entity},
     )
 
 
-def _follow(cursor: Cursor, entity: str, keyed: sql.Composable, table: Table, *, older_first: sql.Composable) -> None:
+def _find_unmapped(cursor: Cursor, entity: str, keyed: sql.Composable) -> bool:
+    """Make the temporary table `unmapped` of the rows of Nexus whose key the crosswalk maps to another row, or to none.
+
+    Usually there are none, and one look at all rows is enough.
+
+    Args:
+        keyed: a query of `id`, `key` and `origin`.
+
+    Returns:
+        Whether there are any; if not, there is no table.
+    """
+    unmapped = sql.SQL(
+        "({keyed}) k WHERE k.key <> '' AND NOT EXISTS (SELECT FROM fm_pipeline.crosswalk c"
+        " WHERE c.entity = {entity} AND c.filemaker_key = k.key AND c.nexus_id = k.id)"
+    ).format(keyed=keyed, entity=sql.Literal(entity))
+    cursor.execute(sql.SQL("SELECT count(*) FROM {}").format(unmapped))
+    if not count(cursor):
+        return False
+    cursor.execute(sql.SQL("CREATE TEMP TABLE unmapped ON COMMIT DROP AS SELECT k.* FROM {}").format(unmapped))
+    cursor.execute("ANALYZE unmapped")
+    return True
+
+
+def _follow(cursor: Cursor, entity: str, table: Table, *, older_first: sql.Composable) -> None:
     """Map a FileMaker id to the new row, if the row that it was mapped to is gone and was loaded again.
 
     To restore the old row would lose the new one, with its Nexus-only columns and everything linked to it since.
@@ -141,16 +173,16 @@ def _follow(cursor: Cursor, entity: str, keyed: sql.Composable, table: Table, *,
         sql.SQL(
             """
             CREATE TEMP TABLE followed ON COMMIT DROP AS
-            SELECT DISTINCT ON (c.filemaker_key) c.filemaker_key, c.nexus_id AS old_id, k.id AS new_id, k.origin
-            FROM fm_pipeline.crosswalk c JOIN ({keyed}) k ON k.key = c.filemaker_key AND k.id <> c.nexus_id
+            SELECT DISTINCT ON (c.filemaker_key) c.filemaker_key, c.nexus_id AS old_id, u.id AS new_id, u.origin
+            FROM fm_pipeline.crosswalk c JOIN unmapped u ON u.key = c.filemaker_key AND u.id <> c.nexus_id
             WHERE c.entity = %(entity)s
               AND NOT EXISTS (SELECT 1 FROM {table} t WHERE t.id = c.nexus_id)
-              AND NOT EXISTS (SELECT 1 FROM fm_pipeline.crosswalk o WHERE o.entity = %(entity)s AND o.nexus_id = k.id)
+              AND NOT EXISTS (SELECT 1 FROM fm_pipeline.crosswalk o WHERE o.entity = %(entity)s AND o.nexus_id = u.id)
             ORDER BY c.filemaker_key, {older_first};
             UPDATE fm_pipeline.crosswalk c SET nexus_id = f.new_id, origin = f.origin FROM followed f
             WHERE c.entity = %(entity)s AND c.filemaker_key = f.filemaker_key
             """
-        ).format(keyed=keyed, table=table.identifier, older_first=older_first),
+        ).format(table=table.identifier, older_first=older_first),
         {"entity": entity},
     )
     if cursor.rowcount and entity == "patient":
@@ -163,21 +195,20 @@ def _follow(cursor: Cursor, entity: str, keyed: sql.Composable, table: Table, *,
     cursor.execute("DROP TABLE followed")
 
 
-def _take_over(cursor: Cursor, entity: str, keyed: sql.Composable, *, older_first: sql.Composable) -> int:
-    """Insert the rows (`id`, `key`, `origin`) whose key and id are both missing in the crosswalk; return how many."""
+def _take_over(cursor: Cursor, entity: str, *, older_first: sql.Composable) -> int:
+    """Insert the unmapped rows whose key and id are both missing in the crosswalk; return how many."""
     cursor.execute(
         sql.SQL(
             """
             INSERT INTO fm_pipeline.crosswalk (entity, filemaker_key, nexus_id, origin)
-            SELECT DISTINCT ON (key COLLATE "C") %(entity)s, key, id, origin FROM ({keyed}) k
-            WHERE key <> ''
+            SELECT DISTINCT ON (key COLLATE "C") %(entity)s, key, id, origin FROM unmapped u
+            WHERE NOT EXISTS (SELECT 1 FROM fm_pipeline.crosswalk c
+                              WHERE c.entity = %(entity)s AND c.filemaker_key = u.key)
               AND NOT EXISTS (SELECT 1 FROM fm_pipeline.crosswalk c
-                              WHERE c.entity = %(entity)s AND c.filemaker_key = k.key)
-              AND NOT EXISTS (SELECT 1 FROM fm_pipeline.crosswalk c
-                              WHERE c.entity = %(entity)s AND c.nexus_id = k.id)
+                              WHERE c.entity = %(entity)s AND c.nexus_id = u.id)
             ORDER BY key COLLATE "C", {older_first}
             """
-        ).format(keyed=keyed, older_first=older_first),
+        ).format(older_first=older_first),
         {"entity": entity},
     )
     return cursor.rowcount

@@ -69,9 +69,10 @@ def find_changed(
         sql.SQL(
             """
             CREATE TEMP TABLE changed_units ON COMMIT DROP AS
-            SELECT DISTINCT unnest(ARRAY[h.unit, b.unit]) AS unit
+            SELECT DISTINCT
+                   unnest(ARRAY[coalesce(h.unit, b.unit, record_id::text), coalesce(b.unit, h.unit)]) AS unit
             FROM ({hashes}) h
-                 FULL JOIN (SELECT entity, record_id, coalesce(unit, record_id::text) AS unit, inputs, rule
+                 FULL JOIN (SELECT entity, record_id, unit, inputs, rule
                             FROM fm_pipeline.staged_outcomes WHERE entity = ANY(%(sources)s)) b
                  USING (entity, record_id)
             WHERE h.inputs IS DISTINCT FROM b.inputs OR h.unit IS DISTINCT FROM b.unit OR b.rule = ANY(%(of_the_day)s)

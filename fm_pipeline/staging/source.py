@@ -33,7 +33,7 @@ _read_json = json.JSONDecoder().raw_decode  # what psycopg2 would do, without th
 # What every record is compared with: the crosswalk, and the other records of its entity.
 _COLUMNS = """
 s.record_id, coalesce(s.filemaker_key, '') AS key, coalesce(s.patient_key, '') AS patient_key, s.fields::text AS fields,
-c.nexus_id::text AS nexus_id,
+c.nexus_id,
 s.filemaker_key IN (SELECT o.filemaker_key FROM fm_pipeline.source_records o
                     WHERE o.entity = {entity} AND o.filemaker_key IS NOT NULL
                     GROUP BY o.filemaker_key HAVING count(*) > 1) AS is_twice
@@ -43,7 +43,7 @@ FROM fm_pipeline.source_records s
      LEFT JOIN fm_pipeline.crosswalk c ON c.entity = s.entity AND c.filemaker_key = s.filemaker_key
 """
 _PATIENT_COLUMNS = """,
-p.nexus_id::text AS patient_id,
+p.nexus_id AS patient_id,
 p.nexus_id IS NOT NULL OR EXISTS (SELECT 1 FROM fm_pipeline.source_records o
                                   WHERE o.entity = 'patient' AND o.filemaker_key = s.patient_key) AS patient_is_known
 """
@@ -81,13 +81,13 @@ class _Query:
         )
 
     def hashes(self) -> sql.Composable:
-        """Select `entity`, `record_id`, `unit` and `inputs`, the hash of a record."""
+        """Select `entity`, `record_id`, `unit` and `inputs`, the hash of a record. A record alone has no unit."""
         return sql.SQL(
             "SELECT {entity}::text AS entity, record_id, {unit} AS unit, hash_record_extended(r, 0) AS inputs"
             " FROM ({rows} OFFSET 0) r"
         ).format(
             entity=sql.Literal(self.entity),
-            unit=sql.SQL(_BY_PATIENT.get(self.entity, "record_id::text")),
+            unit=sql.SQL(_BY_PATIENT.get(self.entity, "NULL::text")),
             rows=self._rows(),
         )
 
@@ -170,7 +170,7 @@ def _parent_columns(parents: Sequence[Parent]) -> sql.Composable:
     """Of each parent: the key that the record has, its Nexus id if it is loaded, and whether FileMaker has it."""
     return sql.SQL("").join(
         sql.SQL(
-            ", s.parent_keys ->> {field} AS {key}, {alias}.nexus_id::text AS {id},"
+            ", s.parent_keys ->> {field} AS {key}, {alias}.nexus_id AS {id},"
             " {alias}.nexus_id IS NOT NULL OR EXISTS (SELECT 1 FROM fm_pipeline.source_records o"
             " WHERE o.entity = {entity} AND o.filemaker_key = s.parent_keys ->> {field}) AS {is_known}"
         ).format(

@@ -6,8 +6,10 @@ import datetime as dt
 import uuid
 
 import pytest
+from psycopg2 import sql
 
 from fm_pipeline.entities.registry import ENTITIES
+from fm_pipeline.nexus.catalogue.file_ids import id_key
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.nexus.reimport.validation import check_duplicates
 from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench, Origin
@@ -83,6 +85,18 @@ def test_appointments_that_an_earlier_release_knew_by_ids_in_capitals_keep_their
     assert reimported.execute(crosswalk) == before
     report = reimported.reimport(LATER)
     assert (report.tables["appointments"].deleted, report.tables["appointments"].inserted) == (0, 0)
+
+
+def test_keys_in_another_spelling_are_found_without_reading_the_whole_crosswalk(reimported: MigrationBench) -> None:
+    with reimported.connection() as connection, connection.cursor() as cursor:
+        cursor.execute("SET enable_seqscan = off")  # the crosswalk of the test is small
+        cursor.execute(
+            sql.SQL(
+                "EXPLAIN SELECT count(*) FROM fm_pipeline.crosswalk"
+                " WHERE entity = 'appointment' AND filemaker_key <> {}"
+            ).format(id_key("filemaker_key"))
+        )
+        assert "crosswalk_unfolded" in str(cursor.fetchall())
 
 
 def test_a_filemaker_id_in_two_spellings_is_there_twice(reimported: MigrationBench) -> None:
