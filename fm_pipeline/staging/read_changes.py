@@ -1,4 +1,4 @@
-"""Read what changed since the last reading, and prove that nothing was overlooked; else read the whole layout.
+"""Read what changed since the last reading, and check that no record is missing or left over; else read all of it.
 
 OData lists the ids and versions of all records. Those with another version than the known one have changed, and those
 that are not listed are gone. The list is proved to be complete, as a whole reading is.

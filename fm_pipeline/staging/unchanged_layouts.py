@@ -37,7 +37,7 @@ RECORDS_A_REQUEST = 10
 def find_unchanged(
     door: Door, connection: Connection, profile: Profile, entity: str, settings: Settings, now: dt.datetime
 ) -> ExtractionResult | None:
-    """Return the extraction that there is if FileMaker still has exactly its records; None if the layout must be read.
+    """Return the extraction that there is if nothing shows a change since; None if the layout must be read.
 
     Args, Raises: as `read_changes`.
     """

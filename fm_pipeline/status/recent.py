@@ -99,7 +99,7 @@ def verdict(recent: Sequence[Ends], overdue: int = 0) -> str:
     bad = sum(each.is_bad for each in recent)
     if bad or overdue:
         where = ["what is red here"] * bool(bad) + ["what is overdue, at the top of this page"] * bool(overdue)
-        return f"{counted(bad + overdue, 'thing needs', 'things need')} you: {', and '.join(where)}."
+        return f"{counted(bad + overdue, 'thing needs', 'things need')} your attention: {', and '.join(where)}."
     if not recent:
         return "Nothing was done."
     if unfinished := sum(each.unfinished for each in recent):

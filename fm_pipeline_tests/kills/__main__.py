@@ -15,7 +15,7 @@ from fm_pipeline_tests.support.searching import count_and_seed, say
 
 def main() -> int:
     """Kill reimports and print the outcomes."""
-    said = "Kill reimports at every moment; Nexus is old or new."
+    said = "Kill reimports in every step; Nexus is old or new."
     arguments = count_and_seed("kills", said, count=100, of="rounds", seed="decides the moments").parse_args()
     rng = random.Random(arguments.seed)  # noqa: S311  # moments, not secrets
     with tempfile.TemporaryDirectory(prefix="kills-") as folder, kill_clinic(Path(folder)) as clinic:

@@ -154,9 +154,9 @@ def test_what_a_later_run_has_made_good_needs_nobody_but_a_backup_that_is_not_ve
             record(url, actor="nightly", action=action, outcome=outcome, run_id=f"{action}-{outcome}")
     recent = read_recent(url, date(2000, 1, 1))
     assert {each.kind: each.is_bad for each in recent} == {"backup": False, "verify": True}
-    assert verdict(recent) == "1 thing needs you: what is red here."
+    assert verdict(recent) == "1 thing needs your attention: what is red here."
     record(url, actor="nightly", action="backup", outcome="failed", run_id="again")
-    assert verdict(read_recent(url, date(2000, 1, 1))) == "2 things need you: what is red here."
+    assert verdict(read_recent(url, date(2000, 1, 1))) == "2 things need your attention: what is red here."
 
 
 @pytest.mark.usefixtures("migrated_once")
@@ -201,7 +201,7 @@ def test_errors_of_a_link_a_sync_that_waits_and_a_directory_that_cannot_be_read_
         Ends("sync", waits=True),
         Ends(DICOM_WATCH, paused=1),
     ]
-    assert verdict(recent) == "3 things need you: what is red here."
+    assert verdict(recent) == "3 things need your attention: what is red here."
 
 
 def test_the_first_sentence_of_the_morning_is_the_verdict() -> None:
@@ -209,7 +209,7 @@ def test_the_first_sentence_of_the_morning_is_the_verdict() -> None:
     assert verdict([]) == "Nothing was done."
     assert verdict([done]) == "All went well."
     assert verdict([done, going]) == "All went well so far. 1 run has not ended yet."
-    assert verdict([done], overdue=1) == "1 thing needs you: what is overdue, at the top of this page."
+    assert verdict([done], overdue=1) == "1 thing needs your attention: what is overdue, at the top of this page."
     assert Ends("plan").words == "reimport (dry run)"
 
 

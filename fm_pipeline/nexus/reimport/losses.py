@@ -29,7 +29,7 @@ _CLEARED = {LETTERS: "NEXUS_LETTERS", REMINDERS: "NEXUS_REMINDERS"}
 
 
 def losses(report: Mapping[str, Any]) -> list[str]:
-    """Return one sentence for each loss: lost references of other tables, files, deleted rows, reset values.
+    """Return one sentence for each loss, in the order of `kinds`; docs/runbook.md lists it.
 
     Args:
         report: `ReimportReport.as_dict()`, also one that an earlier release has stored.

@@ -96,7 +96,7 @@ class ReimportReport:
 
     @property
     def losses(self) -> list[str]:
-        """Losses of data in sentences, the worst first; see `fm_pipeline.nexus.reimport.losses`."""
+        """Losses of data in sentences; see `fm_pipeline.nexus.reimport.losses`."""
         return losses(self._content())
 
     @property

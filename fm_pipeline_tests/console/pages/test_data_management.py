@@ -54,7 +54,7 @@ def test_the_page_says_how_what_was_done_since_yesterday_has_ended(console: Cons
     finally:
         bench.execute("DELETE FROM fm_pipeline.import_history WHERE file_path = '/none/a'")
         bench.execute("DELETE FROM fm_pipeline.import_jobs WHERE source_path = '/none'")
-    assert re.search(r'<strong class="bad">\d+ things need you: what is red here', page)
+    assert re.search(r'<strong class="bad">\d+ things need your attention: what is red here', page)
     link = r'<li class="bad"><a href="/settings/history/\?kind=verify&amp;since=[\d-]+">Verify</a>: [^<]*1 failed'
     assert re.search(link, page)
     assert re.search(
