@@ -26,9 +26,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from psycopg2.extras import execute_values
-
 from fm_pipeline.db.commit import commit_without_waiting
+from fm_pipeline.db.copy import copy_rows
 from fm_pipeline.entities.resolution import Resolution, resolve
 from fm_pipeline.filemaker.data_api.client import DataApiClient
 from fm_pipeline.filemaker.data_api.door import DataApiDoor
@@ -276,7 +275,6 @@ def _upsert(
     before = {record_id: state for record_id, *state in cursor.fetchall()}
     new = set(ids) - before.keys()
     compared = [columns.index(name) for name in ("fields", "mod_id", "modified")]
-    updates = ", ".join(f"{name} = excluded.{name}" for name in columns[2:])
     changed, writes = 0, {}
     for record_id, row in zip(ids, rows, strict=True):
         now = [row[place] for place in compared]
@@ -290,12 +288,13 @@ def _upsert(
         if known:
             taken.remove(record_id, str(known[0]))
         taken.add(record_id, str(now[0]))
-    execute_values(
-        cursor,
-        f"INSERT INTO fm_pipeline.source_records ({', '.join(columns)}) VALUES %s"  # noqa: S608  # names of ours
-        f" ON CONFLICT (entity, record_id) DO UPDATE SET {updates}",
-        list(writes.values()),
-    )
+    if writes:
+        cursor.execute(
+            "DELETE FROM fm_pipeline.source_records WHERE entity = %s AND record_id = ANY(%s)",
+            (resolution.entity, list(writes)),
+        )
+        # COPY sends rows apart from its statement: a server that logs statements must not log records.
+        copy_rows(cursor, "fm_pipeline.source_records", columns, writes.values())
     return changed, new
 
 

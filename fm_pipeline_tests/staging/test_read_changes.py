@@ -1,4 +1,4 @@
-"""What changed since the last reading is read, and nothing is overlooked."""
+"""What changed since the last reading is read, and no new or deleted record is overlooked."""
 
 from __future__ import annotations
 
@@ -116,6 +116,21 @@ def test_what_changed_leaves_the_digest_of_a_whole_reading(clinic: Clinic) -> No
     by_changes = held(clinic)
     assert read(clinic, 7.5)
     assert held(clinic) == by_changes
+
+
+def test_postgresql_that_logs_its_statements_logs_no_value_of_a_changed_record(
+    clinic: Clinic, postgresql: DisposablePostgreSQL
+) -> None:
+    ((database,),) = clinic.bench.execute("SELECT quote_ident(current_database())")
+    clinic.bench.execute(f"ALTER DATABASE {database} SET log_statement = 'all'")
+    logged = postgresql.log.stat().st_size
+    edit(clinic, first(clinic, "patient"), "last_name", "Canarysdottir", "2025-11-21T09:00:00")
+    assert read(clinic, 1)
+    assert "Canarysdottir" in known(clinic, "patient", "last_name").values()
+    sync_staged(clinic.bench.settings, now=RUN_TIME + dt.timedelta(days=1), actor="the test")
+    log = postgresql.log.read_bytes()[logged:].decode(errors="replace")
+    assert "Canarysdottir" not in log
+    assert "statement: COPY fm_pipeline.source_records" in log
 
 
 def test_a_server_that_refuses_the_date_of_a_find_is_read_whole(clinic: Clinic) -> None:
