@@ -36,6 +36,7 @@ class Ends:
         not_imported: of DICOM imports, the files whose bytes should be in Orthanc and are not; each is counted once,
             however many jobs refused it.
         errors: images that the newest link or import of images could not read or write.
+        run_id: of that link or import; empty if it had no errors.
         waits: the newest sync waits for a person.
         paused: watched directories that cannot be read.
         made_good: a later run has done what an earlier one could not do.
@@ -46,6 +47,7 @@ class Ends:
     outcomes: Mapping[str, int] = field(default_factory=dict)
     not_imported: int = 0
     errors: int = 0
+    run_id: str = ""
     waits: bool = False
     paused: int = 0
     made_good: bool = False
@@ -56,10 +58,14 @@ class Ends:
         return kind_words(self.kind, dry_run=self.dry_run)
 
     @property
+    def has_failed(self) -> bool:
+        """Whether a run failed or was refused, and no later one has made that good."""
+        return any(self.outcomes.get(outcome) for outcome in BAD_OUTCOMES) and not self.made_good
+
+    @property
     def is_bad(self) -> bool:
         """Whether somebody should look."""
-        failed = any(self.outcomes.get(outcome) for outcome in BAD_OUTCOMES) and not self.made_good
-        return bool(failed or self.not_imported or self.errors or self.waits or self.paused)
+        return bool(self.has_failed or self.not_imported or self.errors or self.waits or self.paused)
 
     @property
     def unfinished(self) -> int:
@@ -82,7 +88,7 @@ WHERE j.created_at >= %(since)s::date AND mine.status = ANY(%(failures)s)
 """
 # The newest one of each action: it has tried again what an earlier one could not do.
 _IMAGE_ERRORS = """
-SELECT DISTINCT ON (action) action,
+SELECT DISTINCT ON (action) action, run_id,
        coalesce((SELECT sum(value::bigint) FROM jsonb_each_text(report -> 'errors')), 0)::bigint
        + coalesce((report -> 'outcomes' ->> 'failed')::bigint, 0)
 FROM fm_pipeline.run_reports
@@ -142,7 +148,7 @@ def _more_of_kinds(cursor: Cursor, since: date) -> dict[tuple[str, bool], dict[s
     """Return what the ends of runs do not say, by kind and `dry_run`: images with errors, and a sync that waits."""
     cursor.execute(_IMAGE_ERRORS, (since,))
     found: dict[tuple[str, bool], dict[str, Any]] = {
-        (action, False): {"errors": errors} for action, errors in cursor.fetchall() if errors
+        (action, False): {"errors": errors, "run_id": run_id} for action, run_id, errors in cursor.fetchall() if errors
     }
     if has_table(cursor, "fm_pipeline.syncs"):
         cursor.execute("SELECT status FROM fm_pipeline.syncs ORDER BY number DESC LIMIT 1")

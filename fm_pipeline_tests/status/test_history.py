@@ -197,7 +197,7 @@ def test_errors_of_a_link_a_sync_that_waits_and_a_directory_that_cannot_be_read_
     )
     recent = read_recent(url, day)
     assert recent == [
-        Ends("image_link", outcomes={"done": 1}, errors=3),
+        Ends("image_link", outcomes={"done": 1}, errors=3, run_id="link"),
         Ends("sync", waits=True),
         Ends(DICOM_WATCH, paused=1),
     ]

@@ -45,7 +45,7 @@ def page(request: HttpRequest) -> HttpResponse:
             "plan": newest,
             "verdict": verdict(recent, missed),
             "is_bad": bool(missed) or any(each.is_bad for each in recent),
-            "recent": [(each, _list_of(each, yesterday)) for each in recent],
+            "recent": [(each, _list_of(each, yesterday), _errors_of(each)) for each in recent],
             "yesterday": yesterday,
             "running": running,
             "changes": [] if is_live else plan.plan_changes(newest),
@@ -57,9 +57,16 @@ def _list_of(ends: Ends, since: date) -> str:
     """Return the address of the page that has these runs one by one."""
     if ends.waits:
         return reverse("sync")
+    if ends.errors and not ends.has_failed:
+        return _errors_of(ends)
     if ends.kind in (DICOM_IMPORT, DICOM_WATCH):
         return reverse("dicom-jobs") if ends.kind == DICOM_IMPORT else f"{reverse('dicom')}#watched"
     return f"{reverse('history')}?{urlencode({'kind': ends.kind, 'since': since.isoformat()})}"
+
+
+def _errors_of(ends: Ends) -> str:
+    """Return the address of the report that names the images with an error; empty if there are none."""
+    return f"{reverse('run', args=[ends.run_id])}#result-{ends.kind}" if ends.errors else ""
 
 
 def state(request: HttpRequest) -> HttpResponse:

@@ -6,16 +6,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from django import forms
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.urls import path
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_GET, require_POST, require_safe
 
+from fm_pipeline.console.accounts.middleware import admins_only
+from fm_pipeline.console.audit import note
 from fm_pipeline.console.django_settings import PIPELINE
+from fm_pipeline.console.downloads import csv_download, file_download
 from fm_pipeline.console.gateway.run_state import RunState
 from fm_pipeline.console.launching import op_config, start_and_show
 from fm_pipeline.errors import RequestError
+from fm_pipeline.images.linking.review_lists import NOT_LINKED
 from fm_pipeline.status.history import last_run_report
+from fm_pipeline.status.image_reasons import NOT_IMPORTED_COLUMNS, iterate_not_imported
 
 _URL = PIPELINE.nexus_database_url.get_secret_value()
 MOST = 10_000_000
@@ -83,6 +88,35 @@ def import_files(request: HttpRequest) -> HttpResponse:
     return _launch(request, "import_image_files", ops, dry_run=config["dry_run"])
 
 
+@admins_only
+@require_GET
+def not_linked(request: HttpRequest) -> StreamingHttpResponse:
+    """Send the list that the newest link or dry run has written.
+
+    Raises:
+        RequestError: there is none, or the server's account cannot read it (404).
+    """
+    try:
+        file = (PIPELINE.state_dir / "images" / NOT_LINKED).open("rb")
+    except OSError as error:
+        raise RequestError(
+            f"The list of the images that were not linked cannot be read ({error.strerror}).",
+            code=404,
+            meaning="The last link wrote none, or ran as another account or on another machine.",
+            remedy="Start the dry run of the link on the page Images: it writes the list.",
+        ) from None
+    note(request, "download", "done", "The list of the images that were not linked.")
+    return file_download(NOT_LINKED, file)
+
+
+@admins_only
+@require_GET
+def not_imported(request: HttpRequest) -> StreamingHttpResponse:
+    """Send the records whose images are not imported from the containers, with reasons."""
+    note(request, "download", "done", "The list of the images that were not imported.")
+    return csv_download("not_imported.csv", NOT_IMPORTED_COLUMNS, iterate_not_imported(_URL))
+
+
 def _launch(request: HttpRequest, job: str, ops: Mapping[str, Any], *, dry_run: bool) -> HttpResponse:
     def is_same(run: RunState) -> bool:
         return any(op_config(run, op).get("dry_run") is dry_run for op in ops)
@@ -121,4 +155,6 @@ urlpatterns = [
     path("", page, name="images"),
     path("link", link, name="link-images"),
     path("import", import_files, name="import-images"),
+    path("not-linked.csv", not_linked, name="not-linked-csv"),
+    path("not-imported.csv", not_imported, name="not-imported-csv"),
 ]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from fm_pipeline.nexus.table_names import BATCHES, DOCUMENTS, IMAGES, LETTERS, REMINDERS
 from fm_pipeline.pluralize import counted as counted_words
+from fm_pipeline.status.image_reasons import ReasonShown, reasons_shown
 
 register = template.Library()
 OUR_SCHEMA = "fm_pipeline"
@@ -38,6 +42,12 @@ def counted(count: int | str | None, word: str) -> str:
     """
     one, _, many = word.partition(",")
     return "" if count in (None, "") else counted_words(int(count or 0), one, many)
+
+
+@register.filter
+def image_reasons(report: Mapping[str, Any]) -> dict[str, list[ReasonShown]]:
+    """Return the reasons of the report of a link or an import of images; see `reasons_shown`."""
+    return reasons_shown(report)
 
 
 @register.filter

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from fm_pipeline.errors import PipelineError
 
 OutcomeKind = Literal["imported", "already_linked", "skipped", "failed", "in_use"]
+LISTED = 100  # record ids of a reason that a report names
 OUTCOME_KINDS: tuple[OutcomeKind, ...] = ("imported", "already_linked", "skipped", "failed", "in_use")
 
 
@@ -61,6 +62,14 @@ class ImportReport:
         """How many by reason, most first."""
         return dict(Counter(end.reason for end in self.outcomes.values() if end.kind == kind).most_common())
 
+    def ids(self, kind: OutcomeKind) -> dict[str, list[int]]:
+        """Return the first record ids by reason, at most `LISTED` of each; the ledger has all."""
+        found: dict[str, list[int]] = {}
+        for record_id, end in sorted(self.outcomes.items()):
+            if end.kind == kind:
+                found.setdefault(end.reason, []).append(record_id)
+        return {reason: listed[:LISTED] for reason, listed in found.items()}
+
     def by_container(self) -> list[tuple[str, int, float]]:
         """How many images came from which container, best first, with the percentage of those imported."""
         return self._shares(Counter(end.container for end in self.outcomes.values() if end.kind == "imported"))
@@ -76,13 +85,14 @@ class ImportReport:
         return [(name, images, 100 * images / whole if whole else 0.0) for name, images in found]
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON: counts, names of containers and reasons."""
+        """For JSON: counts, names of containers, reasons, and record ids of what failed."""
         return {
             "listed": self.listed,
             "left": self.left,
             "outcomes": {kind: self.count(kind) for kind in OUTCOME_KINDS},
             "containers": {name: images for name, images, _ in self.by_container() if images},
             "reasons": self.reasons("skipped") | self.reasons("failed"),
+            "failed": self.ids("failed"),
             "stopped": str(self.stopped or ""),
         }
 

@@ -1,9 +1,9 @@
-"""The report of a link: totals, and skips and errors by reason. Counts and reasons only."""
+"""The report of a link: totals, and skips and errors by reason. Counts, reasons and record ids only."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from psycopg2.extensions import cursor as Cursor
@@ -16,6 +16,7 @@ from fm_pipeline.images.linking.steps import CopyReport, RowsReport
 from fm_pipeline.images.pictures import inspect as pictures
 
 RULE = "=" * 70
+LISTED = 100  # record ids of a reason that a report names; not_linked.csv has all
 REASON_SENTENCES: Mapping[str, str] = {
     **matching.SKIP_REASONS,
     **matching.ERROR_REASONS,
@@ -35,6 +36,7 @@ class LinkReport:
         linked: newly, or in a dry run: how many would be.
         already: linked before.
         left: beyond the limit.
+        failed: record ids of the errors by reason, the first `LISTED` of each.
         files_without_record: files of the bulk dump that no record of the export names.
         equal_files, equal_files_of_several: groups of planned images with the same bytes, and those of them that
             belong to different patients: somebody should look.
@@ -50,6 +52,7 @@ class LinkReport:
     left: int
     skipped: Mapping[str, int] = field(default_factory=dict)
     errors: Mapping[str, int] = field(default_factory=dict)
+    failed: Mapping[str, Sequence[int]] = field(default_factory=dict)
     files: int = 0
     files_without_record: int = 0
     equal_files: int = 0
@@ -118,11 +121,10 @@ def make_report(
     plan = copied.plan
     skipped = Counter(plan.skipped.values()) + Counter(not_used)
     lost = copied.lost
-    errors = Counter(copied.errors.values())
+    failed = copied.errors | (rows.errors if rows else {})
     linked, already = copied.verified, len(plan.already) - len(lost.failed)
     if rows:
         skipped += Counter(rows.skipped.values())
-        errors += Counter(rows.errors.values())
         # Of the planned, those that somebody else linked meanwhile.
         linked = len(rows.linked)
         already += copied.verified - linked - len(rows.refused)
@@ -135,7 +137,8 @@ def make_report(
         already=already,
         left=len(plan.left),
         skipped=dict(skipped),
-        errors=dict(errors),
+        errors=dict(Counter(failed.values())),
+        failed=_listed(failed),
         files=files,
         files_without_record=len(plan.without_record),
         equal_files=len(groups),
@@ -161,6 +164,12 @@ def read_report(cursor: Cursor, batches_created: int = 0) -> LinkReport:
         " (SELECT 1 FROM fm_pipeline.image_metadata m WHERE m.recid = o.recid)"
     )
     without = count(cursor)
+    cursor.execute(
+        "SELECT coalesce(reason, ''), (array_agg(recid ORDER BY recid))[:%s] FROM fm_pipeline.image_metadata"
+        " WHERE outcome = 'error' GROUP BY 1",
+        (LISTED,),
+    )
+    failed = dict(cursor.fetchall())
     return LinkReport(
         total=found,
         batches_created=batches_created,
@@ -169,6 +178,15 @@ def read_report(cursor: Cursor, batches_created: int = 0) -> LinkReport:
         left=sum(ends.get("left", Counter()).values()),
         skipped=dict(skipped + ends.get("skipped", Counter())),
         errors=dict(ends.get("error", Counter())),
+        failed=failed,
         files=files,
         files_without_record=without,
     )
+
+
+def _listed(failed: Mapping[int, str]) -> dict[str, list[int]]:
+    """Return the first record ids of each reason."""
+    ids: dict[str, list[int]] = {}
+    for recid, reason in sorted(failed.items()):
+        ids.setdefault(reason, []).append(recid)
+    return {reason: listed[:LISTED] for reason, listed in ids.items()}

@@ -108,6 +108,8 @@ DJANGO = {
     "/settings/images/": Page.READ,
     "/settings/images/import": Page.CHANGE,
     "/settings/images/link": Page.CHANGE,
+    "/settings/images/not-imported.csv": Page.ADMIN,
+    "/settings/images/not-linked.csv": Page.ADMIN,
     "/settings/maintenance/": Page.READ,
     "/settings/maintenance/announce": Page.CHANGE,
     "/settings/maintenance/end": Page.CHANGE,

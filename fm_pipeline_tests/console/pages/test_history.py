@@ -68,15 +68,28 @@ def test_files_of_deleted_patients_are_told_in_the_tense_of_the_report(console: 
         assert all(words in page for words in told)
 
 
-def test_the_results_of_image_runs_are_shown_with_their_reasons(console: Console) -> None:
+def test_the_results_of_image_runs_name_the_images_why_and_what_to_do(console: Console) -> None:
     run_id, url = f"command-{uuid.uuid4()}", console.bench.database_url
-    report = {"total": 5, "batches_created": 1, "linked": 2, "already": 0, "left": 1, "files_without_record": 0}
-    store_run_report(url, run_id, "image_link", report | {"skipped": {"no_patient": 1}, "errors": {"read_failed": 1}})
-    done = {"listed": 3, "left": 1, "outcomes": {"imported": 2, "in_use": 0}, "containers": {"original": 2}}
-    store_run_report(url, run_id, "image_import", done | {"reasons": {}, "stopped": "FileMaker stopped."})
+    report = {"total": 8, "batches_created": 1, "linked": 2, "already": 0, "left": 1, "files_without_record": 0}
+    errors = {"errors": {"archived": 3, "read_failed": 1}, "failed": {"archived": [12, 1345]}}  # one of an old release
+    store_run_report(url, run_id, "image_link", report | {"skipped": {"no_patient": 1}} | errors)
+    done = {"listed": 3, "left": 1, "outcomes": {"imported": 2, "failed": 1}, "containers": {"original": 2}}
+    ended = {"reasons": {"not_readable": 1, "no_date": 4}, "failed": {"not_readable": [77]}, "stopped": "It stopped."}
+    store_run_report(url, run_id, "image_import", done | ended)
     page = fetch(console, console.session("reception"), f"/settings/history/runs/{run_id}")
-    for text in ("no_patient: 1", "read_failed: 1", "original: 2", "FileMaker stopped."):
+    for text in ("original: 2", "It stopped.", "The record names no patient.", "Enter the patient in FileMaker"):
         assert text in page
+    assert "<code>12</code>, <code>1345</code> and 1 more" in page
+    assert "Its file lies in an archive of S3 (Glacier) and has to be restored there first." in page
+    assert "restore the file in S3, then start it again" in page
+    assert "None of the containers holds a picture that can be read." in page
+    assert "<code>77</code></td>" in page
+    assert page.count("An administrator can download the list of all.") == 2
+    today = fetch(console, console.session("reception"), "/settings/data-management")
+    for action, images in (("link", 4), ("import", 1)):
+        report_of = f"/settings/history/runs/{run_id}#result-image_{action}"
+        assert f'<a href="{report_of}">Image {action}</a>' in today
+        assert re.search(f'<a href="{report_of}">{images} images? with an error</a>', today)
 
 
 def test_the_page_of_a_run_that_dagster_has_not_kept_leads_to_what_is_on_record(console: Console) -> None:

@@ -197,6 +197,7 @@ def test_no_mark_for_an_image_whose_file_is_not_in_s3(clinic: ImageClinic) -> No
         clinic.bucket.client.delete_object(Bucket=clinic.bucket.name, Key=key)
     report = clinic.run()
     assert (report.reasons("failed"), clinic.marked()) == ({"row_without_file": 1}, set())
+    assert report.as_dict()["failed"] == {"row_without_file": [1]}
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,7 @@ def test_a_deleted_copy_whose_source_is_gone_too_is_an_error_of_that_image(scene
     scene.s3.delete(keys[4])
     report = scene.link()
     assert (report.made_again, report.already, report.errors) == (1, 1, {"copy_gone": 2})
+    assert report.failed == {"copy_gone": [2, 3]}
     assert report.adds_up
     assert scene.ends()[2] == scene.ends()[3] == ("error", "copy_gone")
     listed = (scene.bench.settings.state_dir / "images" / "not_linked.csv").read_text("utf-8").splitlines()
