@@ -32,6 +32,8 @@ KIND_OF_JOB = {
     "link_images": "image_link",
     "import_image_files": "image_import",
 }
+# What a refusal says if other words were typed than a confirmation asks for: who typed them was told so at once.
+_MISTYPED = "The confirmation does not name|Other words than asked for were typed"
 OUTCOMES = ("done", "refused", "failed", "cancelled", "started")
 
 # Plans and reimports have rows of their own, which are there if and only if they came to their end. All other ends are
@@ -82,9 +84,10 @@ _PAGE = _ATTEMPTS.format(
     end="ORDER BY at DESC, kind LIMIT %(limit)s OFFSET %(offset)s",
 )
 _COUNTS = _ATTEMPTS.format(
-    columns="kind, dry_run, outcome, count(*), max(at) AS last_at",
-    end="GROUP BY kind, dry_run, outcome"
-    " ORDER BY max(max(at)) OVER (PARTITION BY kind, dry_run) DESC, kind, dry_run, max(at) DESC, outcome",
+    columns="kind, dry_run, CASE WHEN outcome = 'refused' AND detail ~ %(mistyped)s THEN 'mistyped' ELSE outcome END"
+    " AS ended, count(*), max(at) AS last_at",
+    end="GROUP BY kind, dry_run, ended"
+    " ORDER BY max(max(at)) OVER (PARTITION BY kind, dry_run) DESC, kind, dry_run, max(at) DESC, ended",
 )
 
 _OF_RUN = {
@@ -149,15 +152,16 @@ def read_history(database_url: str, wanted: HistoryFilter, page: int = 1) -> tup
 
 
 def count_attempts(database_url: str, wanted: HistoryFilter) -> list[dict[str, Any]]:
-    """Return the number (`count`) and the newest (`last_at`) of attempts by `kind`, `dry_run` and `outcome`.
+    """Return the number (`count`) and the newest (`last_at`) of attempts by `kind`, `dry_run` and how they `ended`.
 
-    The kind of the newest attempt is first.
+    This is the outcome, or `mistyped` for a refusal of other words than a confirmation asks for. The kind of the newest
+    attempt is first.
     """
     return _attempts(database_url, _COUNTS, wanted)
 
 
 def _attempts(database_url: str, query: str, wanted: HistoryFilter, **more: int) -> list[dict[str, Any]]:
-    values = vars(wanted) | more | {"kinds": list(KINDS), "since": wanted.since or None}
+    values = vars(wanted) | more | {"kinds": list(KINDS), "since": wanted.since or None, "mistyped": _MISTYPED}
     values |= {"about_cancels": [about_cancel(job) for job in KIND_OF_JOB], "kinds_of_jobs": list(KIND_OF_JOB.values())}
     with connect(database_url) as connection, connection.cursor(cursor_factory=RealDictCursor) as cursor:
         if not has_table(cursor, "fm_pipeline.run_reports"):

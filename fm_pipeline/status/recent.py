@@ -32,7 +32,7 @@ class Ends:
 
     Attributes:
         kind: of the history, `DICOM import` or `DICOM watching`.
-        outcomes: number of runs by outcome.
+        outcomes: number of runs by outcome; `mistyped` are refusals that need nobody, see `count_attempts`.
         not_imported: of DICOM imports, the files whose bytes should be in Orthanc and are not; each is counted once,
             however many jobs refused it.
         errors: images that the newest link or import of images could not read or write.
@@ -123,8 +123,8 @@ def read_recent(database_url: str, since: date) -> list[Ends]:
     last: dict[tuple[str, bool], dict[str, datetime]] = defaultdict(dict)
     for each in count_attempts(database_url, HistoryFilter(since=since.isoformat())):
         key = each["kind"], each["dry_run"]
-        outcomes[key][each["outcome"]] = each["count"]
-        last[key][each["outcome"]] = each["last_at"]
+        outcomes[key][each["ended"]] = each["count"]
+        last[key][each["ended"]] = each["last_at"]
     with connect(database_url) as connection, connection.cursor() as cursor:
         if not has_table(cursor, "fm_pipeline.watched_roots"):
             return [Ends(*key, ends) for key, ends in outcomes.items()]

@@ -12,6 +12,8 @@ from fm_pipeline.db.run_reports import store_run_report
 from fm_pipeline.db.run_requests import record_run_request
 from fm_pipeline.dicom.history.jobs import create_job
 from fm_pipeline.errors import PlanStop, RequestError
+from fm_pipeline.nexus.reimport.plan_inputs import Inputs
+from fm_pipeline.nexus.sync.syncs import refuse_other_words
 from fm_pipeline.sequence.progress import run_progress
 from fm_pipeline.status.history import (
     PAGE,
@@ -157,6 +159,21 @@ def test_what_a_later_run_has_made_good_needs_nobody_but_a_backup_that_is_not_ve
     assert verdict(recent) == "1 thing needs your attention: what is red here."
     record(url, actor="nightly", action="backup", outcome="failed", run_id="again")
     assert verdict(read_recent(url, date(2000, 1, 1))) == "2 things need your attention: what is red here."
+
+
+@pytest.mark.usefixtures("migrated_once")
+def test_words_that_were_mistyped_need_nobody_and_do_not_undo_what_was_made_good(bench: MigrationBench) -> None:
+    url, day = bench.database_url, date(2000, 1, 1)
+    for outcome in ("failed", "done"):
+        record(url, actor="nightly", action="sync", outcome=outcome, run_id=outcome)
+    with pytest.raises(PlanStop), audited(url, actor="admin", action="sync", run_id="typed", about="By hand."):
+        refuse_other_words(Inputs("nexus", 80, "", {}, {}, {}), "nexus 79")
+    record(url, actor="admin", action="sync", outcome="refused", detail="Other words than asked for were typed for it.")
+    (sync,) = recent = read_recent(url, day)
+    assert (dict(sync.outcomes), sync.made_good) == ({"mistyped": 2, "done": 1, "failed": 1}, True)
+    assert verdict(recent) == "All went well."
+    record(url, actor="admin", action="sync", outcome="refused", detail="The plan is stale.")
+    assert verdict(read_recent(url, day)) == "1 thing needs your attention: what is red here."
 
 
 @pytest.mark.usefixtures("migrated_once")

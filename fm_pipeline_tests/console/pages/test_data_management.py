@@ -131,6 +131,7 @@ def test_a_reimport_needs_the_whole_sign_off_list_and_the_right_words(console: C
     assert "does not name this database and its number of patients" in wrong.text
     refused = "SELECT actor, address FROM fm_pipeline.audit WHERE plan_id::text = %s AND outcome = 'refused'"
     assert console.bench.execute(refused, plan_id) == [("admin", "127.0.0.1")]
+    assert re.search(r">Reimport</a>: [^<]*\d+ mistyped", get(console, session).text)
 
 
 def test_only_a_plan_that_would_change_something_has_a_red_button(console: Console) -> None:
