@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,15 +59,23 @@ def command(folder: Path | None, confirm: str, dry_run: bool, newer: NewerRowsPo
     from rich.console import Console
 
     from fm_pipeline.db.migrate import migrate
+    from fm_pipeline.db.run_reports import store_run_report
     from fm_pipeline.nexus.backup.restore import restore
     from fm_pipeline.sequence.progress import Progress, terminal_sink
     from fm_pipeline.settings import load_settings
 
     settings = load_settings()
-    migrate(settings.nexus_database_url.get_secret_value())
+    url = settings.nexus_database_url.get_secret_value()
+    migrate(url)
     console = Console()
+    run_id = f"command-{uuid.uuid4()}"
     with Progress([terminal_sink(console, ZoneInfo(settings.clinic_time_zone))]) as progress:
-        report = restore(settings, folder, confirm=confirm, dry_run=dry_run, newer=newer, on_progress=progress.update)
+        report = restore(
+            settings, folder, confirm=confirm, dry_run=dry_run, newer=newer, run_id=run_id, on_progress=progress.update
+        )
+    # For the console: a dry run of before counts no more, and a plan that this has undone is not carried out.
+    stored = report.as_dict() | {"newer_policy": newer}
+    store_run_report(url, run_id, "restore", stored, dry_run=dry_run, subject=report.backup_id)
     show(console, report)
     if dry_run:
         console.print(f"\nNexus is unchanged. {report.changed_words()} would change. To carry it out:\n")

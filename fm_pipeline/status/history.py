@@ -16,6 +16,7 @@ from fm_pipeline.db.connection import connect
 from fm_pipeline.db.queries import has_table
 from fm_pipeline.errors import RequestError
 from fm_pipeline.settings import load_clinic_time_zone
+from fm_pipeline.status.undoing_restores import undone_by
 
 PAGE = 50
 KINDS = ("plan", "reimport", "sync", "backup", "restore", "verify", "export", "prune", "image_link", "image_import")
@@ -69,7 +70,9 @@ WITH attempts AS (
       AND NOT EXISTS (SELECT FROM fm_pipeline.audit before WHERE before.run_id = c.run_id AND before.id < c.id
                       AND before.action = 'cancel' AND before.outcome = 'done')
     UNION ALL
-    SELECT r.action, NULL, r.run_id, r.at, coalesce(q.actor, ''), 'done', '', NULL, NULL, r.dry_run
+    SELECT r.action, NULL, r.run_id, r.at,
+           coalesce(q.actor, (SELECT max(a.actor) FROM fm_pipeline.audit a WHERE a.run_id = r.run_id), ''), 'done', '',
+           NULL, NULL, r.dry_run
     FROM fm_pipeline.run_reports r LEFT JOIN fm_pipeline.run_requests q USING (run_id)
     WHERE r.dry_run
 )
@@ -173,7 +176,7 @@ def _attempts(database_url: str, query: str, wanted: HistoryFilter, **more: int)
 
 
 def read_report(database_url: str, kind: str, identifier: str) -> dict[str, Any]:
-    """Return a plan or a reimport with its stored report.
+    """Return a plan or a reimport with its stored report, and the restore that has `undone` the reimport, or None.
 
     Args:
         kind: `plan` or `reimport`.
@@ -193,7 +196,8 @@ def read_report(database_url: str, kind: str, identifier: str) -> dict[str, Any]
                 (identifier,),
             )
             if row := cursor.fetchone():
-                return {"kind": kind, **row}
+                undone = undone_by(connection, row["at"], row["backup_id"]) if kind == "reimport" else None
+                return {"kind": kind, "undone": undone, **row}
     raise _none(f"There is no {kind} of this id.")
 
 

@@ -13,10 +13,11 @@ from psycopg2.extras import RealDictCursor
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.queries import has_table
 from fm_pipeline.errors import RequestError
+from fm_pipeline.status.undoing_restores import Restore, undone_by
 
 _PLAN = """
     SELECT p.id::text, p.run_id, p.requested_by, p.created_at, p.inputs, p.report,
-           r.id IS NOT NULL AS carried_out, r.run_id AS carried_out_by
+           r.id IS NOT NULL AS carried_out, r.run_id AS carried_out_by, r.started_at, r.backup_id::text
     FROM fm_pipeline.plans p LEFT JOIN fm_pipeline.reimports r ON r.plan_id = p.id
 """
 
@@ -29,6 +30,7 @@ class StoredPlan:
         report: `ReimportReport.as_dict()` of the run that was rolled back.
         database, patients: what the confirmation names.
         carried_out_by: the run that carried it out; None if none has, or if no run is on record.
+        undone_by: the restore that has undone the reimport; None if Nexus has it.
     """
 
     id: str
@@ -40,6 +42,7 @@ class StoredPlan:
     patients: int
     carried_out: bool
     carried_out_by: str | None
+    undone_by: Restore | None = None
 
     @property
     def dagster_run(self) -> str | None:
@@ -74,14 +77,17 @@ def newest_plan(database_url: str) -> StoredPlan | None:
     return _find(database_url, "WHERE %s ORDER BY p.created_at DESC LIMIT 1", True)
 
 
-def report_of_reimport(database_url: str, run_id: str) -> Mapping[str, Any] | None:
-    """Return the report of the reimport that a run has committed, or None."""
+def report_of_reimport(database_url: str, run_id: str) -> tuple[Mapping[str, Any] | None, Restore | None]:
+    """Return the report of the reimport that a run has committed, or None; and the restore that has undone it."""
     with connect(database_url) as connection, connection.cursor() as cursor:
         if not has_table(cursor, "fm_pipeline.reimports"):
-            return None
-        cursor.execute("SELECT report FROM fm_pipeline.reimports WHERE run_id = %s", (run_id,))
-        row = cursor.fetchone()
-        return row[0] if row else None
+            return None, None
+        cursor.execute(
+            "SELECT report, started_at, backup_id::text FROM fm_pipeline.reimports WHERE run_id = %s", (run_id,)
+        )
+        if row := cursor.fetchone():
+            return row[0], undone_by(connection, *row[1:])
+        return None, None
 
 
 def _find(database_url: str, condition: str, value: object) -> StoredPlan | None:
@@ -92,5 +98,6 @@ def _find(database_url: str, condition: str, value: object) -> StoredPlan | None
         row = cursor.fetchone()
         if row is None:
             return None
-        inputs = row.pop("inputs")
-        return StoredPlan(**row, database=inputs["database"], patients=inputs["patients"])
+        inputs, at, backup_id = row.pop("inputs"), row.pop("started_at"), row.pop("backup_id")
+        undone = undone_by(connection, at, backup_id) if at else None
+        return StoredPlan(**row, undone_by=undone, database=inputs["database"], patients=inputs["patients"])

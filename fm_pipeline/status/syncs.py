@@ -18,6 +18,7 @@ from fm_pipeline.nexus.sync.syncs import last_committed
 from fm_pipeline.nexus.sync.undo import changed_tables, rows_saved_since
 from fm_pipeline.nexus.table_policy import make_full_policy
 from fm_pipeline.settings import Settings
+from fm_pipeline.status.undoing_restores import Restore, undone_by
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class RecordedSync:
         status: `nothing_new`, `waits`, `committed`.
         confirmation: the words to type, so that a sync that waits goes on, or is undone.
         is_newest: no later sync has taken its place.
+        undone_at: when somebody undid it; None if nobody has.
+        undone_by: the restore that has undone it; None if none has.
     """
 
     id: str
@@ -40,6 +43,8 @@ class RecordedSync:
     deletions: Mapping[str, Sequence[str]]
     decisions: list[Decision]
     is_newest: bool
+    undone_at: datetime | None = None
+    undone_by: Restore | None = None
 
 
 @dataclass(frozen=True)
@@ -124,7 +129,7 @@ def read_sync(database_url: str, sync_id: str = "") -> RecordedSync:
         if has_table(cursor, "fm_pipeline.syncs"):
             cursor.execute(
                 "SELECT id::text, run_id, requested_by, created_at, status, inputs, report, deletions,"
-                " number = (SELECT max(number) FROM fm_pipeline.syncs) FROM fm_pipeline.syncs"
+                " number = (SELECT max(number) FROM fm_pipeline.syncs), undone_at, committed_at FROM fm_pipeline.syncs"
                 " WHERE id::text = %(id)s OR %(id)s = '' ORDER BY number DESC LIMIT 1",
                 {"id": sync_id.strip().lower()},
             )
@@ -141,8 +146,9 @@ def read_sync(database_url: str, sync_id: str = "") -> RecordedSync:
             (row[0],),
         )
         decisions = [Decision(*values) for values in cursor.fetchall()]
-    found_id, run_id, requested_by, created_at, status, inputs, report, deletions, is_newest = row
-    words = Inputs.from_dict(inputs).confirmation
-    return RecordedSync(
-        found_id, run_id, requested_by, created_at, status, words, report, deletions, decisions, is_newest
-    )
+        found_id, run_id, requested_by, created_at, status, inputs, report, deletions, is_newest, undone_at, at = row
+        return RecordedSync(
+            *(found_id, run_id, requested_by, created_at, status, Inputs.from_dict(inputs).confirmation),
+            *(report, deletions, decisions, is_newest, undone_at),
+            undone_by=undone_by(connection, at) if at and not undone_at else None,
+        )

@@ -58,6 +58,8 @@ def test_a_backup_is_made_listed_restored_and_removed(nexus: MigrationBench, mon
     assert "The confirmation does not name this database" in refused.stderr
     assert "Committed. 209 rows of Nexus changed" in fm_pipeline(*shlex.split(command)[1:]).stdout
     assert nexus.digests() == before
+    stored = "SELECT dry_run, subject IS NOT NULL FROM fm_pipeline.run_reports WHERE action = 'restore' ORDER BY id"
+    assert nexus.execute(stored) == [(True, True), (False, True)]
     assert "Removed 1 backup; 1 kept." in fm_pipeline("backup", "--prune", "--keep", "1").stdout
 
     moved = nexus.settings.state_dir / "Other disk"

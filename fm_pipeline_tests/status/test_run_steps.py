@@ -47,7 +47,7 @@ def test_without_an_earlier_run_nothing_is_estimated(migrated_once: Origin, benc
 def test_a_database_that_is_new_to_the_pipeline_has_no_steps_and_no_plan(bench: MigrationBench) -> None:
     url = bench.database_url
     assert read_run_steps(url, "any", "plan_reimport").steps == []
-    assert (newest_plan(url), plan_of_run(url, "any"), report_of_reimport(url, "any")) == (None, None, None)
+    assert (newest_plan(url), plan_of_run(url, "any"), report_of_reimport(url, "any")) == (None, None, (None, None))
     with pytest.raises(RequestError, match="no plan of that id"):
         read_plan(url, str(uuid.uuid4()))
 

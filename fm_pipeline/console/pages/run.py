@@ -184,7 +184,7 @@ def _state(run: RunState) -> dict[str, Any]:
         run = replace(run, status="done")
     shown = [_step(step, run) for step in steps.steps if run.unfinished or step.started_at]
     current = next((step["label"] for step in shown if step["state"] == "running"), "")
-    report = report_of_reimport(url, run.run_id) if run.job == "full_reimport" else None
+    report, undone = report_of_reimport(url, run.run_id) if run.job == "full_reimport" else (None, None)
     reports = read_run_reports(url, run.run_id)
     restored = next((each for each in reports if each["action"] == "restore" and not each["dry_run"]), None)
     return {
@@ -206,6 +206,7 @@ def _state(run: RunState) -> dict[str, Any]:
         "errors_are": "Quarantined" if run.job in CHECKS_RECORDS else "Errors",
         "too_late": who_cancelled(url, run.run_id) if run.status == "done" else "",
         "committed": plan.report_parts(report) if report else None,
+        "undone": undone,
         "restored": restored["report"] if restored else None,
         "way_back": _way_back(restored) if restored else None,
         "sync_committed": run.job == "filemaker_sync" and has_committed_sync(url, run.run_id),

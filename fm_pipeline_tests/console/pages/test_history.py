@@ -92,6 +92,28 @@ def test_the_results_of_image_runs_name_the_images_why_and_what_to_do(console: C
         assert re.search(f'<a href="{report_of}">{images} images? with an error</a>', today)
 
 
+def test_a_reimport_that_a_restore_has_undone_is_nowhere_said_to_be_in_nexus(console: Console) -> None:
+    bench, viewer, run_id = console.bench, console.session("reception"), f"command-{uuid.uuid4()}"
+    ((reimport, plan, backup),) = bench.execute(
+        "SELECT id::text, plan_id::text, backup_id::text FROM fm_pipeline.reimports ORDER BY started_at LIMIT 1"
+    )
+    later = "UPDATE fm_pipeline.plans SET created_at = created_at + %s * interval '100 years' WHERE id::text = %s"
+    bench.execute(later, 1, plan)  # the newest of all
+    pages = ("data-management", f"data-management/plans/{plan}", f"history/reimports/{reimport}")
+    try:
+        before = [fetch(console, viewer, f"/settings/{page}") for page in pages]
+        store_run_report(bench.database_url, run_id, "restore", {}, subject=backup)
+        after = [fetch(console, viewer, f"/settings/{page}") for page in pages]
+    finally:
+        bench.execute(later, -1, plan)
+        bench.execute("DELETE FROM fm_pipeline.run_reports WHERE run_id = %s", run_id)
+    assert ["undone by" in page for page in before] == [False] * 3
+    restore = rf'undone by <a href="/settings/history/runs/{run_id}">the restore of 20[\d: -]+</a>'
+    assert all(re.search(restore, page) for page in after)
+    assert ("carried out already" in before[0], "carried out already" in after[0]) == (True, False)
+    assert "Nexus has what it had before." in after[1]
+
+
 def test_the_page_of_a_run_that_dagster_has_not_kept_leads_to_what_is_on_record(console: Console) -> None:
     run_id = str(uuid.uuid4())
     store_run_report(console.bench.database_url, run_id, "image_link", {"dry_run": True, "total": 5})

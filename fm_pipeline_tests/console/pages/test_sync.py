@@ -93,7 +93,8 @@ def test_an_admin_lets_a_sync_go_on_that_waits_and_undoes_it_by_typed_words_and_
     assert bench.execute(ended, run_id) == [("done", "admin")]
     assert bench.execute(NAMES, nexus_id) == [before]
     fetch(console, viewer, page, 409)
-    assert page not in fetch(console, admin, PAGE)
+    shown = fetch(console, admin, PAGE)
+    assert (page in shown, ">undone</span>" in shown, ">carried out</span>" in shown) == (False, True, False)
     # For the plans of other tests: a sync keeps what was saved in Nexus, and FileMaker what was typed there.
     bench.execute("UPDATE patients SET middle_names = %s WHERE id = %s", middle_names, nexus_id)
     bench.store.edit(DATABASE, "Patients", record_id, {"coordinator_name": before[0] or ""})
