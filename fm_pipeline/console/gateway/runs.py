@@ -215,6 +215,11 @@ class Runs:
         records = self._context.instance.get_run_records(dg.RunsFilter(statuses=statuses))
         return [self._shown(record) for record in records if jobs is None or record.dagster_run.job_name in jobs]
 
+    def most_at_once(self) -> int | None:
+        """Return how many runs may work at the same time; None if there is no limit."""
+        queue = self._context.instance.get_concurrency_config().run_queue_config
+        return queue.max_concurrent_runs if queue and queue.max_concurrent_runs > 0 else None
+
     def log(self, run_id: str, last: int | None = None) -> RunLog:
         """Return what a run has said; nothing if there is no such run.
 

@@ -41,13 +41,15 @@ from fm_pipeline.status.plans import plan_of_run, report_of_reimport
 from fm_pipeline.status.run_steps import StepState, read_run_steps
 from fm_pipeline.status.syncs import has_committed_sync
 
+# Runs of these come one after the other, and so do runs of all other jobs (the pools of the jobs).
+DICOM_JOBS = ("dicom_import", "dicom_import_chunks", "remove_dicom_import")
 # The page of the menu to which the runs of a job belong; all others belong to Data management.
 SECTIONS = {
     **dict.fromkeys(
         ("restore_backup", "restore_drill", "make_backup", "verify_backup", "export_nexus_csv"), ("Backups", "backups")
     ),
     "filemaker_sync": ("Sync", "sync"),
-    **dict.fromkeys(("dicom_import", "dicom_import_chunks", "remove_dicom_import"), ("DICOM", "dicom")),
+    **dict.fromkeys(DICOM_JOBS, ("DICOM", "dicom")),
 }
 DRY_RESTORE = "Dry run of a restore: Nexus stays as it is"
 LEAST_SECONDS_LEFT = 1.0  # "0 seconds" helps nobody
@@ -190,7 +192,8 @@ def _state(run: RunState) -> dict[str, Any]:
     return {
         "run": run,
         "title": _title(run),
-        "before": _before(run) if run.status == "queued" else [],
+        **(_waited_for(run) if run.status == "queued" else {}),
+        "begun": any(step.started_at for step in steps.steps),
         "is_reimport": run.job in LIVE_JOBS,
         "dry_run": run.job == "plan_reimport" or is_dry_restore(run),
         "rolled_back": run.status == "done" and is_dry_restore(run),
@@ -215,12 +218,15 @@ def _state(run: RunState) -> dict[str, Any]:
     }
 
 
-def _before(run: RunState) -> list[dict[str, str]]:
-    """Return the older runs that have not ended: those for which a run may wait."""
+def _waited_for(run: RunState) -> dict[str, object]:
+    """Return the runs for which a run waits, and the `limit` of runs at the same time if it waits for that."""
     all_runs = runs().unfinished()  # the newest first
     ids = [each.run_id for each in all_runs]
     older = all_runs[ids.index(run.run_id) + 1 :] if run.run_id in ids else []
-    return [{"run_id": each.run_id, "title": _title(each)} for each in older]
+    before, limit = [each for each in older if (each.job in DICOM_JOBS) == (run.job in DICOM_JOBS)], None
+    if not before and (most := runs().most_at_once()) and len(older) >= most:
+        before, limit = older, most
+    return {"before": [{"run_id": each.run_id, "title": _title(each)} for each in before], "limit": limit}
 
 
 def _title(run: RunState) -> str:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from contextlib import ExitStack
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -202,19 +203,33 @@ def test_a_dry_run_is_recorded_with_who_asked_for_it_and_its_cancel_has_an_end_i
     assert "manager has cancelled it." in page
 
 
-def test_a_run_that_waits_names_those_before_it_that_have_not_ended(console: Console) -> None:
+def test_a_run_without_a_step_says_what_it_waits_for_or_that_it_starts(console: Console) -> None:
     viewer, home = console.session("reception"), console.log.parents[1] / "dagster"
-    with dg.DagsterInstance.from_config(str(home)) as instance:
-        starting = dg.DagsterRunStatus.STARTING  # which is shown as waiting
-        ended, first, waiting, _ = (
-            instance.add_run(dg.DagsterRun(job_name=job, status=starting)).run_id
-            for job in ("sync_nightly", "link_images", "plan_reimport", "restore_backup")
-        )
-        instance.delete_run(ended)
-        page = get(console, viewer, f"/runs/{waiting}").text
-        for run in instance.get_runs(dg.RunsFilter(statuses=[starting])):
-            instance.delete_run(run.run_id)
-    assert f'Not ended yet: <a href="{PAGE}/runs/{first}">Link images</a>. The plan opens here' in page
+    starting, started = dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED  # the first is shown as waiting
+
+    def state(run_id: str) -> str:
+        page = get(console, viewer, f"/runs/{run_id}").text
+        return page.partition('id="state-title"')[2].partition("</section>")[0]
+
+    with dg.DagsterInstance.from_config(str(home)) as instance, ExitStack() as end:
+
+        def add(job: str, status: dg.DagsterRunStatus = starting) -> str:
+            run_id = instance.add_run(dg.DagsterRun(job_name=job, status=status)).run_id
+            end.callback(lambda: instance.has_run(run_id) and instance.delete_run(run_id))
+            return run_id
+
+        first, waiting, imported = add("link_images"), add("plan_reimport"), add("dicom_import")
+        running = add("restore_backup", started)
+        states = [state(run_id) for run_id in (waiting, imported, running)]
+        instance.delete_run(imported)
+        add("make_backup")
+        limited = state(add("dicom_import"))
+    link = f'<a href="{PAGE}/runs/{first}">Link images</a>'
+    assert f"one after the other. Not ended yet: {link}. The plan opens here" in states[0]
+    assert "It is starting. This takes less than a minute." in states[1], "no other run of DICOM waits"
+    assert "It has started. Its first step is shown here in a few seconds." in states[2]
+    assert "at most 4 runs may work at the same time. Not ended yet: " in limited
+    assert link in limited
 
 
 def test_what_does_not_exist_is_said_in_three_sentences(console: Console) -> None:
