@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 import uuid
 from contextlib import ExitStack
@@ -135,13 +136,18 @@ def test_a_reimport_needs_the_whole_sign_off_list_and_the_right_words(console: C
     assert re.search(r">Reimport</a>: [^<]*\d+ mistyped", get(console, session).text)
 
 
-def test_only_a_plan_that_would_change_something_has_a_red_button(console: Console) -> None:
+def test_only_a_plan_that_would_change_something_has_a_red_button_and_it_says_what_it_does(console: Console) -> None:
     session, made = console.session("admin"), console.bench.plan(now=datetime.now(UTC))
-    written = "UPDATE fm_pipeline.plans SET report = report || jsonb_build_object('changed_rows', %s) WHERE id = %s"
-    for rows, buttons in ((0, "quiet"), (1, "danger")):
-        console.bench.execute(written, rows, str(made.id))
+    written = "UPDATE fm_pipeline.plans SET report = report || %s WHERE id = %s"
+    nothing = {"losses": ["No row would be deleted, and none would lose a value."]}
+    for report, buttons, words in (
+        ({"changed_rows": 0, **nothing}, "quiet", "Reimport everything"),
+        ({"changed_rows": 1, "losses": ["2 patients would be deleted."]}, "danger", "Delete and reimport everything"),
+        ({"changed_rows": 1, "tables": [], **nothing}, "danger", "Import everything"),
+    ):
+        console.bench.execute(written, json.dumps(report), str(made.id))
         plan, page = get(console, session, f"/plans/{made.id}").text, get(console, session).text
-        assert f'<button class="{buttons}">Delete and reimport everything' in plan
+        assert f'<button class="{buttons}">{words}</button>' in plan
         for each in (plan, page):
             assert re.search(rf'<a class="button {buttons}" href="[^"]*#confirmation">Full Reimport', each)
 
