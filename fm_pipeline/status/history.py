@@ -20,6 +20,7 @@ from fm_pipeline.status.undoing_restores import undone_by
 
 PAGE = 50
 KINDS = ("plan", "reimport", "sync", "backup", "restore", "verify", "export", "prune", "image_link", "image_import")
+_WORDS = {"verify": "verification", "export": "export as CSV"}
 # What a job does, by its name: a run that is cancelled before it begins this leaves no row of it.
 KIND_OF_JOB = {
     "plan_reimport": "plan",
@@ -136,7 +137,7 @@ def kind_words(kind: str, *, dry_run: bool = False) -> str:
     """Return a kind as pages name it. A plan is what the dry run of a reimport makes."""
     if kind == "plan":
         kind, dry_run = "reimport", True
-    return kind.replace("_", " ") + (" (dry run)" if dry_run else "")
+    return _WORDS.get(kind, kind.replace("_", " ")) + (" (dry run)" if dry_run else "")
 
 
 def about_cancel(job: str) -> str:

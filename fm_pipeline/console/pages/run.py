@@ -30,7 +30,9 @@ from fm_pipeline.errors import RequestError
 from fm_pipeline.nexus.backup.backup import Backup, list_backups
 from fm_pipeline.sequence.progress import PREPARATION_STEP
 from fm_pipeline.status.history import (
+    KIND_OF_JOB,
     about_cancel,
+    kind_words,
     read_reason,
     read_run,
     read_run_reports,
@@ -55,6 +57,7 @@ DRY_RESTORE = "Dry run of a restore: Nexus stays as it is"
 LEAST_SECONDS_LEFT = 1.0  # "0 seconds" helps nobody
 # What the launchpad of Dagster needs and a page has a button for.
 _FOR_LAUNCHPAD = re.compile(r" ?To carry it out(?:: full_reimport with|, launch it again with) .*")
+IMAGE_OPS = ("patient_image_copies", "filemaker_image_files")  # that have dry runs
 LIVE_JOBS = ("plan_reimport", "full_reimport")
 CHECKS_RECORDS = (*LIVE_JOBS, "filemaker_sync")  # the errors of their steps are records that a rule keeps out
 # What a cancel leaves, by the job of the run.
@@ -68,11 +71,11 @@ IF_CANCELLED = {
     "dicom_import": "What it has imported stays. The job can be resumed on its page.",
 }
 IF_ANOTHER_IS_CANCELLED = "What it has not completed is undone, or goes on with the next run."
+# What no kind of the history names, or what the clinic calls otherwise.
 TITLES = {
     "plan_reimport": "Dry run",
     "full_reimport": "Full reimport",
-    "filemaker_sync": "Sync with FileMaker",
-    "export_nexus_csv": "Export as CSV",
+    "restore_drill": "Restore drill",
     "dicom_import": "DICOM import",
     "dicom_import_chunks": "DICOM import",
     "remove_dicom_import": "Removal of a DICOM import",
@@ -195,8 +198,8 @@ def _state(run: RunState) -> dict[str, Any]:
         **(_waited_for(run) if run.status == "queued" else {}),
         "begun": any(step.started_at for step in steps.steps),
         "is_reimport": run.job in LIVE_JOBS,
-        "dry_run": run.job == "plan_reimport" or is_dry_restore(run),
-        "rolled_back": run.status == "done" and is_dry_restore(run),
+        "dry_run": run.job == "plan_reimport" or _is_dry_run(run),
+        "rolled_back": run.status == "done" and _is_dry_run(run),
         "requester": run_requester(url, run.run_id),
         "steps": shown,
         "current": current,
@@ -230,14 +233,23 @@ def _waited_for(run: RunState) -> dict[str, object]:
 
 
 def _title(run: RunState) -> str:
-    return (
-        DRY_RESTORE if is_dry_restore(run) else TITLES.get(run.job, run.job.strip("_").replace("_", " ").capitalize())
-    )
+    if is_dry_restore(run):
+        return DRY_RESTORE
+    if op_config(run, "sync_nexus").get("undo_id"):
+        return "Undo of a sync"
+    if run.job in KIND_OF_JOB and run.job not in TITLES:
+        words = kind_words(KIND_OF_JOB[run.job], dry_run=_is_dry_run(run))
+        return f"{words[:1].upper()}{words[1:]}"
+    return TITLES.get(run.job, run.job.strip("_").replace("_", " ").capitalize())
 
 
 def is_dry_restore(run: RunState) -> bool:
     """Whether it restores nothing: the words of the dry run are not in its run config."""
     return run.job == "restore_backup" and not op_config(run, "restore_rows").get("confirm")
+
+
+def _is_dry_run(run: RunState) -> bool:
+    return is_dry_restore(run) or any(op_config(run, op).get("dry_run") for op in IMAGE_OPS)
 
 
 def _backup(run: RunState, *, committed: bool) -> Backup | None:

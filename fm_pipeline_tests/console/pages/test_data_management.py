@@ -57,7 +57,7 @@ def test_the_page_says_how_what_was_done_since_yesterday_has_ended(console: Cons
         bench.execute("DELETE FROM fm_pipeline.import_history WHERE file_path = '/none/a'")
         bench.execute("DELETE FROM fm_pipeline.import_jobs WHERE source_path = '/none'")
     assert re.search(r'<strong class="bad">\d+ things need your attention: what is red here', page)
-    link = r'<li class="bad"><a href="/settings/history/\?kind=verify&amp;since=[\d-]+">Verify</a>: [^<]*1 failed'
+    link = r'<li class="bad"><a href="/settings/history/\?kind=verify&amp;since=[\d-]+">Verification</a>: [^<]*1 failed'
     assert re.search(link, page)
     assert re.search(
         r'<li class="bad"><a href="/settings/dicom/jobs">DICOM import</a>: .*; \d+ files? not imported', page
@@ -230,7 +230,7 @@ def test_a_run_without_a_step_says_what_it_waits_for_or_that_it_starts(console: 
         instance.delete_run(imported)
         add("make_backup")
         limited = state(add("dicom_import"))
-    link = f'<a href="{PAGE}/runs/{first}">Link images</a>'
+    link = f'<a href="{PAGE}/runs/{first}">Image link</a>'
     assert f"one after the other. Not ended yet: {link}. The plan opens here" in states[0]
     assert "It is starting. This takes less than a minute." in states[1], "no other run of DICOM waits"
     assert "It has started. Its first step is shown here in a few seconds." in states[2]

@@ -15,6 +15,10 @@ def test_a_link_is_tried_first_and_what_is_no_number_starts_nothing(console: Con
     link = {"dates": "dmy", "limit": "5", "restore_removed": "on", "dry_run": "1"}
     tried = run_of(send(console, session, "/settings/images/link", **link))
     imported = run_of(send(console, session, "/settings/images/import", limit="5", dry_run="1"))
+    for run_id, title in ((tried, "Image link (dry run)"), (imported, "Image import (dry run)")):
+        page = fetch(console, session, f"/settings/data-management/runs/{run_id}")
+        assert f"<h1>{title}</h1>" in page
+        assert "Images that it has imported stay." not in page
     asked = "SELECT actor FROM fm_pipeline.run_requests WHERE run_id = ANY(%s)"
     assert console.bench.execute(asked, [tried, imported]) == [("admin",)] * 2, "Dagster took the configuration"
     viewer = console.session("reception")

@@ -90,6 +90,7 @@ def test_an_admin_lets_a_sync_go_on_that_waits_and_undoes_it_by_typed_words_and_
         "SELECT outcome, actor FROM fm_pipeline.audit WHERE run_id = %s AND action = 'sync' AND outcome <> 'started'"
     )
     wait_until(lambda: bool(bench.execute(ended, run_id)))
+    assert "<h1>Undo of a sync</h1>" in fetch(console, viewer, f"/settings/data-management/runs/{run_id}")
     assert bench.execute(ended, run_id) == [("done", "admin")]
     assert bench.execute(NAMES, nexus_id) == [before]
     fetch(console, viewer, page, 409)
