@@ -6,6 +6,7 @@ Each works as a run of Dagster. Rows are shown by id and column, never with thei
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -17,7 +18,7 @@ from fm_pipeline.console.audit import note
 from fm_pipeline.console.django_settings import PIPELINE
 from fm_pipeline.console.launching import are_words, start_and_show
 from fm_pipeline.errors import RequestError
-from fm_pipeline.nexus.sync.decisions import MEANINGS
+from fm_pipeline.nexus.sync.decisions import MEANINGS, Decision
 from fm_pipeline.status.syncs import RecordedSync, Undoing, read_sync, read_undoable_id, read_undoing
 
 JOB, OP = "filemaker_sync", "sync_nexus"
@@ -121,13 +122,27 @@ def _page(request: HttpRequest, wrong: str = "", *, status: int = 200) -> HttpRe
         listed = sorted(newest.decisions, key=lambda each: (not each.is_conflict, each))
         context |= {
             "waits": newest.status == "waits",
-            "decisions": listed[:ROWS],
+            "groups": list(_groups(listed)),
+            "listed": min(len(listed), ROWS),
             "more": len(listed) > ROWS,
             "counts": [(decision, MEANINGS[decision], rows) for decision, rows in sorted(counts.items())],
             "deletions": sum(map(len, newest.deletions.values())),
             "conflicts": sum(each.is_conflict for each in newest.decisions),
         }
     return render(request, "console/sync.html", context, status=status)
+
+
+def _groups(decisions: Sequence[Decision]) -> Iterator[dict[str, Any]]:
+    """Yield the decisions of each entity with their number, and that of the conflicts; most conflicts first.
+
+    Args:
+        decisions: the conflicts first. The first `ROWS` of them are listed.
+    """
+    totals = Counter(each.entity for each in decisions)
+    conflicts = Counter(each.entity for each in decisions if each.is_conflict)
+    for entity, total in sorted(totals.items(), key=lambda item: (-conflicts[item[0]], item[0])):
+        rows = [each for each in decisions[:ROWS] if each.entity == entity]
+        yield {"entity": entity, "total": total, "conflicts": conflicts[entity], "rows": rows}
 
 
 urlpatterns = [

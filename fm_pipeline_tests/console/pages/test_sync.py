@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Callable
 
@@ -45,6 +46,7 @@ def test_an_admin_lets_a_sync_go_on_that_waits_and_undoes_it_by_typed_words_and_
     run_sync(bench.settings, actor="bench", run_id=str(uuid.uuid4()))  # from now on it is known who changes what
     shown = fetch(console, viewer, PAGE)
     assert f"<code>{nexus_id}</code>" in shown
+    assert re.search(r'<th scope="rowgroup" colspan="5">Patient: 0 conflicts, \d+ differences? in all</th>', shown)
     assert "edit without baseline" in shown
 
     (before,) = bench.execute(NAMES, nexus_id)
