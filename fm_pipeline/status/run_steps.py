@@ -10,6 +10,7 @@ from psycopg2.extras import RealDictCursor
 
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.queries import has_table
+from fm_pipeline.pluralize import counted
 
 _STEPS = """
     SELECT step AS name, done, total, errors, started_at, updated_at, finished_at
@@ -18,6 +19,22 @@ _STEPS = """
 _PLANS = "SELECT run_id FROM fm_pipeline.plans WHERE run_id <> %s ORDER BY created_at DESC LIMIT 1"
 _REIMPORTS = "SELECT run_id FROM fm_pipeline.reimports WHERE run_id <> %s ORDER BY started_at DESC LIMIT 1"
 _BEFORE = {"plan_reimport": (_PLANS,), "full_reimport": (_REIMPORTS, _PLANS)}
+
+# What a step counts, by its name without "plan, ", "sync, " or "backup, ". Others count records of FileMaker.
+_COUNTS = {
+    **dict.fromkeys(("phase 2", "phase 3", "phase 4", "phase 5"), ("row", "rows")),
+    "phase 6": ("document", "documents"),
+    "phase 7": ("image batch", "image batches"),
+    "phase 8": ("check", "checks"),
+    **dict.fromkeys(("write", "read", "verify"), ("table", "tables")),
+    **dict.fromkeys(("list the bulk dump", "import", "files"), ("file", "files")),
+    **dict.fromkeys(
+        ("check and copy images", "verify copies", "import images", "look at images", "make lost copies again"),
+        ("image", "images"),
+    ),
+    **dict.fromkeys(("compare with Orthanc", "delete in Orthanc"), ("instance", "instances")),
+}
+_UNCOUNTED = ("restore", "write rows")  # it is done or not
 
 MEASURED_SECONDS = 5.0  # the first records of a step say little about the others
 
@@ -93,6 +110,20 @@ def read_run_steps(database_url: str, run_id: str, job: str) -> RunSteps:
     ]
     left = sum(step.seconds_left or 0 for step in steps) if before and measured else None
     return RunSteps(steps, left)
+
+
+def count_words(step: str, done: int, total: int | None = None) -> str:
+    """Return how far a step is, as `3 of 12 tables`; empty before it has counted anything, and if it counts nothing.
+
+    Args:
+        step: its name.
+        total: None if it is not known, or if the step has ended.
+    """
+    name = step.rpartition(", ")[2]
+    if name in _UNCOUNTED or not (done or total):
+        return ""
+    words = _COUNTS.get(name, ("record", "records"))
+    return f"{done:,} of {counted(total, *words)}" if total else counted(done, *words)
 
 
 def _seconds(row: dict[str, object], until: datetime) -> float:

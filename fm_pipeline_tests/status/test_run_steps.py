@@ -6,7 +6,7 @@ import pytest
 
 from fm_pipeline.errors import RequestError
 from fm_pipeline.status.plans import newest_plan, plan_of_run, read_plan, report_of_reimport
-from fm_pipeline.status.run_steps import read_run_steps
+from fm_pipeline.status.run_steps import count_words, read_run_steps
 from fm_pipeline_tests.support.clinics import MigrationBench, Origin
 
 STEP = """
@@ -42,6 +42,21 @@ def test_the_time_left_is_measured_by_the_run_before(migrated_once: Origin, benc
 def test_without_an_earlier_run_nothing_is_estimated(migrated_once: Origin, bench: MigrationBench) -> None:
     bench.execute(STEP, "now", "read patients", 1, 100, 30, True)
     assert read_run_steps(bench.database_url, "now", "plan_reimport").seconds_left is None
+
+
+def test_a_step_counts_what_it_works_on() -> None:
+    said = {
+        ("read patients", 40, 1200): "40 of 1,200 records",
+        ("plan, phase 3", 1, 1): "1 of 1 row",
+        ("phase 7", 2, None): "2 image batches",
+        ("backup, write", 3, 12): "3 of 12 tables",
+        ("list the bulk dump", 1, None): "1 file",
+        ("verify copies", 0, 5): "0 of 5 images",
+        ("delete in Orthanc", 7, 7): "7 of 7 instances",
+        ("restore", 1, 1): "",
+        ("locks and digests", 0, None): "",
+    }
+    assert {step: count_words(*step) for step in said} == said
 
 
 def test_a_database_that_is_new_to_the_pipeline_has_no_steps_and_no_plan(bench: MigrationBench) -> None:

@@ -24,6 +24,7 @@ from fm_pipeline.status.history import (
     read_report,
     read_run,
 )
+from fm_pipeline.status.run_steps import count_words
 
 _URL = PIPELINE.nexus_database_url.get_secret_value()
 BAR, GAP, LABELS, WIDTH = 22, 8, 90, 600  # pixels of the chart of phases
@@ -64,7 +65,11 @@ def reimport(request: HttpRequest, identifier: str) -> HttpResponse:
 def run(request: HttpRequest, run_id: str) -> HttpResponse:
     """Show what is on record of a run, also of a command's, or of one that Dagster has forgotten."""
     found = read_run(_URL, without_nul(run_id))
-    return render(request, "console/run.html", found | {"kept": runs().find(run_id) is not None})
+    steps = [
+        step | {"count": count_words(step["step"], step["done"], None if step["finished_at"] else step["total"])}
+        for step in found["steps"]
+    ]
+    return render(request, "console/run.html", found | {"steps": steps, "kept": runs().find(run_id) is not None})
 
 
 def _report(request: HttpRequest, kind: str, identifier: str) -> HttpResponse:
@@ -87,7 +92,8 @@ def phase_bars(phases: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         x = min(LABELS + WIDTH * begun / whole, LABELS + WIDTH - width)
         y = number * (BAR + GAP)
         place = {"x": f"{x:.1f}", "y": str(y), "width": f"{width:.1f}", "height": str(BAR)}
-        bars.append({**phase, **place, "text_y": str(y + BAR - 6), "end_x": f"{x + width + 6:.1f}"})
+        counted = count_words(f"phase {phase['phase']}", phase["records"])
+        bars.append({**phase, **place, "count": counted, "text_y": str(y + BAR - 6), "end_x": f"{x + width + 6:.1f}"})
         begun += phase["seconds"]
     return bars
 

@@ -40,7 +40,7 @@ from fm_pipeline.status.history import (
     who_cancelled,
 )
 from fm_pipeline.status.plans import plan_of_run, report_of_reimport
-from fm_pipeline.status.run_steps import StepState, read_run_steps
+from fm_pipeline.status.run_steps import StepState, count_words, read_run_steps
 from fm_pipeline.status.syncs import has_committed_sync
 
 # Runs of these come one after the other, and so do runs of all other jobs (the pools of the jobs).
@@ -298,6 +298,7 @@ def _step(step: StepState, run: RunState) -> dict[str, object]:
         "state": state,
         "done": step.done,
         "total": step.total,
+        "count": count_words(step.name, step.done, None if state == "done" else step.total),
         "errors": step.errors,
         "seconds": step.seconds if step.started_at else None,
         "left": _left(step.seconds_left, run) if state == "running" else "",

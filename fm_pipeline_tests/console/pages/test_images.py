@@ -54,5 +54,7 @@ def test_an_administrator_downloads_the_lists_of_the_images_that_are_not_there(c
         ["7", "a", "failed", "not_readable"],
     ]
     assert "Nothing: the next import sets the mark." in rows[2]
-    audited = "SELECT count(*) FROM fm_pipeline.audit WHERE action = 'download' AND detail LIKE 'The list of the images%'"
+    audited = (
+        "SELECT count(*) FROM fm_pipeline.audit WHERE action = 'download' AND detail LIKE 'The list of the images%'"
+    )
     assert bench.execute(audited) == [(2,)]

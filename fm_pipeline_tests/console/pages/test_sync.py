@@ -45,20 +45,16 @@ def test_an_admin_lets_a_sync_go_on_that_waits_and_undoes_it_by_typed_words_and_
     send(console, viewer, f"{PAGE}start", 403)
     run_sync(bench.settings, actor="bench", run_id=str(uuid.uuid4()))  # from now on it is known who changes what
     shown = fetch(console, viewer, PAGE)
-    assert f"<code>{nexus_id}</code>" in shown
-    assert re.search(r'<th scope="rowgroup" colspan="5">Patient: 0 conflicts, \d+ differences? in all</th>', shown)
-    assert "edit without baseline" in shown
+    assert re.search(r'"rowgroup" colspan="5">Patient: 0 conflicts, \d+ differences? in all</th>', shown)
+    assert f"<td><code>{nexus_id}</code></td>" in shown.rpartition("edit without baseline")[0]
 
     (before,) = bench.execute(NAMES, nexus_id)
     bench.store.edit(DATABASE, "Patients", record_id, {"coordinator_name": "Canary"})
     first = another_run(lambda: send(console, admin, f"{PAGE}start"))
     wait_until(lambda: bool(bench.execute(SYNC, first)))
     ((sync_id, *found),) = bench.execute(SYNC, first)
-    assert found == ["waits", 1]
-    assert ("Carry out this sync" in fetch(console, viewer, PAGE), "Carry out" in fetch(console, admin, PAGE)) == (
-        False,
-        True,
-    )
+    carry_out = ["Carry out" in fetch(console, session, PAGE) for session in (viewer, admin)]
+    assert (found, carry_out) == (["waits", 1], [False, True])
     ((patients,),) = bench.execute("SELECT count(*) FROM patients")
     words = f"{bench.database_url.rsplit('/', 1)[1]} {patients}"
     assert is_led_to_wrong_words(send(console, admin, f"{PAGE}{sync_id}/confirm", 400, confirm="x").text)
@@ -92,12 +88,11 @@ def test_an_admin_lets_a_sync_go_on_that_waits_and_undoes_it_by_typed_words_and_
         "SELECT outcome, actor FROM fm_pipeline.audit WHERE run_id = %s AND action = 'sync' AND outcome <> 'started'"
     )
     wait_until(lambda: bool(bench.execute(ended, run_id)))
-    assert "<h1>Undo of a sync</h1>" in fetch(console, viewer, f"/settings/data-management/runs/{run_id}")
-    assert bench.execute(ended, run_id) == [("done", "admin")]
-    assert bench.execute(NAMES, nexus_id) == [before]
+    assert (bench.execute(ended, run_id), bench.execute(NAMES, nexus_id)) == ([("done", "admin")], [before])
     fetch(console, viewer, page, 409)
-    shown = fetch(console, admin, PAGE)
-    assert (page in shown, ">undone</span>" in shown, ">carried out</span>" in shown) == (False, True, False)
+    shown = fetch(console, admin, PAGE) + fetch(console, viewer, f"/settings/data-management/runs/{run_id}")
+    said = (page, ">undone</span>", ">carried out</span>", "<h1>Undo of a sync</h1>")
+    assert [words in shown for words in said] == [False, True, False, True]
     # For the plans of other tests: a sync keeps what was saved in Nexus, and FileMaker what was typed there.
     bench.execute("UPDATE patients SET middle_names = %s WHERE id = %s", middle_names, nexus_id)
     bench.store.edit(DATABASE, "Patients", record_id, {"coordinator_name": before[0] or ""})

@@ -122,7 +122,9 @@ def test_the_list_of_what_is_not_linked_has_what_was_refused_at_the_rows(link: L
     listed = (link.scene.bench.settings.state_dir / "images" / "not_linked.csv").read_text("utf-8").splitlines()
     mine = [f",{recid},error,linked_to_another_patient" for recid in (2, 3)]
     assert listed == ["line,recid,outcome,reason", ",4,skipped,no_date", *mine, ",5,error,batch_of_another_patient"]
-    failed = "SELECT report -> 'failed' FROM fm_pipeline.run_reports WHERE action = 'image_link' ORDER BY id DESC LIMIT 1"
+    failed = (
+        "SELECT report -> 'failed' FROM fm_pipeline.run_reports WHERE action = 'image_link' ORDER BY id DESC LIMIT 1"
+    )
     assert link.scene.bench.execute(failed) == [
         ({"linked_to_another_patient": [2, 3], "batch_of_another_patient": [5]},)
     ]
