@@ -54,6 +54,21 @@ class RemovableInstances:
 
 
 @dataclass(frozen=True)
+class Takeback:
+    """Whether an import can be taken back.
+
+    Attributes:
+        removable: a removal would delete something.
+        stays: it would not, and the job stored instances that were not taken back.
+        found_again_by: see the function of this name; empty if they stay for another reason.
+    """
+
+    removable: bool = False
+    stays: bool = False
+    found_again_by: Sequence[int] = ()
+
+
+@dataclass(frozen=True)
 class Removal:
     """A row of `fm_pipeline.import_removals`."""
 
@@ -98,19 +113,18 @@ def count_removable(cursor: Cursor, job_id: int) -> RemovableInstances:
     return RemovableInstances(*cursor.fetchall()[0])
 
 
-def has_removable(cursor: Cursor, job_id: int) -> bool:
-    """Return whether a removal would delete anything: it reads until the first instance, not all of them."""
+def read_takeback(cursor: Cursor, job_id: int) -> Takeback:
+    """Return whether a removal would delete anything, and else why not. It reads until the first instance, not all."""
+    its = {"job_id": job_id}
     cursor.execute(
         f"SELECT EXISTS (SELECT {_STORED} AND NOT {_MET_BY_ANOTHER_JOB} AND NOT {_THERE_BEFORE})",
-        {"job_id": job_id},
+        its,
     )
-    return bool(cursor.fetchall()[0][0])
-
-
-def has_stored(cursor: Cursor, job_id: int) -> bool:
-    """Return whether the job stored an instance that was not taken back."""
-    cursor.execute(f"SELECT EXISTS (SELECT {_STORED})", {"job_id": job_id})
-    return bool(cursor.fetchall()[0][0])
+    if cursor.fetchone() == (True,):
+        return Takeback(removable=True)
+    cursor.execute(f"SELECT EXISTS (SELECT {_STORED})", its)
+    stays = cursor.fetchone() == (True,)
+    return Takeback(stays=stays, found_again_by=found_again_by(cursor, job_id) if stays else ())
 
 
 def found_again_by(cursor: Cursor, job_id: int) -> list[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.migrate import migrate
-from fm_pipeline.dicom.history.removals import found_again_by, has_removable, has_stored
+from fm_pipeline.dicom.history.removals import Takeback, read_takeback
 from fm_pipeline_tests.dicom.history.test_jobs import execute, new_job
 
 
@@ -25,12 +25,12 @@ def test_the_jobs_that_found_the_files_of_a_job_again_are_named(database_url: st
             *(job_id, status, instance),
         )
 
-    def states(job_id: int) -> tuple[bool, bool, list[int]]:
+    def states(job_id: int) -> Takeback:
         with connect(database_url) as connection, connection.cursor() as cursor:
-            return has_stored(cursor, job_id), has_removable(cursor, job_id), found_again_by(cursor, job_id)
+            return read_takeback(cursor, job_id)
 
-    assert states(first) == (True, False, [other, again])
-    assert states(again) == (True, True, [])
-    assert states(other) == (False, False, [])
+    assert states(first) == Takeback(stays=True, found_again_by=[other, again])
+    assert states(again) == Takeback(removable=True)
+    assert states(other) == Takeback()
     execute(database_url, "UPDATE fm_pipeline.import_history SET removed_at = now() WHERE job_id = %s", first)
-    assert states(first) == (False, False, [])
+    assert states(first) == Takeback()

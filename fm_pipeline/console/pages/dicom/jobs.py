@@ -32,13 +32,7 @@ from fm_pipeline.dicom.choices import JOB_STATUSES, JOB_TYPES
 from fm_pipeline.dicom.formats import size_formatted
 from fm_pipeline.dicom.history.history import EXPORTED_HISTORY, export_history, list_history
 from fm_pipeline.dicom.history.jobs import Job, get_job, list_jobs, note_run
-from fm_pipeline.dicom.history.removals import (
-    found_again_by,
-    has_removable,
-    has_stored,
-    list_removals,
-    taken_back,
-)
+from fm_pipeline.dicom.history.removals import Takeback, list_removals, read_takeback, taken_back
 from fm_pipeline.dicom.model import Outcome
 from fm_pipeline.dicom.reasons import OF_FILES, sentence
 from fm_pipeline.errors import RequestError
@@ -81,18 +75,16 @@ def job(request: HttpRequest, job_id: int) -> HttpResponse:
     found = get_job(_URL, job_id)
     with connect(_URL) as connection, connection.cursor() as cursor:
         removals = list_removals(cursor, job_id)
-        removable = found.status in ENDED and has_removable(cursor, job_id)
-        stays = found.status in ENDED and not removable and has_stored(cursor, job_id)
-        found_again = found_again_by(cursor, job_id) if stays else []
+        takeback = read_takeback(cursor, job_id) if found.status in ENDED else Takeback()
     removing = [run for run in runs().unfinished([REMOVE]) if op_config(run, REMOVE_OP).get("job_id") == job_id]
     context: dict[str, Any] = {
         "job": shown_job(found),
         "removals": removals,
         "removing": removing,
-        "removable": removable and not removing,
+        "removable": takeback.removable and not removing,
         "taken_back": sum(removal.instances_deleted + removal.instances_absent for removal in removals),
-        "stays": stays and not removing,
-        "found_again": found_again,
+        "stays": takeback.stays and not removing,
+        "found_again": takeback.found_again_by,
         "busy": found.status in ACTIVE or removing or any(removal.completed_at is None for removal in removals),
     }
     if request.headers.get("HX-Target") == "job":  # else the page, of which htmx takes the list of files

@@ -53,12 +53,12 @@ JOB_TYPE_WORDS: Mapping[JobType, str] = {
     "incremental": "incremental: new or changed",
     "manual": "manual: every file",
 }
-# What the form calls the fields that are numbers.
+# What the form, and a refusal, call the fields that are numbers.
 _NUMBER_WORDS: Mapping[str, str] = {
     "monitoring_interval": "Seconds between two looks",
     "quiet_period": "Seconds that a file must be unchanged",
     "files_per_job": "The most files of one job",
-    "sync_interval": "Seconds between two nightly imports",
+    "sync_interval": "Seconds between two nightly imports, at least",
     "ftp_port": "Port",
 }
 _SWITCHES = ("monitoring_enabled", "sync_enabled", "ftp_enabled", "ftp_passive")
@@ -180,6 +180,7 @@ def configuration(request: HttpRequest) -> HttpResponse:
             return redirect("dicom")
     context = {
         "values": values,
+        "labels": _NUMBER_WORDS,
         "wrong": wrong,
         "password_set": PIPELINE.ftp_password is not None,
         "securities": SECURITIES,
