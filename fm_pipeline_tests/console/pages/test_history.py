@@ -112,6 +112,7 @@ def test_a_reimport_that_a_restore_has_undone_is_nowhere_said_to_be_in_nexus(con
     assert all(re.search(restore, page) for page in after)
     assert ("carried out already" in before[0], "carried out already" in after[0]) == (True, False)
     assert "Nexus has what it had before." in after[1]
+    assert f'This is the way back: <a href="/settings/backups/{backup}#restore">restore it</a>' in before[2]
 
 
 def test_the_page_of_a_run_that_dagster_has_not_kept_leads_to_what_is_on_record(console: Console) -> None:
