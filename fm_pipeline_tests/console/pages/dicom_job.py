@@ -58,6 +58,7 @@ def assert_it_has_imported(console: Console, session: requests.Session, job_id: 
     assert ("4 files. Paths" in files, ASKS_AGAIN in files) == (True, False)
     page = get(console, session, f"/jobs/{job_id}?outcome=imported").text
     assert re.search(r"4 files\. Paths", page)
+    assert '<dt><a href="?outcome=imported#files">imported</a></dt><dd>4</dd>' in page
     assert "SECRET" not in page
     known = post(console, session, "/scan", path=str(folder), job_type="incremental").text
     assert "0 files to import" in known

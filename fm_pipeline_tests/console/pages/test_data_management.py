@@ -52,7 +52,8 @@ def test_the_page_says_how_what_was_done_since_yesterday_has_ended(console: Cons
         " SELECT id, '/none/a', 'a', gen_random_uuid(), 'bad' FROM job"
     )
     try:
-        page = get(console, console.session("reception")).text
+        session = console.session("reception")
+        page, jobs = get(console, session).text, session.get(f"{console.url}/settings/dicom/jobs", timeout=60).text
     finally:
         bench.execute("DELETE FROM fm_pipeline.import_history WHERE file_path = '/none/a'")
         bench.execute("DELETE FROM fm_pipeline.import_jobs WHERE source_path = '/none'")
@@ -62,6 +63,7 @@ def test_the_page_says_how_what_was_done_since_yesterday_has_ended(console: Cons
     assert re.search(
         r'<li class="bad"><a href="/settings/dicom/jobs">DICOM import</a>: .*; \d+ files? not imported', page
     )
+    assert re.search(r'<span class="bad"><a href="/settings/dicom/jobs/\d+#files">1</a></span>', jobs)
 
 
 def test_a_page_that_has_the_newest_snapshot_is_answered_by_nothing(console: Console) -> None:
