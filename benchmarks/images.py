@@ -68,9 +68,8 @@ def main() -> None:
     images = max(round(IMAGES * given.scale), 10)
     with temporary_stack([PostgreSQLService, S3Service]) as stack, TemporaryDirectory() as folder:
         conversion = Conversion(Path(folder), images)
-        for _ in range(
-            given.rounds
-        ):  # before the clinic fills the memory, which the garbage collector would go through
+        # Before the clinic fills the memory, which the garbage collector would go through.
+        for _ in range(given.rounds):
             conversion.take()
         links = Links(stack, Path(folder), given.scale, given.kilobytes * 1024)
         for number in range(given.rounds):
