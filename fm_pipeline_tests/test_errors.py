@@ -20,7 +20,7 @@ def test_a_full_disk_is_named_wherever_it_is_met() -> None:
 
 
 def test_a_full_disk_is_named_also_by_the_file_of_dagsters_history(tmp_path: Path) -> None:
-    engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path}/runs.db")
+    engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path}/runs.db", poolclass=sqlalchemy.NullPool)
     with engine.connect() as connection:
         connection.execute(sqlalchemy.text("PRAGMA max_page_count = 1"))
         with pytest.raises(UnforeseenError, match=r"^A disk of this machine is full"), redacted():
