@@ -135,6 +135,13 @@ REPEATED: Mapping[str, str] = MappingProxyType(
         " file, or converted by Orthanc itself (IngestTranscoding). Both hashes are in the row.",
     }
 )
+# Skipped, because somebody has decided so.
+WITHHELD: Mapping[str, str] = MappingProxyType(
+    {
+        "taken_back": "An import of it was taken back, or its patient was erased. An incremental import, such as that"
+        " of a watched directory, does not send it again; an initial or manual one does.",
+    }
+)
 # Failed on the way to Orthanc: tried again when the job is resumed, and by the next job.
 UNSENT: Mapping[str, str] = MappingProxyType(
     {
@@ -180,6 +187,8 @@ FLAGS: Mapping[str, str] = MappingProxyType(
         "instance_uid_elsewhere": "Orthanc has an instance with this SOP Instance UID in another patient, study or"
         " series.",
         "sent_again": "Orthanc had this instance, lost it, and has got it again.",
+        "erased_before": "It belongs to a patient who was erased from the history. If it must not be here, delete it in"
+        " Orthanc and in the directory, and erase the patient again.",
     }
 )
 # Why a whole job has stopped.
@@ -205,10 +214,9 @@ STOPPED: Mapping[str, str] = MappingProxyType(
     }
 )
 
+_TABLES_OF_FILES = (SKIPPED, ARCHIVES, BAD, UNREADABLE, SUSPECT, REFUSED, REPEATED, WITHHELD, UNSENT, NOT_TAKEN)
 # All reasons of rows of history.
-OF_FILES = tuple(
-    sorted({**SKIPPED, **ARCHIVES, **BAD, **UNREADABLE, **SUSPECT, **REFUSED, **REPEATED, **UNSENT, **NOT_TAKEN})
-)
+OF_FILES = tuple(sorted(set[str]().union(*_TABLES_OF_FILES)))
 
 # The reason of an archive that will be opened (`files.archives`). No new row has it.
 ARCHIVE = "archive"
@@ -229,7 +237,7 @@ def of_archive(reason: str) -> Outcome:
 
 def sentence(reason: str) -> str:
     """Return the sentence for a reason; for an unknown id, the id itself."""
-    for table in (SKIPPED, ARCHIVES, BAD, UNREADABLE, SUSPECT, REFUSED, REPEATED, UNSENT, NOT_TAKEN, STOPPED, WAITING):
+    for table in (*_TABLES_OF_FILES, STOPPED, WAITING):
         if reason in table:
             return table[reason]
     return reason

@@ -24,7 +24,18 @@ from fm_pipeline.images.linking import copy_ledger, matching
 from fm_pipeline.settings import Settings
 
 SNAPSHOT = Path(__file__).with_name("commands_snapshot.txt")
-DICOM_REASONS = ("SKIPPED", "ARCHIVES", "BAD", "UNREADABLE", "SUSPECT", "REFUSED", "REPEATED", "UNSENT", "NOT_TAKEN")
+DICOM_REASONS = (
+    "SKIPPED",
+    "ARCHIVES",
+    "BAD",
+    "UNREADABLE",
+    "SUSPECT",
+    "REFUSED",
+    "REPEATED",
+    "WITHHELD",
+    "UNSENT",
+    "NOT_TAKEN",
+)
 
 
 def _every_command(group: click.Group, words: str) -> Iterator[tuple[str, click.Command]]:

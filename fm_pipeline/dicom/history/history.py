@@ -29,7 +29,7 @@ class HistoryRow:
         file_hash: MD5; None if the file was not read.
         status: an `Outcome`.
         reason: an id of `reasons`; None where the outcome needs none.
-        flags: `missing_patient_id`, `patient_id_with_another_name`, `instance_uid_elsewhere`, `sent_again`.
+        flags: ids of `reasons.FLAGS`.
         other_hash: in a conflict, the MD5 of the file that Orthanc holds and keeps.
         missing_since: when the instance was found to be missing in Orthanc.
         removed_at: when the instance was deleted in Orthanc, since the import was a mistake.

@@ -20,6 +20,7 @@ from fm_pipeline.db.locks import AdvisoryLock, NumberedLock, try_lock, wait_for_
 from fm_pipeline.db.reconnecting_connection import ReconnectingConnection
 from fm_pipeline.dicom.choices import JobStatus
 from fm_pipeline.dicom.history.chunks import reopen_chunks
+from fm_pipeline.dicom.history.erase_patient import ERASED
 from fm_pipeline.dicom.history.history_entry import HistoryEntry
 from fm_pipeline.dicom.history.jobs import LOCK_CLASS, Job, read_job, running_job_ids
 from fm_pipeline.dicom.history.rows import bigint, write_entries
@@ -172,11 +173,12 @@ class JobLedger:
         def action(cursor: Cursor) -> dict[str, PreviousRow]:
             cursor.execute(
                 "SELECT DISTINCT ON (path_hash) path_hash::text, file_size_bytes, modified_ns, changed_ns, reason,"  # noqa: S608
-                " status <> 'failed' AND missing_since IS NULL AND reason IS DISTINCT FROM 'archive',"
+                " (status <> 'failed' OR file_path = %(erased)s) AND missing_since IS NULL"
+                " AND reason IS DISTINCT FROM 'archive',"
                 " CASE WHEN status = 'failed' AND reason = 'no_answer' THEN sends ELSE 0 END, job_id = %(job_id)s"
                 f" FROM fm_pipeline.import_history WHERE path_hash = ANY(%(hashes)s::uuid[]) {of_job}"
                 " ORDER BY path_hash, id DESC",
-                {"hashes": list(by_hash), "job_id": self.job_id},
+                {"hashes": list(by_hash), "job_id": self.job_id, "erased": ERASED},
             )
             return {by_hash[key]: PreviousRow(*rest) for key, *rest in cursor.fetchall()}
 

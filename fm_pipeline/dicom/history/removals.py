@@ -1,8 +1,9 @@
 """What a job brought into Orthanc, and the record of its removal.
 
 A job brought an instance if it stored it, no other job met it (before or after), and it was not there already. Then no
-other import relies on it. Rows of history stay, with `removed_at`: the file is known, so the sensor and incremental
-imports do not bring it back. A new job for the directory does.
+other import relies on it. A later job that has only read the same file again, with the same path and bytes, does not
+count. Rows of history stay, with `removed_at`: the sensor and incremental imports do not bring the instance back, not
+even from another path. A new job of another type does.
 """
 
 from __future__ import annotations
@@ -14,15 +15,20 @@ from datetime import datetime
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
-# Two conditions, for two partial indexes.
-_MET_BY_ANOTHER_JOB = """
-    (EXISTS (SELECT FROM fm_pipeline.import_history other WHERE other.orthanc_instance_id = mine.orthanc_instance_id
-             AND other.status IN ('imported', 'already_there') AND other.job_id <> mine.job_id
-             AND other.removed_at IS NULL)
-     OR EXISTS (SELECT FROM fm_pipeline.import_history other WHERE other.orthanc_instance_id = mine.orthanc_instance_id
-             AND other.status IN ('duplicate', 'conflict') AND other.job_id <> mine.job_id
-             AND other.removed_at IS NULL))
+# A row of another job that is not only a later reading of a file of this one.
+_ANOTHER = """
+    other.job_id <> %(job_id)s AND other.removed_at IS NULL AND NOT EXISTS (
+        SELECT FROM fm_pipeline.import_history own WHERE own.job_id = %(job_id)s AND own.path_hash = other.path_hash
+        AND own.file_hash = other.file_hash AND own.id < other.id)
 """
+# Two conditions each time, for two partial indexes.
+_STATUSES = ("('imported', 'already_there')", "('duplicate', 'conflict')")
+_MET_BY_ANOTHER_JOB = " OR ".join(
+    "EXISTS (SELECT FROM fm_pipeline.import_history other"  # our own SQL
+    f" WHERE other.orthanc_instance_id = mine.orthanc_instance_id AND other.status IN {statuses} AND {_ANOTHER})"
+    for statuses in _STATUSES
+)
+_MET_BY_ANOTHER_JOB = f"({_MET_BY_ANOTHER_JOB})"
 _THERE_BEFORE = """
     EXISTS (SELECT FROM fm_pipeline.import_history again WHERE again.orthanc_instance_id = mine.orthanc_instance_id
             AND again.status IN ('imported', 'already_there') AND again.job_id = mine.job_id
@@ -131,9 +137,8 @@ def found_again_by(cursor: Cursor, job_id: int) -> list[int]:
     """Return the jobs that found instances of a job too, and for which they stay: some of them, the newest first."""
     again = " UNION ALL ".join(
         "(SELECT other.job_id FROM mine JOIN fm_pipeline.import_history other USING (orthanc_instance_id)"  # noqa: S608
-        f" WHERE other.status IN {statuses} AND other.job_id <> %(job_id)s AND other.removed_at IS NULL"
-        " LIMIT %(instances)s)"
-        for statuses in ("('imported', 'already_there')", "('duplicate', 'conflict')")
+        f" WHERE other.status IN {statuses} AND {_ANOTHER} LIMIT %(instances)s)"
+        for statuses in _STATUSES
     )
     cursor.execute(
         f"WITH mine AS (SELECT orthanc_instance_id {_STORED} LIMIT %(instances)s)"  # noqa: S608  # our own SQL
@@ -178,17 +183,20 @@ def begin_removal(
 
 
 def record_removed(cursor: Cursor, removal: Removal, gone: Collection[str]) -> None:
-    """Record instances that are not in Orthanc any more, in the rows of all files of the job that had them. Idempotent.
+    """Record instances that are not in Orthanc any more, in the rows of all files that had them. Idempotent.
+
+    Rows of other jobs are of later readings of the same files, or the instances would have stayed.
 
     Args:
         removal: with its new counts.
         gone: Orthanc's ids.
     """
-    cursor.execute(
-        "UPDATE fm_pipeline.import_history SET removed_at = clock_timestamp(), removal_id = %s, missing_since = NULL"
-        " WHERE job_id = %s AND orthanc_instance_id = ANY(%s) AND removed_at IS NULL",
-        (removal.id, removal.job_id, list(gone)),
-    )
+    for which in ("job_id = %(job_id)s", *(f"status IN {statuses}" for statuses in _STATUSES)):
+        cursor.execute(
+            "UPDATE fm_pipeline.import_history SET removed_at = clock_timestamp(), removal_id = %(id)s,"  # noqa: S608
+            f" missing_since = NULL WHERE {which} AND orthanc_instance_id = ANY(%(gone)s) AND removed_at IS NULL",
+            {"id": removal.id, "job_id": removal.job_id, "gone": list(gone)},
+        )
     cursor.execute(
         "UPDATE fm_pipeline.import_removals SET instances_deleted = %s, instances_absent = %s, instances_kept = %s"
         " WHERE id = %s",

@@ -19,6 +19,8 @@ from fm_pipeline.dicom.paths import path_hash
 MISSING_PATIENT_ID = "missing_patient_id"
 INSTANCE_UID_ELSEWHERE = "instance_uid_elsewhere"
 SENT_AGAIN = "sent_again"  # the ledger says that Orthanc had it, and Orthanc did not have it any more
+ERASED_BEFORE = "erased_before"
+TAKEN_BACK = "taken_back"
 
 
 @dataclass(frozen=True)
@@ -29,12 +31,14 @@ class OutcomeDecider:
         refused_before: returns for a path's hash and an MD5 why Orthanc refused those bytes earlier, or None.
         retry_suspects: also send files that are known or expected to crash Orthanc.
         never_overwrites: the administrator's statement about an Orthanc that does not report it (before 1.11).
+        brings_back: also send files that were taken back, and those of erased patients.
     """
 
     delivery: Delivery
     refused_before: Callable[[str, str], str | None]
     retry_suspects: bool = False
     never_overwrites: bool = False
+    brings_back: bool = True
 
     def entry(self, candidate: Candidate, known: KnownInstances, sends: int) -> HistoryEntry:  # noqa: PLR0911  # one for each outcome
         """Return the outcome of one candidate.
@@ -76,6 +80,7 @@ class OutcomeDecider:
             and not sends
             and of.orthanc_id not in known.held
             and of.orthanc_id not in known.suspects
+            and (self.brings_back or of.orthanc_id not in known.away)
         )
 
     def entries_together(
@@ -158,7 +163,17 @@ class OutcomeDecider:
                 return compared
             if compared and not self._keeps_the_first():
                 return replace(compared, outcome=Outcome.BAD, reason="damaged_copy")
-        return self._sent(candidate, entry, known, sends)
+        return self._withheld(candidate, entry, known) or self._sent(candidate, entry, known, sends)
+
+    def _withheld(self, candidate: Candidate, entry: HistoryEntry, known: KnownInstances) -> HistoryEntry | None:
+        """Return the outcome of a file that was taken back, or of an erased patient; None if it may be sent."""
+        away = known.away.get(candidate.instance.orthanc_id)
+        if self.brings_back or not away or not candidate.instance.id_certain:
+            return None
+        entry = replace(entry, md5=candidate.md5 or md5_of(candidate.found))
+        if away.isdisjoint({None, entry.md5}):
+            return None
+        return replace(entry, outcome=Outcome.SKIPPED, reason=TAKEN_BACK)
 
     @cached_property
     def _converts_to(self) -> str | None:
@@ -266,6 +281,8 @@ def _flags(candidate: Candidate, known: KnownInstances) -> tuple[str, ...]:
         flags.append(MISSING_PATIENT_ID)
     if candidate.instance.instance_uid in known.elsewhere:
         flags.append(INSTANCE_UID_ELSEWHERE)
+    if candidate.instance.id_certain and None in known.away.get(candidate.instance.orthanc_id, ()):
+        flags.append(ERASED_BEFORE)
     return tuple(flags)
 
 

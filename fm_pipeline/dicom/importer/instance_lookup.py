@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.reconnecting_connection import ReconnectingConnection
+from fm_pipeline.dicom.history.erase_patient import ERASED
 from fm_pipeline.dicom.history.rows import note_persons
 from fm_pipeline.dicom.model import Instance, identity, orthanc_id
 from fm_pipeline.dicom.orthanc.delivery import Delivery
@@ -106,12 +107,15 @@ class KnownInstances:
         stored: rows of files that Orthanc has or had.
         suspects: rows of files that crash Orthanc.
         elsewhere: SOP Instance UIDs that were stored under another patient, study or series.
+        away: instances that were taken back or erased on purpose, and not imported since, with the MD5 of each file
+            that was taken back; None is any file of an erased patient.
         held: the instances that Orthanc holds now, with the size of their files in bytes.
     """
 
     stored: dict[str, list[InstanceRow]] = field(default_factory=dict)
     suspects: dict[str, list[InstanceRow]] = field(default_factory=dict)
     elsewhere: frozenset[str] = frozenset()
+    away: Mapping[str, Set[str | None]] = field(default_factory=dict)
     held: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -136,19 +140,25 @@ class InstanceLookup:
         stored: dict[str, list[InstanceRow]] = {}
         suspects: dict[str, list[InstanceRow]] = {}
         elsewhere: set[str] = set()
+        away: dict[str, set[str | None]] = {}
 
         def action(cursor: Cursor) -> None:
-            for found in (stored, suspects, elsewhere, met):
+            for found in (stored, suspects, elsewhere, away, met):
                 found.clear()
             cursor.execute(
-                "SELECT DISTINCT orthanc_instance_id, status = 'suspect', file_hash, path_hash::text, file_size_bytes,"
-                " missing_since IS NOT NULL"
+                "SELECT DISTINCT orthanc_instance_id, removed_at IS NOT NULL, file_path = %s, status = 'suspect',"
+                " file_hash, path_hash::text, file_size_bytes, missing_since IS NOT NULL"
                 " FROM fm_pipeline.import_history WHERE orthanc_instance_id = ANY(%s)"
-                " AND status IN ('imported', 'already_there', 'suspect') AND removed_at IS NULL",
-                (list(ids),),
+                " AND status IN ('imported', 'already_there', 'suspect')",
+                (ERASED, list(ids)),
             )
-            for instance_id, suspect, *row in cursor.fetchall():
-                (suspects if suspect else stored).setdefault(instance_id, []).append(InstanceRow(*row))
+            for instance_id, removed, erased, suspect, *row in cursor.fetchall():
+                if removed:
+                    away.setdefault(instance_id, set()).add(None if erased else row[0])
+                else:
+                    (suspects if suspect else stored).setdefault(instance_id, []).append(InstanceRow(*row))
+            for instance_id in away.keys() & stored.keys():  # somebody has imported it again since
+                away[instance_id] -= {None, *(row.md5 for row in stored[instance_id])}
             cursor.execute(
                 "SELECT DISTINCT instance_uid FROM fm_pipeline.import_history WHERE instance_uid = ANY(%s)"
                 " AND status IN ('imported', 'already_there') AND orthanc_instance_id <> ALL(%s)"
@@ -167,7 +177,7 @@ class InstanceLookup:
         new = {orthanc_id(each): stored for stored, each in patient_ids.items() if stored not in met}
         self._note_patients(new, {orthanc_id(each) for each in odd_names})
         held = self._delivery.ask(lambda orthanc: orthanc.sizes(list(ids)))
-        return KnownInstances(stored, suspects, frozenset(elsewhere), held)
+        return KnownInstances(stored, suspects, frozenset(elsewhere), away, held)
 
     def _note_patients(self, patient_ids: Mapping[str, str], odd_names: Set[str]) -> None:
         """Record which persons Orthanc has under Patient IDs that no import has met: from other senders.

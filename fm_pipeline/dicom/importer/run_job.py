@@ -147,6 +147,7 @@ def carry_out(
                 lookup.refused_before,
                 retry_suspects=options.retry_suspects,
                 never_overwrites=settings.orthanc_never_overwrites,
+                brings_back=job.job_type != "incremental",
             )
             counts = ledger.reads_files and ledger.compares and settings.orthanc_keeps_all
             before = read_store(orthanc, job) if counts else None

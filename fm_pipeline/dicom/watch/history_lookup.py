@@ -9,6 +9,7 @@ from enum import Enum
 
 from psycopg2.extensions import cursor as Cursor
 
+from fm_pipeline.dicom.history.erase_patient import ERASED
 from fm_pipeline.dicom.history.rows import bigint
 from fm_pipeline.dicom.model import FoundFile, Outcome, SetAside
 from fm_pipeline.dicom.paths import path_hash, printable, real_path
@@ -31,9 +32,10 @@ def look_up_history(cursor: Cursor, met: Sequence[FoundFile | SetAside]) -> list
     hashes = [path_hash(each.path) for each in met]
     cursor.execute(
         "SELECT DISTINCT ON (path_hash) path_hash::text, file_size_bytes, modified_ns, changed_ns,"
-        " CASE WHEN missing_since IS NULL THEN status ELSE 'failed' END, reason"
+        # Nothing of an erased patient is tried again by itself.
+        " CASE WHEN file_path = %s THEN 'skipped' WHEN missing_since IS NULL THEN status ELSE 'failed' END, reason"
         " FROM fm_pipeline.import_history WHERE path_hash = ANY(%s::uuid[]) ORDER BY path_hash, id DESC",
-        [hashes],
+        [ERASED, hashes],
     )
     rows = {row[0]: row[1:] for row in cursor.fetchall()}
     return [_known(each, rows.get(key)) for each, key in zip(met, hashes, strict=True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from fm_pipeline.db.connection import connect
 from fm_pipeline.db.locks import try_lock
 from fm_pipeline.dicom.api import remove_import as remove_import_module
 from fm_pipeline.dicom.api.remove_import import plan_removal, remove_import
+from fm_pipeline.dicom.history.erase_patient import erase_patient_files
 from fm_pipeline.dicom.history.job_ledger import REMOVAL_LOCK
 from fm_pipeline.dicom.history.removals import EXPORTED, Removal, export_instances, list_removals
 from fm_pipeline.errors import LockStop, PlanStop, RequestError
@@ -69,6 +71,83 @@ def test_removed_files_do_not_come_back_by_themselves_and_a_new_job_brings_them_
     assert importing.outcomes(again.id) == {"imported": 3}
     assert not any(row.flags for row in importing.rows(again.id).values())
     assert importing.instances() == 3
+
+
+def test_taken_back_files_come_back_by_no_incremental_import_whatever_their_times_and_paths_but_corrected_ones_do(
+    importing: ImportBench,
+) -> None:
+    touched, moved = (importing.put(f"mistaken/{name}", as_file(image(name))) for name in ("touched", "moved"))
+    corrected = importing.put("mistaken/corrected", as_file(image("corrected")))
+    removed(importing, importing.imported().id)
+    os.utime(touched)
+    moved = moved.rename(importing.folder / "moved")
+    of_the_same_uids = image("corrected")
+    of_the_same_uids.InstanceNumber = 99
+    corrected.write_bytes(as_file(of_the_same_uids))
+    job = importing.imported("incremental")
+    outcomes = {Path(path): (row.status, row.reason) for path, row in importing.rows(job.id).items()}
+    withheld = ("skipped", "taken_back")
+    assert outcomes == {touched: withheld, moved: withheld, corrected: ("imported", None)}
+    assert (importing.instances(), importing.imported("incremental").files_unchanged) == (1, 3)
+
+    assert importing.imported("manual").files_imported == 2
+    with importing.orthanc() as orthanc:  # they are as others from now on
+        assert orthanc.delete_instance(importing.rows(job.id)[str(touched)].orthanc_instance_id or "")
+    os.utime(touched)
+    assert importing.imported("incremental").files_imported == 1
+
+
+def test_files_of_an_erased_patient_come_back_by_no_incremental_import_and_are_flagged_in_others(
+    importing: ImportBench,
+) -> None:
+    moved, corrected, failed = (importing.put(f"a/{name}", as_file(image(name))) for name in ("1", "2", "3"))
+    first = importing.imported()
+    importing.execute("UPDATE fm_pipeline.import_history SET status = 'failed' WHERE file_path = %s", str(failed))
+    with importing.orthanc() as orthanc, connect(importing.url) as connection, connection.cursor() as cursor:
+        for row in importing.rows(first.id).values():
+            assert orthanc.delete_instance(row.orthanc_instance_id or "")
+        erase_patient_files(cursor, ["SANDBOX-1"], [str(importing.folder)])
+        connection.commit()
+    moved = moved.rename(importing.folder / "moved")
+    of_the_same_uids = image("2")
+    of_the_same_uids.InstanceNumber = 99
+    corrected.write_bytes(as_file(of_the_same_uids))
+    job = importing.imported("incremental")
+    outcomes = {Path(path): (row.status, row.reason, row.flags) for path, row in importing.rows(job.id).items()}
+    assert outcomes == dict.fromkeys((moved, corrected), ("skipped", "taken_back", ["erased_before"]))
+    assert (job.files_unchanged, importing.instances()) == (1, 0)
+    manual = importing.imported("manual")
+    assert sorted(row.flags for row in importing.rows(manual.id).values()) == [[], ["erased_before"], ["erased_before"]]
+    assert importing.instances() == 3
+
+
+def test_a_later_reading_of_the_same_files_does_not_keep_a_job_from_being_taken_back(importing: ImportBench) -> None:
+    folder = folder_with(importing, "mistaken", 3)
+    first = importing.imported(folder=folder)
+    again = importing.imported("manual", folder=folder)
+    assert importing.outcomes(again.id) == {"already_there": 3}
+    (folder / "copy").write_bytes((folder / "IM000002").read_bytes())
+    importing.imported("incremental", folder=folder)  # relies on that instance from another path
+    plan = plan_removal(importing.settings, first.id)
+    assert (plan.instances.removable, plan.instances.met_by_others) == (2, 1)
+    assert removed(importing, first.id).instances_deleted == 2
+    gone = [Path(path).name for path, row in importing.rows(again.id).items() if row.removed_at]
+    assert sorted(gone) == ["IM000000", "IM000001"]
+    assert (importing.imported("incremental", folder=folder).files_unchanged, importing.instances()) == (4, 1)
+
+
+def test_a_later_job_that_sent_lost_instances_again_cannot_take_them_from_the_first(importing: ImportBench) -> None:
+    folder = folder_with(importing, "before", 2)
+    first = importing.imported(folder=folder)
+    with importing.orthanc() as orthanc:
+        for row in importing.rows(first.id).values():
+            assert orthanc.delete_instance(row.orthanc_instance_id or "")
+    again = importing.imported("manual", folder=folder)
+    assert again.files_imported == 2
+    plan = plan_removal(importing.settings, again.id)
+    assert (plan.instances.removable, plan.instances.met_by_others) == (0, 2)
+    assert removed(importing, first.id).instances_deleted == 2
+    assert all(row.removed_at for row in importing.rows(again.id).values())
 
 
 def test_an_instance_that_somebody_has_replaced_in_orthanc_stays(importing: ImportBench) -> None:

@@ -8,7 +8,7 @@ from fm_pipeline.dicom import reasons
 from fm_pipeline.dicom.model import Outcome
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT
 
-TABLES = ("SKIPPED", "ARCHIVES", "BAD", "UNREADABLE", "SUSPECT", "REFUSED", "REPEATED", "UNSENT", "STOPPED")
+TABLES = ("SKIPPED", "ARCHIVES", "BAD", "UNREADABLE", "SUSPECT", "REFUSED", "REPEATED", "WITHHELD", "UNSENT", "STOPPED")
 PAGE = (PACKAGE_PARENT / "docs" / "dicom.md").read_text(encoding="utf-8")
 
 
