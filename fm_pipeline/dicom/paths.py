@@ -74,6 +74,18 @@ def _may_stay(character: str, composed: bool) -> bool:
     )
 
 
+def mount_point_of(path: str) -> str:
+    """Return the mount point of the path's file system."""
+    while not os.path.ismount(path):
+        path = os.path.dirname(path)
+    return path
+
+
+def erased_remote_path(path: bytes) -> bytes:
+    """Return what takes the place of a path on the FTP server of an erased patient, so that the file stays known."""
+    return f"erased {path_hash(os.fsdecode(path))}".encode()
+
+
 def allowed(path: str, roots: Iterable[str | Path]) -> str:
     """Return the path if it is allowed: an existing file or directory that is a root or lies below one.
 

@@ -9,13 +9,14 @@ import os
 from collections.abc import Iterator
 
 from fm_pipeline.db.connection import connect
+from fm_pipeline.db.migrate import is_migrated
 from fm_pipeline.dicom.configuration.configuration import SyncConfiguration, read_configuration_if_migrated
 from fm_pipeline.dicom.configuration.roots import allowed_path, excluded_folders
 from fm_pipeline.errors import DatabaseError, RequestError, SettingsError
 from fm_pipeline.pluralize import counted
 from fm_pipeline.preflight.certificates import TlsServer, check_certificates
 from fm_pipeline.preflight.finding import Finding, FindingBuilder
-from fm_pipeline.preflight.orthanc import check_disk, check_orthanc
+from fm_pipeline.preflight.orthanc import check_disk, check_instances, check_orthanc
 from fm_pipeline.settings import Settings
 
 
@@ -32,6 +33,8 @@ def check_dicom(settings: Settings, build: FindingBuilder, *, with_configuration
     try:
         with connect(settings.nexus_database_url.get_secret_value()) as connection:
             configuration = read_configuration_if_migrated(connection, settings)
+            if settings.orthanc_url and is_migrated(connection):
+                yield from check_instances(settings, connection, build)
     except (DatabaseError, RequestError) as error:
         yield build.from_error("dicom_path_unusable", "configuration", error)
         return

@@ -6,12 +6,16 @@ import shutil
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from psycopg2.extensions import connection as Connection
+
 from fm_pipeline.dicom.formats import size_formatted
+from fm_pipeline.dicom.history.samples import stored_instances, taken_back_instances
 from fm_pipeline.dicom.orthanc.client import Orthanc
 from fm_pipeline.dicom.orthanc.errors import FileNotTaken, OrthancError
 from fm_pipeline.dicom.orthanc.responses import OrthancLimits, is_older
 from fm_pipeline.dicom.orthanc.trial import try_questions, try_upload
 from fm_pipeline.dicom.reasons import NOT_TAKEN_REMEDIES, sentence
+from fm_pipeline.errors import SettingsError
 from fm_pipeline.pluralize import counted
 from fm_pipeline.preflight.finding import Finding, FindingBuilder
 from fm_pipeline.preflight.services import with_short_timeouts
@@ -40,6 +44,37 @@ def check_orthanc(settings: Settings, build: FindingBuilder) -> Iterator[Finding
         )
         yield _rights(orthanc, build)
         yield from _store(orthanc, build, keeps_all=settings.orthanc_keeps_all)
+
+
+def check_instances(settings: Settings, connection: Connection, build: FindingBuilder) -> Iterator[Finding]:
+    """Check whether a sample of the history fits Orthanc, which may have been replaced or restored from a backup.
+
+    Args:
+        connection: to a migrated database.
+
+    Raises:
+        DatabaseError: the history cannot be read.
+    """
+    with connection.cursor() as cursor:
+        stored = stored_instances(cursor) if settings.orthanc_keeps_all else []
+        taken_back = taken_back_instances(cursor)
+    connection.rollback()
+    if not stored and not taken_back:
+        return
+    try:
+        with Orthanc.from_settings(with_short_timeouts(settings)) as orthanc:
+            held = orthanc.sizes([*stored, *taken_back]).keys()
+    except (OrthancError, SettingsError):  # a finding of `check_orthanc`
+        return
+    subject = "instances in Orthanc"
+    if lost := len(set(stored) - held):
+        found = f"{lost:,} of {counted(len(stored), 'instance')} that imports stored first and last are not there"
+        yield build.violation("orthanc_lacks_instances", subject, found)
+    elif stored:
+        yield build.ok(subject, f"{counted(len(stored), 'instance')} that imports stored first and last are there")
+    if back := len(held & set(taken_back)):
+        found = f"{counted(back, 'instance')} of imports that were taken back {'is' if back == 1 else 'are'} there"
+        yield build.violation("orthanc_has_taken_back", subject, found)
 
 
 def check_disk(folder: str, build: FindingBuilder) -> Iterator[Finding]:

@@ -76,7 +76,7 @@ def test_nothing_is_looked_at_that_is_not_set_and_a_reimport_looks_at_none_of_it
 
 def test_no_rule_of_files_can_be_made_a_stop() -> None:
     of_files = [rule for rule in load_rules().by_id.values() if rule.id.startswith(("image_", "dicom_", "orthanc_"))]
-    assert len(of_files) == 14
+    assert len(of_files) == 16
     assert {rule.allowed for rule in of_files} == {("flag",)}
 
 

@@ -7,6 +7,7 @@ apply, and other automatic actions are off. A change takes effect at the next ti
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from fm_pipeline.db.connection import connect
 from fm_pipeline.db.migrate import migrate
 from fm_pipeline.db.queries import has_table
 from fm_pipeline.dicom.configuration.roots import allowed_path
+from fm_pipeline.dicom.paths import mount_point_of, path_hash, printable, real_path
 from fm_pipeline.errors import RequestError
 from fm_pipeline.settings import Settings
 
@@ -166,9 +168,44 @@ def configure(settings: Settings, changes: Mapping[str, Any], *, actor: str, now
         kept = {"updated_at": now, "updated_by": actor, "ftp_password_set": settings.ftp_password is not None}
         after = _checked({**before.model_dump(), **changes, **kept})
         _write(connection, after)
+        if changes.get("hospital_data_path"):
+            _accept_mount_points(connection, changes["hospital_data_path"])
         connection.commit()
     _log.info("Configured: %s.", ", ".join(sorted(changes)))
     return after
+
+
+def _accept_mount_points(connection: Connection, path: str) -> None:
+    """Accept where the directory and folders in it are mounted now: whoever names it again has moved it on purpose.
+
+    An empty one may be the mount point of a disk that is missing now. For it nothing changes.
+    """
+    with connection.cursor() as cursor:
+        if _has_entries(path):
+            cursor.execute(
+                "UPDATE fm_pipeline.watched_roots SET mount_point = %s WHERE path_hash = %s",
+                (printable(mount_point_of(path)), path_hash(path)),
+            )
+        cursor.execute(
+            "SELECT d.root_id, d.path_hash::text, d.directory FROM fm_pipeline.watched_directories d"
+            " JOIN fm_pipeline.watched_roots r ON r.id = d.root_id WHERE r.path_hash = %s AND d.is_mount",
+            (path_hash(path),),
+        )
+        for root_id, key, directory in cursor.fetchall():
+            if _has_entries(real_path(directory)):
+                cursor.execute(
+                    "UPDATE fm_pipeline.watched_directories SET is_mount = false"
+                    " WHERE root_id = %s AND path_hash = %s::uuid",
+                    (root_id, key),
+                )
+
+
+def _has_entries(path: str) -> bool:
+    try:
+        with os.scandir(path) as entries:
+            return next(entries, None) is not None
+    except OSError:
+        return False
 
 
 def _refuse_more_than_a_host(host: object) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from psycopg2.extensions import connection as Connection
 
@@ -164,6 +164,8 @@ def _look(
     )
     if found.paused:
         said = f"{sentence(found.paused)} Nothing was imported, and nothing was marked as missing."
+        if found.paused == "not_mounted":
+            said += " If the directory was moved to another disk on purpose, save its path in the configuration again."
         return _alarm(settings, connection, looked, said)
     _end_alarm(settings, connection)
     if found.alarms:
@@ -190,7 +192,7 @@ def _failures(own: list[OwnJob]) -> tuple[Alarm, ...]:
     """Return an alarm for each stopped job of the sensor. Its key is the same for each retry with the same reason."""
     return tuple(
         Alarm(
-            key=f"dicom-job-{job.id}-{job.error_reason}",
+            key=f"dicom-job-{job.id}-{_stamp(job.created_at)}-{job.error_reason}",
             subject=f"DICOM import {job.id} has stopped ({job.error_reason})",
             sentences=(
                 f"Import job {job.id} of the sensor has stopped: {job.error_message}",
@@ -211,13 +213,13 @@ def _alarm(settings: Settings, connection: Connection, watermark: SensorCursor, 
 
     The audit trail records the beginning, because Dagster does not keep the cursor of a failed tick.
     """
-    number = _begun_alarm(connection)
-    if number is None:
+    begun = _begun_alarm(connection)
+    if begun is None:
         _log.error("The watched directory cannot be read. %s", sentences)
         _record_watch(settings, "failed", sentences)
-        number = _begun_alarm(connection)
+        begun = _begun_alarm(connection)
     alarm = Alarm(
-        key=f"dicom-watch-{number}",
+        key=f"dicom-watch-{begun}",
         subject="DICOM import: the watched directory cannot be read",
         sentences=(f"Alarm: {sentences}", _GOES_ON),
     )
@@ -231,15 +233,20 @@ def _end_alarm(settings: Settings, connection: Connection) -> None:
         _record_watch(settings, "done", _READABLE_AGAIN)
 
 
-def _begun_alarm(connection: Connection) -> int | None:
-    """Return the id of the audit row with which the active alarm began; None if there is none."""
+def _begun_alarm(connection: Connection) -> str | None:
+    """Return id and time of the audit row with which the active alarm began; None if there is none."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT id, outcome FROM fm_pipeline.audit WHERE action = 'dicom_watch' ORDER BY id DESC LIMIT 1"
+            "SELECT id, outcome, at FROM fm_pipeline.audit WHERE action = 'dicom_watch' ORDER BY id DESC LIMIT 1"
         )
         last = cursor.fetchone()
     connection.commit()
-    return last[0] if last and last[1] == "failed" else None
+    return f"{last[0]}-{_stamp(last[2])}" if last and last[1] == "failed" else None
+
+
+def _stamp(at: datetime) -> str:
+    """Return a time for a key: ids alone are used again after the database was restored from a backup."""
+    return at.astimezone(UTC).strftime("%Y%m%d%H%M%S")
 
 
 def _record_watch(settings: Settings, outcome: AuditOutcome, detail: str) -> None:

@@ -76,7 +76,8 @@ class ReservedFiles:
 
     Attributes:
         in_active_jobs: of a pending or running job.
-        cancelled: of a job that a person has cancelled. They wait until a person resumes it or imports them otherwise.
+        cancelled: of a job that a person has cancelled. They wait until a person resumes it or imports them otherwise:
+            until that job or a later one has recorded them.
     """
 
     in_active_jobs: frozenset[str]
@@ -86,14 +87,23 @@ class ReservedFiles:
 def reserved_by_jobs(cursor: Cursor) -> ReservedFiles:
     """Return the files of unfinished jobs that have a list of files."""
     cursor.execute(
-        "SELECT file_path, j.status = 'cancelled' FROM fm_pipeline.import_job_files"
+        "SELECT file_path, j.id, j.status = 'cancelled' FROM fm_pipeline.import_job_files"
         " JOIN fm_pipeline.import_jobs j ON j.id = job_id"
         " WHERE j.status IN ('pending', 'running') OR (j.status = 'cancelled' AND j.cancel_requested_at IS NOT NULL)"
+        " ORDER BY j.id"
     )
     rows = cursor.fetchall()
+    cancelled = {text: job_id for text, job_id, is_cancelled in rows if is_cancelled}
+    by_key = {path_hash(real_path(text)): text for text in cancelled}
+    cursor.execute(
+        "SELECT path_hash::text, max(job_id) FROM fm_pipeline.import_history WHERE path_hash = ANY(%s::uuid[])"
+        " GROUP BY path_hash",
+        [list(by_key)],
+    )
+    recorded = {by_key[key]: job_id for key, job_id in cursor.fetchall()}
     return ReservedFiles(
-        frozenset(text for text, cancelled in rows if not cancelled),
-        frozenset(text for text, cancelled in rows if cancelled),
+        frozenset(text for text, _, is_cancelled in rows if not is_cancelled),
+        frozenset(text for text, job_id in cancelled.items() if recorded.get(text, 0) < job_id),
     )
 
 

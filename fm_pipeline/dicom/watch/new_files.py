@@ -20,7 +20,7 @@ from fm_pipeline.dicom.errors import RootUnavailable
 from fm_pipeline.dicom.files.open import unreadable_reason
 from fm_pipeline.dicom.history.rows import bigint
 from fm_pipeline.dicom.model import Unreadable
-from fm_pipeline.dicom.paths import path_hash
+from fm_pipeline.dicom.paths import mount_point_of, path_hash
 from fm_pipeline.dicom.scan.excluded_folders import KNOWN, ExcludedFolders
 from fm_pipeline.dicom.scan.list import DirectoryEntry, Listing, entry_path, list_directory, stream_directory
 from fm_pipeline.dicom.scan.walk import Met, met, same_directory
@@ -84,7 +84,7 @@ class NewFiles:
         if reason:
             raise RootUnavailable(f"The directory to be scanned cannot be read ({reason}).")
         if root is None:
-            mount_point = watched_directories.mount_point_of(self._path)
+            mount_point = mount_point_of(self._path)
             root = self._database.run(
                 partial(watched_directories.remember_root, root=self._path, mount_point=mount_point)
             )

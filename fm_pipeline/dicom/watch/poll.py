@@ -25,7 +25,7 @@ from psycopg2.extensions import cursor as Cursor
 from fm_pipeline.dicom.files.open import unreadable_reason
 from fm_pipeline.dicom.history.rows import bigint
 from fm_pipeline.dicom.model import FoundFile, SetAside, Unreadable
-from fm_pipeline.dicom.paths import path_hash
+from fm_pipeline.dicom.paths import mount_point_of, path_hash
 from fm_pipeline.dicom.scan.excluded_folders import KNOWN, REASON, ExcludedFolders
 from fm_pipeline.dicom.scan.list import DirectoryEntry, entry_path, list_directory, stream_directory
 from fm_pipeline.dicom.scan.walk import met
@@ -130,7 +130,7 @@ def inspect_root(root: str) -> Root:
     try:
         with os.scandir(root) as entries:
             empty = next(entries, None) is None
-        return Root(readable=True, empty=empty, mount_point=watched_directories.mount_point_of(root))
+        return Root(readable=True, empty=empty, mount_point=mount_point_of(root))
     except OSError:
         return Root(readable=False, empty=True, mount_point="")
 
@@ -157,7 +157,7 @@ def _tick(
     if remembered is None:
         if inspect_root(root).empty:
             return PollResult(complete=True)
-        remembered = watched_directories.remember_root(cursor, root, watched_directories.mount_point_of(root))
+        remembered = watched_directories.remember_root(cursor, root, mount_point_of(root))
     work = _Poll(cursor, remembered, root, now, quiet_seconds, max_files, excluded, clock)
     begun = clock()
     work.list_unsettled(begun + (deadline - begun) / 2)

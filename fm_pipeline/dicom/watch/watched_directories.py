@@ -226,13 +226,6 @@ def end_of_tick(cursor: Cursor, root: WatchedRoot, now: datetime, *, round_compl
     )
 
 
-def mount_point_of(path: str) -> str:
-    """Return the mount point of the path's file system."""
-    while not os.path.ismount(path):
-        path = os.path.dirname(path)
-    return path
-
-
 def _rows(cursor: Cursor) -> list[WatchedDirectory]:
     return [
         WatchedDirectory(

@@ -101,6 +101,10 @@ def test_a_job_of_the_sensor_that_stops_is_one_mail_however_often_it_is_tried_ag
     assert "Orthanc is full." in claim.email.body
     assert "tried again by itself, up to 5 times" in claim.email.body, "the first run and five more"
     assert outbox.claim(datetime.now(UTC)) is None
+    # As after a restore of the database, when another job gets the id of one that is forgotten
+    hospital.execute("UPDATE fm_pipeline.import_jobs SET created_at = created_at + interval '1 hour'")
+    hospital.tick()
+    assert outbox.claim(datetime.now(UTC))
 
 
 @pytest.mark.hard_case(42)

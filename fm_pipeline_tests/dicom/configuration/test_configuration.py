@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 
 from fm_pipeline.db.connection import connect
 from fm_pipeline.dicom.configuration.configuration import SyncConfiguration, configure, mark_synced, read_configuration
+from fm_pipeline.dicom.watch.poll import PollResult, poll
 from fm_pipeline.errors import RequestError
 from fm_pipeline.settings import Settings
 from fm_pipeline_tests.support.dicom import dicom_settings
@@ -146,3 +147,26 @@ def test_several_roots_are_allowed_by_the_environment_alone(settings: Settings, 
     nobody = settings.model_copy(update={"hospital_data_path": None})
     with pytest.raises(RequestError, match="No folder of DICOM files is allowed yet"):
         configure(nobody, {"hospital_data_path": str(tmp_path / "one")}, actor="anna", now=NOW)
+
+
+def test_to_name_the_directory_again_accepts_that_it_and_folders_in_it_are_mounted_otherwise_now(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = str(settings.hospital_data_path)
+    (Path(root) / "share").mkdir()
+    (Path(root) / "share" / "1.dcm").write_bytes(b"content")
+
+    def look(minute: int) -> PollResult:
+        with connect(settings.nexus_database_url.get_secret_value()) as connection:
+            now = datetime.now(UTC) + timedelta(days=1, minutes=minute)
+            return poll(connection, root, now=now, quiet_seconds=0)
+
+    configure(settings, {"hospital_data_path": root}, actor="anna", now=NOW)
+    monkeypatch.setattr(os.path, "ismount", lambda path: path in ("/", root, f"{root}/share"))
+    assert look(0).paused is None
+    monkeypatch.undo()
+    configure(settings, {"monitoring_interval": 20}, actor="anna", now=NOW)
+    assert look(1).paused == "not_mounted"
+    configure(settings, {"hospital_data_path": root}, actor="anna", now=NOW)
+    after = look(2)
+    assert (after.paused, after.alarms, len(after.new_files)) == (None, [], 1)

@@ -75,6 +75,21 @@ def test_what_a_job_has_that_waits_or_runs_is_not_given_again(watched: Watched, 
     assert watched.names() == {"a.dcm"}
 
 
+def test_a_file_of_a_cancelled_job_that_a_later_job_has_recorded_waits_no_more(watched: Watched) -> None:
+    path = watched.write("a.dcm")
+    (file,) = watched.tick().new_files
+    job = record(watched.connection, [], job_status="cancelled")
+    with watched.connection.cursor() as cursor:
+        cursor.execute("INSERT INTO fm_pipeline.import_job_files VALUES (%s, %s)", (job, file.path))
+        cursor.execute("UPDATE fm_pipeline.import_jobs SET cancel_requested_at = now()")
+    watched.connection.commit()
+    assert (watched.names(), watched.tick().cancelled) == (set(), 1)
+    watched.settle()  # somebody has imported its directory
+    path.unlink()
+    path.write_bytes(b"corrected")
+    assert watched.names(MUCH_LATER) == {"a.dcm"}
+
+
 @pytest.mark.hard_case(44)
 def test_a_burst_is_given_in_bounded_portions_and_none_is_left_out(watched: Watched) -> None:
     for number in range(50):

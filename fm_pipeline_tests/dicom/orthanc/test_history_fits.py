@@ -1,0 +1,39 @@
+"""What the check says if the history no longer fits Orthanc, against a real one."""
+
+from __future__ import annotations
+
+from fm_pipeline.dicom.api.remove_import import plan_removal, remove_import
+from fm_pipeline.entities.rules import load_rules
+from fm_pipeline.preflight.dicom import check_dicom
+from fm_pipeline.preflight.finding import FindingBuilder
+from fm_pipeline.sandbox.dicom.series import write_series
+from fm_pipeline.settings import Settings
+from fm_pipeline_tests.dicom.bench import ImportBench
+
+
+def said(settings: Settings) -> dict[str, str]:
+    """What is said of the instances, by rule."""
+    findings = check_dicom(settings, FindingBuilder(load_rules(), "DICOM"))
+    return {each.rule: each.found for each in findings if each.subject == "instances in Orthanc"}
+
+
+def test_an_orthanc_of_another_day_is_told_by_what_it_lacks_and_by_what_was_taken_back(importing: ImportBench) -> None:
+    assert said(importing.settings) == {}
+    kept, mistaken = importing.folder / "kept", importing.folder / "mistaken"
+    write_series(kept, 3, 2_000, name="kept")
+    files = write_series(mistaken, 2, 2_000, name="mistaken")
+    job, of_mistake = importing.imported(folder=kept), importing.imported(folder=mistaken)
+    words = plan_removal(importing.settings, of_mistake.id).confirmation
+    remove_import(importing.settings, of_mistake.id, confirm=words, actor="test")
+    assert said(importing.settings) == {"": "3 instances that imports stored first and last are there"}
+    with importing.orthanc() as orthanc:
+        for row in list(importing.rows(job.id).values())[:2]:
+            assert orthanc.delete_instance(row.orthanc_instance_id or "")
+        content = files[0].read_bytes()
+        orthanc.upload(content, len(content))
+    back = {"orthanc_has_taken_back": "1 instance of imports that were taken back is there"}
+    lacks = {"orthanc_lacks_instances": "2 of 3 instances that imports stored first and last are not there"}
+    assert said(importing.settings) == lacks | back
+    assert said(importing.settings.model_copy(update={"orthanc_keeps_all": False})) == back
+    importing.imported("manual", folder=kept)
+    assert said(importing.settings) == {"": "3 instances that imports stored first and last are there"} | back
