@@ -25,7 +25,7 @@ SHOWN = 5  # ids of a table; --json has all of them
 # What an erasure cannot reach.
 LEFT = (
     "Backups, your own dumps, CSV files and the lists in STATE_DIR/images may still hold data of the patient.",
-    "So may S3, Orthanc and the hospital's directory: remove the files there.",
+    "So may S3, Orthanc and the hospital's directory or FTP server: remove the files there.",
     "The audit trail, plans and reports keep ids, which lead to nobody any more.",
 )
 WITHOUT_PATIENT_ID = (

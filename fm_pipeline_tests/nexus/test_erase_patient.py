@@ -161,7 +161,8 @@ def test_names_and_paths_leave_the_history_of_dicom_imports_and_files_stay_known
     assert nexus.execute(paths) == [("/hospital/QUOLL/3",), ("/hospital/shared/2",)]
     directories = "SELECT directory FROM fm_pipeline.watched_directories ORDER BY 1"
     assert nexus.execute(directories) == [("/hospital",), ("/hospital/QUOLL",), ("/hospital/shared",)]
-    assert nexus.execute("SELECT convert_from(remote_path, 'UTF8') FROM fm_pipeline.ftp_files") == [("/out/3",)]
+    pulled = nexus.execute("SELECT left(convert_from(remote_path, 'UTF8'), 7) FROM fm_pipeline.ftp_files ORDER BY 1")
+    assert pulled == [("/out/3",), ("erased ",)]
     assert nexus.execute("SELECT source_path FROM fm_pipeline.import_jobs ORDER BY id") == [
         ("/hospital",),
         ("/erased",),

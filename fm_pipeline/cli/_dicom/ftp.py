@@ -16,7 +16,7 @@ from fm_pipeline.pluralize import counted
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from fm_pipeline.dicom.ftp.pull import PullReport
+    from fm_pipeline.dicom.ftp.pull_report import PullReport
 
 
 @click.command(name="ftp")

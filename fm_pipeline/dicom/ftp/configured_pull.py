@@ -11,7 +11,8 @@ from fm_pipeline.db.migrate import migrate
 from fm_pipeline.dicom.configuration.configuration import SyncConfiguration, read_configuration
 from fm_pipeline.dicom.configuration.roots import allowed_path, excluded_folders
 from fm_pipeline.dicom.ftp.ftp_ledger import FtpLedger, only_one_pull
-from fm_pipeline.dicom.ftp.pull import Pull, PullReport
+from fm_pipeline.dicom.ftp.pull import Pull
+from fm_pipeline.dicom.ftp.pull_report import PullReport
 from fm_pipeline.dicom.ftp.retrying_session import RetryingFtpSession
 from fm_pipeline.dicom.ftp.session import FtpServer
 from fm_pipeline.errors import RequestError

@@ -33,6 +33,12 @@ def exists(path: Path) -> bool:
     return True
 
 
+def is_file_of_size(path: Path, size: int) -> bool:
+    """Return whether a path is that of a regular file of a size."""
+    facts = os.lstat(path)
+    return stat.S_ISREG(facts.st_mode) and facts.st_size == size
+
+
 def keep_earlier(target: Path, later: Path, is_recorded: Callable[[Path, os.stat_result], bool]) -> bool:
     """Give an earlier file another name before a later one gets its name.
 
@@ -49,7 +55,7 @@ def keep_earlier(target: Path, later: Path, is_recorded: Callable[[Path, os.stat
     if not exists(target):
         return False
     facts = os.lstat(target)
-    if is_recorded(target, facts) or (stat.S_ISREG(facts.st_mode) and _begins_with(later, target)):
+    if is_recorded(target, facts) or (stat.S_ISREG(facts.st_mode) and begins_with(later, target)):
         return False
     at = datetime.fromtimestamp(facts.st_mtime, UTC)
     name = (
@@ -61,7 +67,8 @@ def keep_earlier(target: Path, later: Path, is_recorded: Callable[[Path, os.stat
     return True
 
 
-def _begins_with(later: Path, earlier: Path) -> bool:
+def begins_with(later: Path, earlier: Path) -> bool:
+    """Return whether a file begins with all of another one; False if one of them cannot be read."""
     try:
         with earlier.open("rb") as one, later.open("rb") as other:
             while block := one.read(1 << 20):

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.db.locks import AdvisoryLock, try_lock
+from fm_pipeline.dicom.ftp.disk import exists, on_local_disk
 from fm_pipeline.dicom.history.rows import bigint
 from fm_pipeline.dicom.model import Outcome
-from fm_pipeline.dicom.paths import path_hash
-from fm_pipeline.dicom.reasons import ARCHIVES
+from fm_pipeline.dicom.paths import erased_remote_path, path_hash
+from fm_pipeline.dicom.reasons import ARCHIVES, WITHHELD
 from fm_pipeline.errors import RequestError
 
 # Outcomes and reasons of a file that may be wanted again. What a link in an archive leads to has a row of its own.
 _NOT_IN_ORTHANC = [Outcome.FAILED, Outcome.SUSPECT, Outcome.CONFLICT]
-_NOT_OPENED = sorted(ARCHIVES.keys() - {"archive_opened", "archive_without_dicom", "link_in_archive"})
+_WANTED = sorted(ARCHIVES.keys() - {"archive_opened", "archive_without_dicom", "link_in_archive"} | WITHHELD.keys())
 
 
 class PulledFile(NamedTuple):
@@ -43,17 +45,38 @@ class FtpLedger:
         self._connection = connection
         self._server = server
 
-    def known(self, paths: Sequence[bytes]) -> dict[bytes, PulledFile]:
-        """Return the entries of these paths."""
+    def known(self, targets: Mapping[bytes, Path]) -> dict[bytes, PulledFile]:
+        """Return the entries of files, also those of erased patients.
+
+        A pulled file that is gone here, and that no import has recorded, is left out: it has to be pulled again.
+
+        Args:
+            targets: the local paths by the paths on the server.
+
+        Raises:
+            LocalDiskError: it cannot be found out whether a file is here.
+        """
+        erased = {erased_remote_path(path): path for path in targets}
         with self._connection.cursor() as cursor:
             cursor.execute(
                 "SELECT remote_path, size_bytes, modified_at, state FROM fm_pipeline.ftp_files"
                 " WHERE server = %s AND remote_path = ANY(%s::bytea[])",
-                (self._server, list(paths)),
+                (self._server, [*targets, *erased]),
             )
             found = {bytes(path): PulledFile(*rest) for path, *rest in cursor.fetchall()}
+            gone = {
+                path_hash(str(target)): path
+                for path, target in targets.items()
+                if path in found and found[path].state == "pulled" and not on_local_disk(partial(exists, target))
+            }
+            cursor.execute(
+                "SELECT DISTINCT path_hash::text FROM fm_pipeline.import_history WHERE path_hash = ANY(%s::uuid[])",
+                (list(gone),),
+            )
+            lost = set(gone.values()) - {gone[key] for (key,) in cursor.fetchall()}
         self._connection.commit()
-        return found
+        of_erased = {path: found[hashed] for hashed, path in erased.items() if hashed in found}
+        return of_erased | {path: found[path] for path in targets if path in found and path not in lost}
 
     def write(self, path: bytes, now: PulledFile) -> None:
         """Write the entry of a file."""
@@ -78,7 +101,7 @@ class FtpLedger:
                 "WITH latest AS (SELECT * FROM fm_pipeline.import_history"
                 "  WHERE path_hash = %(path)s ORDER BY id DESC LIMIT 1)"
                 " SELECT true FROM latest WHERE file_size_bytes = %(size)s AND modified_ns = %(modified)s"
-                " AND missing_since IS NULL AND status <> ALL(%(outcomes)s)"
+                " AND missing_since IS NULL AND removal_id IS NULL AND status <> ALL(%(outcomes)s)"
                 " AND coalesce(reason, '') <> ALL(%(reasons)s)"
                 # A file of an opened archive may be wanted although the archive is not.
                 " AND (reason IS DISTINCT FROM 'archive_opened' OR NOT EXISTS ("
@@ -90,7 +113,7 @@ class FtpLedger:
                     "size": facts.st_size,
                     "modified": bigint(facts.st_mtime_ns),
                     "outcomes": _NOT_IN_ORTHANC,
-                    "reasons": _NOT_OPENED,
+                    "reasons": _WANTED,
                 },
             )
             is_recorded = cursor.fetchone() is not None

@@ -15,10 +15,9 @@ import ftplib
 import hashlib
 import os
 import shutil
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -26,62 +25,25 @@ from fm_pipeline.dicom.ftp.disk import (
     FREE_BYTES,
     NAME_ERRORS,
     LocalDiskError,
+    begins_with,
     disk_error,
     exists,
+    is_file_of_size,
     keep_earlier,
     on_local_disk,
     sync_directory,
     write_all,
 )
+from fm_pipeline.dicom.ftp.folder_errors import no_folder, unknown_listing
 from fm_pipeline.dicom.ftp.ftp_ledger import FtpLedger, PulledFile
+from fm_pipeline.dicom.ftp.pull_report import PullReport
 from fm_pipeline.dicom.ftp.retrying_session import ConnectionLostAtFile, RetryingFtpSession
 from fm_pipeline.dicom.ftp.session import FileBusy, FtpSession, ListingNotUnderstood, RemoteEntry, refusal
 from fm_pipeline.dicom.scan.excluded_folders import KNOWN, ExcludedFolders
 from fm_pipeline.dicom.scan.excluded_folders import REASON as EXCLUDED_FOLDER
-from fm_pipeline.errors import FtpError
-from fm_pipeline.pluralize import counted
 
 DEEPEST = 64  # nested folders: links on the server can form a cycle
-# Reasons for skipping a name that do not mean that a file is missing here.
-_NOT_MISSING = frozenset({"link_or_special", "unfinished_name", "listed_twice", EXCLUDED_FOLDER})
 UNFINISHED = (b".partial", b".part", b".tmp", b".filepart", b".crdownload")
-
-
-@dataclass
-class PullReport:
-    """The result of a pull. listed = pulled + known + the sum of skipped.
-
-    Attributes:
-        known: files that were pulled earlier, with the same size and time.
-        known_by_size: those for which the server tells no time, so that another file of the size is not noticed.
-        kept: earlier files that got another name here, because a later file took their name.
-        resumed: pulled files that continued from a partial file.
-        skipped: the number of names by reason.
-        unlisted_folders: folders that could not be listed, or whose listing could not be parsed. Their content is not
-            in `listed`.
-        folders_without_dot_files: folders whose listing may omit names that begin with a dot.
-    """
-
-    listed: int = 0
-    pulled: int = 0
-    known: int = 0
-    known_by_size: int = 0
-    kept: int = 0
-    resumed: int = 0
-    bytes: int = 0
-    unlisted_folders: int = 0
-    folders_without_dot_files: int = 0
-    skipped: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def complete(self) -> bool:
-        """Whether everything on the server is here."""
-        return not self.skipped and not self.unlisted_folders
-
-    @property
-    def missing(self) -> bool:
-        """Whether a file that should be here is missing. Links and unfinished names do not count."""
-        return bool(self.unlisted_folders or self.skipped.keys() - _NOT_MISSING)
 
 
 class _Skip(Exception):
@@ -197,7 +159,7 @@ class Pull:
             entries, hidden = self._session(look)
         except ListingNotUnderstood as fault:
             if top:
-                raise _unknown_listing(fault.args[0]) from None
+                raise unknown_listing(fault.args[0]) from None
             entries, hidden = None, False
         except ConnectionLostAtFile as fault:
             if top:
@@ -208,7 +170,7 @@ class Pull:
         else:
             self._session.progressed()
         if entries is None and top:
-            raise _no_folder()
+            raise no_folder()
         self.report.folders_without_dot_files += hidden
         return entries
 
@@ -243,7 +205,9 @@ class Pull:
         return list(files.values()), folders
 
     def _pull(self, folder: bytes, files: Sequence[RemoteEntry]) -> None:
-        known = self._ledger.known([_joined(folder, entry.name) for entry in files])
+        known = self._ledger.known(
+            {path: self._target(path) for path in (_joined(folder, each.name) for each in files)}
+        )
         for entry in files:
             try:
                 self._one(_joined(folder, entry.name), entry, known)
@@ -257,6 +221,10 @@ class Pull:
                 self.report.skipped["refused_by_server"] += 1  # no right to read it, or gone since the listing
             self._on_progress(self.report)
 
+    def _target(self, path: bytes) -> Path:
+        """Return the local path of a file on the server."""
+        return self._folder / os.fsdecode(path.removeprefix(self._path).lstrip(b"/"))
+
     def _one(self, path: bytes, entry: RemoteEntry, known: Mapping[bytes, PulledFile]) -> None:
         size, modified = entry.size, entry.modified
         if size is None or modified is None:
@@ -269,10 +237,10 @@ class Pull:
             self.report.known += 1
             self.report.known_by_size += modified is None
             return
-        below = path.removeprefix(self._path).lstrip(b"/")
-        wanted = _Wanted(path, self._folder / os.fsdecode(below), size, modified)
-        self._prepare(wanted, before)
-        self._ledger.write(path, PulledFile(size, modified, "pulling"))
+        wanted = _Wanted(path, self._target(path), size, modified)
+        compares = self._prepare(wanted, before)
+        if not compares:
+            self._ledger.write(path, PulledFile(size, modified, "pulling"))
         try:
             resumed = self._fetch(wanted)
         except ftplib.error_perm:
@@ -282,6 +250,15 @@ class Pull:
             self._drop_part(wanted, before, size_at_most=0)
             raise
         self._session.progressed()
+        if compares:
+            # Pulled before the server got another name, or since the backup from which the database was restored
+            is_same = begins_with(wanted.partial, wanted.target)
+            on_local_disk(wanted.partial.unlink)
+            if not is_same:
+                raise _Skip("local_file_exists")
+            self._ledger.write(path, PulledFile(size, modified, "pulled"))
+            self.report.known += 1
+            return
         try:
             self.report.kept += keep_earlier(wanted.target, wanted.partial, self._ledger.is_recorded)
             os.replace(wanted.partial, wanted.target)
@@ -295,11 +272,16 @@ class Pull:
         self.report.pulled += 1
         self.report.resumed += resumed
 
-    def _prepare(self, wanted: _Wanted, before: PulledFile | None) -> None:
-        """Prepare the target of a file: it must lie in our folder and belong to nobody else."""
+    def _prepare(self, wanted: _Wanted, before: PulledFile | None) -> bool:
+        """Prepare the target of a file: it must lie in our folder and belong to nobody else.
+
+        Returns:
+            Whether a file of this size is there that the ledger does not know. It is compared, never overwritten.
+        """
         try:
-            if exists(wanted.target) and before is None:
-                raise _Skip("local_file_exists")  # somebody else's: never overwritten
+            compares = before is None and exists(wanted.target)
+            if compares and not is_file_of_size(wanted.target, wanted.size):
+                raise _Skip("local_file_exists")
             wanted.target.parent.mkdir(parents=True, exist_ok=True)
             if not Path(os.path.realpath(wanted.target.parent)).is_relative_to(os.path.realpath(self._folder)):
                 raise _Skip("local_link")
@@ -307,6 +289,7 @@ class Pull:
                 wanted.partial.unlink(missing_ok=True)  # a part of something else
             if wanted.target.is_dir():
                 raise _Skip("local_file_exists")
+            return compares
         except (FileExistsError, NotADirectoryError):
             raise _Skip("local_file_exists") from None
         except OSError as error:
@@ -381,20 +364,3 @@ class _TooLong(Exception):
 
 def _joined(folder: bytes, name: bytes) -> bytes:
     return folder.rstrip(b"/") + b"/" + name
-
-
-def _unknown_listing(lines: int) -> FtpError:
-    return FtpError(
-        f"The FTP server lists the configured folder in a form that is not known: {counted(lines, 'line')}, and none"
-        " could be read.",
-        meaning="Nothing was pulled; nothing is known of what lies there.",
-        remedy="Turn on MLSD (RFC 3659) on the server, or let it list as UNIX or MS-DOS does.",
-    )
-
-
-def _no_folder() -> FtpError:
-    return FtpError(
-        "The FTP server does not list the configured folder.",
-        meaning="It is not there, or the account may not see it. Nothing was pulled.",
-        remedy="Check --ftp-path, which begins at the account's own root, and the account's rights on it.",
-    )

@@ -1,7 +1,8 @@
 """Takes a patient out of the history of DICOM imports: Patient IDs, names, and paths, which may contain names.
 
 A row of the history stays, with the hash of its path, sizes, times and the instance's UIDs: it is what keeps a file
-from being imported again. Nothing in it leads to a person any more.
+from being imported again. So does a row of the ledger of the FTP server, which keeps the file from being pulled again.
+Nothing in them leads to a person any more.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.dicom.paths import printable
+from fm_pipeline.dicom.paths import erased_remote_path, printable
 from fm_pipeline.errors import RequestError
 
 # What takes the place of a path. No such directory exists, so whoever uses it as one gets an error.
@@ -71,7 +72,6 @@ def erase_patient_files(cursor: Cursor, patient_ids: Sequence[str], roots: Colle
         "patients": list(patient_ids),
         "folders": folders,
         "files": list(files),
-        "pulled": _pulled(cursor, files, folders),
         "erased": ERASED,
     }
     rows: dict[str, int] = {}
@@ -81,7 +81,12 @@ def erase_patient_files(cursor: Cursor, patient_ids: Sequence[str], roots: Colle
         if cursor.rowcount:
             rows[table] = cursor.rowcount
 
-    change("ftp_files", "DELETE FROM fm_pipeline.ftp_files WHERE id = ANY(%(pulled)s)")
+    if pulled := _pulled(cursor, files, folders):
+        rows["ftp_files"] = len(pulled)
+        for own_id, server, remote in pulled:
+            hashed = erased_remote_path(remote)
+            cursor.execute("DELETE FROM fm_pipeline.ftp_files WHERE (server, remote_path) = (%s, %s)", (server, hashed))
+            cursor.execute("UPDATE fm_pipeline.ftp_files SET remote_path = %s WHERE id = %s", (hashed, own_id))
     change("import_history", _HISTORY)
     change(
         "import_job_files",
@@ -122,17 +127,17 @@ def _folders_of_nobody_else(cursor: Cursor, patient_ids: Sequence[str], folders:
     return found + [folder.removesuffix("!") for folder in found if folder.endswith("!")]
 
 
-def _pulled(cursor: Cursor, files: Collection[str], folders: Sequence[str]) -> list[int]:
-    """Return the rows of the patient's files in the ledger of the FTP server."""
+def _pulled(cursor: Cursor, files: Collection[str], folders: Sequence[str]) -> list[tuple[int, str, bytes]]:
+    """Return the rows of the patient's files in the ledger of the FTP server: id, server, path there."""
     cursor.execute("SELECT hospital_data_path, ftp_folder, ftp_path FROM fm_pipeline.sync_configuration")
     configured = cursor.fetchone()
     if configured is None or not configured[0]:
         return []
     here, there = os.path.join(*configured[:2]), configured[2].rstrip("/") + "/"
-    cursor.execute("SELECT id, remote_path FROM fm_pipeline.ftp_files")
+    cursor.execute("SELECT id, server, remote_path FROM fm_pipeline.ftp_files")
     found = []
-    for own_id, remote in cursor.fetchall():
+    for own_id, server, remote in cursor.fetchall():
         path = printable(os.path.join(here, os.fsdecode(bytes(remote)).removeprefix(there)))
         if path in files or any(path.startswith(f"{folder}/") for folder in folders):
-            found.append(own_id)
+            found.append((own_id, server, bytes(remote)))
     return found

@@ -16,7 +16,7 @@ import hypothesis
 from hypothesis import strategies as st
 
 from fm_pipeline.db.migrate import migrate
-from fm_pipeline.dicom.ftp.pull import PullReport
+from fm_pipeline.dicom.ftp.pull_report import PullReport
 from fm_pipeline.errors import FtpError
 from fm_pipeline.sandbox.stack.stack import temporary_stack
 from fm_pipeline_tests.support.ftp.pulls import files, pulled

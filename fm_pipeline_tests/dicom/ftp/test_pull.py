@@ -11,7 +11,7 @@ import pytest
 
 from fm_pipeline.db.connection import connect
 from fm_pipeline.dicom.files.read import found_file
-from fm_pipeline.dicom.ftp.pull import PullReport
+from fm_pipeline.dicom.ftp.pull_report import PullReport
 from fm_pipeline.dicom.ftp.retrying_session import ATTEMPTS
 from fm_pipeline.dicom.history.history_entry import HistoryEntry
 from fm_pipeline.dicom.history.jobs import create_job
@@ -66,21 +66,32 @@ def test_what_was_imported_and_removed_here_is_not_pulled_again(
     fill(server.root)
     folder = tmp_path / "here"
     pulled(database, server, folder)
+    job = create_job(database, str(folder), requested_by="test")
+    with connect(database) as connection, connection.cursor() as cursor:
+        one = str(folder / "one.dcm")
+        write_entries(cursor, job.id, [HistoryEntry(one, Outcome.IMPORTED, found=found_file(one))])
+        connection.commit()
     (folder / "one.dcm").unlink()
-    assert pulled(database, server, folder).pulled == 0
+    (folder / "a" / "two words.dcm").unlink()  # before an import has recorded it
+    assert pulled(database, server, folder).pulled == 1
     assert not (folder / "one.dcm").exists()
+    assert (folder / "a" / "two words.dcm").exists()
 
 
-def test_a_server_with_a_new_name_is_another_one_until_the_ledger_is_told(
+def test_what_the_ledger_does_not_know_is_compared_once_and_known_from_then_on_if_it_is_the_same(
     server: FtpBench, database: str, tmp_path: Path
 ) -> None:
-    """The statements are those of docs/dicom.md."""
+    """As when the server has another name. The statements are those of docs/dicom.md."""
     fill(server.root)
     folder = tmp_path / "here"
     pulled(database, server, folder)
     (folder / "one.dcm").unlink()
+    (folder / "a" / "Müller.dcm").write_bytes(b"others")  # as many bytes
     again = pulled(database, server, folder, host="localhost")
-    assert (again.pulled, again.skipped) == (1, {"local_file_exists": 3})
+    assert (again.pulled, again.known, again.skipped) == (1, 2, {"local_file_exists": 1})
+    assert (folder / "a" / "Müller.dcm").read_bytes() == b"others"
+    assert [path for path in folder.rglob("*") if path.suffix == ".partial"] == []
+    assert pulled(database, server, folder, host="localhost").known == 3
     old, new = (f"{server.username}@{host}:{server.port}" for host in ("127.0.0.1", "localhost"))
     with connect(database) as connection, connection.cursor() as cursor:
         cursor.execute("DELETE FROM fm_pipeline.ftp_files WHERE server = %s", (new,))

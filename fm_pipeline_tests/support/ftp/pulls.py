@@ -11,7 +11,8 @@ import trustme
 
 from fm_pipeline.db.connection import connect
 from fm_pipeline.dicom.ftp.ftp_ledger import FtpLedger
-from fm_pipeline.dicom.ftp.pull import Pull, PullReport
+from fm_pipeline.dicom.ftp.pull import Pull
+from fm_pipeline.dicom.ftp.pull_report import PullReport
 from fm_pipeline.dicom.ftp.retrying_session import RetryingFtpSession
 from fm_pipeline.dicom.ftp.session import FtpServer
 from fm_pipeline_tests.support.ftp.server import PASSWORD
