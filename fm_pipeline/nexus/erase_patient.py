@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.db.audit import audited, operating_system_user
+from fm_pipeline.db.audit import audited, operating_system_user, record
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.locks import acquire_reimport_lock
 from fm_pipeline.db.migrate import migrate
@@ -23,6 +23,7 @@ from fm_pipeline.db.queries import database_name, has_table
 from fm_pipeline.entities.registry import ENTITIES
 from fm_pipeline.errors import RequestError
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
+from fm_pipeline.nexus.reimport.unexpected_patients import ERASURE
 from fm_pipeline.nexus.staged_registry import read_registry
 from fm_pipeline.settings import Settings
 
@@ -85,11 +86,11 @@ def erase_patient(
     """
     url = settings.nexus_database_url.get_secret_value()
     migrate(url)
-    about = f"Erasure of the patient {reference.strip().lower()[:100]} from the pipeline's own tables"
+    actor, about = operating_system_user(), ERASURE.format(reference.strip().lower()[:100])
     with (
         audited(
             url,
-            actor=operating_system_user(),
+            actor=actor,
             action="prune",
             about=f"{about}." if confirm else f"{about}: a dry run, rolled back.",
         ),
@@ -111,6 +112,8 @@ def erase_patient(
             )
         else:
             connection.commit()
+            for known in sorted({key, *ids} - {"", reference.strip().lower()}):  # none may come back under another id
+                record(url, actor=actor, action="prune", outcome="done", detail=f"{ERASURE.format(known)}.")
     return erasure
 
 
@@ -186,6 +189,8 @@ def _erase(cursor: Cursor, key: str, ids: Collection[str]) -> dict[str, int]:
     delete("crosswalk", f"{of_patient} OR nexus_id::text = ANY(%(ids)s)", ids=belonging)
     delete("retired_patient_ids", "nexus_id::text = ANY(%(ids)s) OR lower(filemaker_key) = ANY(%(ids)s)", ids=known)
     delete("source_records", "(entity, record_id) IN (SELECT entity, record_id FROM erased)")
+    # What is left is not what was read: the next sync reads these layouts whole.
+    cursor.execute("DELETE FROM fm_pipeline.source_readings WHERE entity IN (SELECT entity FROM erased)")
     return rows
 
 

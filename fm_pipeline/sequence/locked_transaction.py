@@ -33,6 +33,7 @@ from fm_pipeline.nexus.reimport.references import touched_tables
 from fm_pipeline.nexus.reimport.report import ReimportReport, SourceOutcomes
 from fm_pipeline.nexus.reimport.soft_references import with_soft_references
 from fm_pipeline.nexus.reimport.transaction import OnPhase, Transaction
+from fm_pipeline.nexus.reimport.unexpected_patients import find_erased, find_other_people
 from fm_pipeline.nexus.staged_registry import read_left_out, read_registry
 from fm_pipeline.nexus.sync.merge import Merged
 from fm_pipeline.nexus.table_policy import Policy, make_policy, require_loadable_tables
@@ -75,6 +76,8 @@ class LockedTransaction:
         report.accepted = [{"entity": each.entity, "rule": each.rule, "found": each.found} for each in self.accepted]
         report.restore, report.left_out = self.restore, self.left_out
         report.kept_edits = [each.as_dict() for each in self.merged.decisions]
+        report.erased = find_erased(self.cursor, self.merged.differences)
+        report.other_people = find_other_people(self.cursor, self.merged.differences)
         with self.gate.cursor() as other:
             transaction = Transaction(
                 self.cursor,

@@ -34,6 +34,7 @@ from fm_pipeline.nexus.sync.merge import Merged, keep_edits
 from fm_pipeline.nexus.table_policy import Policy
 from fm_pipeline.sequence.locked_transaction import LockedTransaction, Merge, locked
 from fm_pipeline.settings import Settings
+from fm_pipeline.staging.restored_source import forget_restored
 
 MOMENT_SECONDS = 3  # an import of images writes a batch in less
 _NOBODY = Permission("", "", "unknown")
@@ -179,6 +180,7 @@ def _keep_baseline(held: LockedTransaction, settings: Settings, phases: Collecti
     if settings.filemaker_sync or has_baseline(held.cursor):
         staged = [each for each in held.staged if each.entity.phase in phases]
         write_baseline(held.cursor, staged, now, reimported=True)
+    forget_restored(held.cursor)
 
 
 def _record(

@@ -6,10 +6,11 @@ letters, no reminders, and no rows that were made in Nexus.
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from psycopg2.extensions import cursor as Cursor
@@ -20,10 +21,12 @@ from fm_pipeline.db.connection import connect
 from fm_pipeline.entities.registry import Phase
 from fm_pipeline.errors import ValidationStop
 from fm_pipeline.nexus.reimport.difference import Difference
+from fm_pipeline.nexus.reimport.losses import unexpected_patients
 from fm_pipeline.nexus.reimport.plan import Permission, refuse_stale
+from fm_pipeline.nexus.reimport.plan_inputs import Inputs
 from fm_pipeline.nexus.reimport.report import ReimportReport
 from fm_pipeline.nexus.reimport.transaction import OnPhase, Transaction
-from fm_pipeline.nexus.sync.baseline import acknowledge, write_baseline
+from fm_pipeline.nexus.sync.baseline import acknowledge, has_baseline, write_baseline
 from fm_pipeline.nexus.sync.before_images import store_before_images
 from fm_pipeline.nexus.sync.decisions import Decision, store_decisions
 from fm_pipeline.nexus.sync.merge import ColumnPolicies, Merged, merge
@@ -41,6 +44,7 @@ from fm_pipeline.pluralize import counted
 from fm_pipeline.sequence.locked_transaction import LockedTransaction, locked
 from fm_pipeline.sequence.nothing_new import find_nothing_new
 from fm_pipeline.settings import Settings
+from fm_pipeline.staging.restored_source import forget_restored, was_restored
 
 # What a reimport deletes or empties, a sync keeps.
 _KEEPING = {
@@ -135,12 +139,14 @@ def sync_staged(
             return SyncResult(sync_id, "nothing_new", nothing.inputs.confirmation, report, {}, nothing.decisions)
         with locked(kept, merge=merge_all, is_sync=True) as held:
             deletions, decisions = read_deletions(held.cursor, held.staged), held.merged.decisions
+            inputs = _with_policies(held.inputs, policies)
             waiting = waiting_sync(held.cursor, permission) if permission else None
             if waiting:
-                refuse_stale(waiting.inputs, held.inputs.with_target_of(waiting.inputs))
+                refuse_stale(waiting.inputs, inputs.with_target_of(waiting.inputs))
                 refuse_more_than_shown(waiting, deletions, decisions)
             transaction = held.run(report, tuple(Phase), on_phase, planned=permission is None)
             _refuse_repointed(transaction)
+            report.warnings = [] if waiting else _warnings(held.cursor, report)
             why = [] if waiting else _why_it_waits(settings, report, deletions, decisions)
             status: SyncStatus = "waits" if why else "committed" if waiting or report.changed_rows else "nothing_new"
             report.committed = status == "committed"
@@ -154,7 +160,7 @@ def sync_staged(
                 run_id=run_id,
                 requested_by=actor,
                 now=now,
-                inputs=held.inputs,
+                inputs=inputs,
                 report=report.as_dict(),
                 deletions=deletions,
                 plan_id=plan_id,
@@ -169,6 +175,12 @@ def sync_staged(
     return SyncResult(sync_id, status, held.inputs.confirmation, report, deletions, decisions, why)
 
 
+def _with_policies(inputs: Inputs, policies: ColumnPolicies | None) -> Inputs:
+    """Return the inputs with what the profile says of columns: a sync that waits is tied to it as to a setting."""
+    said = json.dumps({entity: dict(columns) for entity, columns in (policies or {}).items()}, sort_keys=True)
+    return replace(inputs, settings={**inputs.settings, "sync_policies": said})
+
+
 def _store_states(held: LockedTransaction, sync_id: str, now: datetime) -> None:
     """Store the rows as they were, and what the next sync compares with."""
     policy, catalogue = held.policy, held.catalogue
@@ -176,14 +188,31 @@ def _store_states(held: LockedTransaction, sync_id: str, now: datetime) -> None:
         files = [catalogue.table(name) for name in (DOCUMENTS, BATCHES)]
         store_before_images(held.cursor, other, catalogue, sync_id, policy.tables_losing_rows, files)
     write_baseline(held.cursor, held.staged, now)
+    forget_restored(held.cursor)
     acknowledge(held.cursor, held.staged, now)
+
+
+def _warnings(cursor: Cursor, report: ReimportReport) -> list[str]:
+    """Return what a person should look at, however few rows would change."""
+    found = [*unexpected_patients(report.as_dict(), done=False)]
+    if report.changed_rows and not has_baseline(cursor):
+        found.append(
+            "It is not known what FileMaker and Nexus had before: there was no full reimport with FILEMAKER_SYNC=true,"
+            " or the pipeline's tables were lost. A row that was edited since may come a second time."
+        )
+    if report.changed_rows and was_restored(cursor):
+        found.append(
+            "FileMaker's file seems to have been restored from a backup. What was made or changed in it after the"
+            " backup may be in Nexus alone now."
+        )
+    return found
 
 
 def _why_it_waits(
     settings: Settings, report: ReimportReport, deletions: Deletions, decisions: Sequence[Decision]
 ) -> list[str]:
     """Return why a person has to see it first; nothing if it may be committed."""
-    why = []
+    why = list(report.warnings)
     rows = sum(map(len, deletions.values()))
     if rows:
         why.append(f"{counted(rows, 'row')} would be deleted.")

@@ -24,6 +24,7 @@ from fm_pipeline.filemaker.door import Door, Progress, Reading
 from fm_pipeline.filemaker.errors import ChangedWhileReading, FieldMissing
 from fm_pipeline.filemaker.model import GROUP_SEPARATOR, Field, FileMakerRecord, Value
 from fm_pipeline.staging.origin import note_orders
+from fm_pipeline.staging.restored_source import note_lower_versions, remember_versions
 from fm_pipeline.staging.values.keys import as_key
 
 if TYPE_CHECKING:
@@ -90,9 +91,11 @@ def extract(
     with connection, connection.cursor() as cursor:
         commit_without_waiting(cursor)
         refuse_second_extraction(cursor, entity)
+        remember_versions(cursor, entity, door.source, resolution.layout)
         parents = parents_of(profile, entity)
         reading = Reading(resolution.layout, resolution.fields, page_size, on_progress)
         taken = door.read(reading, partial(_take, cursor, resolution, parents))
+        note_lower_versions(cursor, entity, started_at)
         result = ExtractionResult(
             entity=entity,
             extraction_id=uuid.uuid4(),

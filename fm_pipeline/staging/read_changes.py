@@ -12,7 +12,8 @@ The value of a calculation, or of a related field, changes without an edit of it
 read whole.
 
 An edit that leaves the time as it is cannot be found by the time (an import without auto-enter options). If FileMaker's
-file is restored from a backup and edited again, a version can come twice. So each layout is read whole once a week.
+file is restored from a backup and edited again, a version can come twice (`restored_source`). So each layout is read
+whole once a week.
 """
 
 from __future__ import annotations
@@ -47,6 +48,12 @@ from fm_pipeline.staging.extract import (
 )
 from fm_pipeline.staging.left_out import missing_layout
 from fm_pipeline.staging.origin import note_orders
+from fm_pipeline.staging.restored_source import (
+    SourceWentBack,
+    note_restored,
+    refuse_earlier_times,
+    refuse_lower_versions,
+)
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
@@ -115,14 +122,19 @@ def read_changes(
         if known is None:
             return None
         changed, taken = None, DigestedRows.from_digest(known.digest)
-        if isinstance(door, ODataDoor):
-            changed = _take_other_versions(cursor, door, profile, resolution, known, taken, page_size)
-        elif isinstance(door, DataApiDoor) and resolution.modified is not None:
-            # An offset is beyond the last record: records went meanwhile, or all. Or the find takes no ISO date.
-            with suppress(RecordMissing, ValueRefused):
-                changed = _take_modified(
-                    *(cursor, door, profile, resolution, resolution.modified.name, known, taken, zone, page_size)
-                )
+        try:
+            if isinstance(door, ODataDoor):
+                changed = _take_other_versions(cursor, door, profile, resolution, known, taken, page_size)
+            elif isinstance(door, DataApiDoor) and resolution.modified is not None:
+                # An offset is beyond the last record: records went meanwhile, or all. Or the find takes no ISO date.
+                with suppress(RecordMissing, ValueRefused):
+                    changed = _take_modified(
+                        *(cursor, door, profile, resolution, resolution.modified.name, known, taken, zone, page_size)
+                    )
+        except SourceWentBack:
+            connection.rollback()
+            note_restored(cursor, now, now - WHOLE_AFTER)
+            connection.commit()
         if changed is None:
             connection.rollback()
             return None
@@ -190,18 +202,23 @@ def _take_other_versions(
 ) -> int | None:
     """Bring the records and their digest up to date by their versions; return how many changed.
 
-    Returns None if they are too many, or one went while it was read.
+    Returns None if they are too many, or one went while it was read. May raise `SourceWentBack`.
     """
     versions = read_versions(door.client, resolution.layout)
     cursor.execute("SELECT record_id, mod_id FROM fm_pipeline.source_records WHERE entity = %s", (resolution.entity,))
     before = dict(cursor.fetchall())
+    refuse_lower_versions(before, versions)
     other = {record_id for record_id, version in versions.items() if before.get(record_id) != version}
     if len(other) > _most_changes(known):
         return None
-    reading = Reading(resolution.layout, resolution.fields, page_size)
-    found = read_listed(door.client, reading, list(versions), other)
+    newest = max(versions.keys() - other, default=None)  # after a restore, ids come again from there
+    wanted = other if newest is None else {*other, newest}
+    found = read_listed(door.client, Reading(resolution.layout, resolution.fields, page_size), list(versions), wanted)
     if found is None:
         return None
+    as_known = [record for record in found if record.record_id == newest and record.mod_id == before[newest]]
+    if as_known and _upsert(cursor, profile, resolution, as_known, taken)[0]:
+        raise SourceWentBack
     changed, _ = _upsert(cursor, profile, resolution, found, taken)
     return changed + _delete_others(cursor, resolution, list(versions), taken)
 
@@ -219,9 +236,10 @@ def _take_modified(
 ) -> int | None:
     """Bring the records and their digest up to date by their times of modification; return how many changed.
 
-    Returns None if they are too many, or it cannot be proved that they are all.
+    Returns None if they are too many, or it cannot be proved that they are all. May raise `SourceWentBack`.
     """
-    found = _modified_since(door.client, resolution, modified, known, zone, page_size)
+    since = (known.checked_at.astimezone(zone) - OVERLAP).date()
+    found = _modified_since(door.client, resolution, modified, known, since, page_size)
     if found is None:
         return None
     changed, new = _upsert(cursor, profile, resolution, found, taken)
@@ -230,6 +248,7 @@ def _take_modified(
         changed += gone
         if not gone or not _is_complete(cursor, door, resolution, taken.rows, new):
             return None
+    refuse_earlier_times(cursor, resolution.entity, since, [record.record_id for record in found])
     return changed
 
 
@@ -238,10 +257,9 @@ def _most_changes(known: _Known) -> float:
 
 
 def _modified_since(
-    client: DataApiClient, resolution: Resolution, modified: str, known: _Known, zone: ZoneInfo, page_size: int
+    client: DataApiClient, resolution: Resolution, modified: str, known: _Known, since: dt.date, page_size: int
 ) -> list[FileMakerRecord] | None:
     """Return the records that were modified since; None if they are too many."""
-    since = (known.checked_at.astimezone(zone) - OVERLAP).date()
     if client.date_format is None and known.rows:
         client.page(resolution.layout, 1, 1)  # the first request finds out which format the server takes
     day = since.isoformat() if client.date_format == "iso" else since.strftime("%m/%d/%Y")
@@ -263,7 +281,11 @@ def _modified_since(
 def _upsert(
     cursor: Cursor, profile: Profile, resolution: Resolution, found: Sequence[FileMakerRecord], taken: DigestedRows
 ) -> tuple[int, set[int]]:
-    """Write the records that differ; return how many, and the ids of those that are new."""
+    """Write the records that differ; return how many, and the ids of those that are new.
+
+    Raises:
+        SourceWentBack: one has a lower version than it had.
+    """
     parents = parents_of(profile, resolution.entity)
     columns, rows = columns_of(parents), list(canonical_rows(resolution, found, parents, DigestedRows()))
     ids = [record.record_id for record in found]
@@ -281,6 +303,8 @@ def _upsert(
         known, before[record_id] = before.get(record_id), now
         if known == now:
             continue
+        if known and known[1] > now[1]:
+            raise SourceWentBack
         writes[record_id] = row  # the later one, if a record comes twice
         if known and known[0] == now[0]:
             continue  # a field that the profile does not read has changed: only the version and the time are new

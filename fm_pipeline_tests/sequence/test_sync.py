@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from fm_pipeline.db import audit
 from fm_pipeline.entities.registry import Phase
 from fm_pipeline.errors import CatalogueStop, PlanStop, RequestError, StagingStop
 from fm_pipeline.nexus.backup.files import BackupStop
 from fm_pipeline.nexus.reimport.report import PhaseRecord
+from fm_pipeline.nexus.reimport.unexpected_patients import ERASURE
 from fm_pipeline.sequence.planned_rows import read_planned_rows
 from fm_pipeline.sequence.sync import sync_staged
 from fm_pipeline.sequence.sync_with_emails import run_sync
@@ -332,7 +334,7 @@ def test_in_a_conflict_the_policy_of_the_column_decides_and_the_mail_says_that_i
 
 
 def test_from_a_sync_over_a_link_and_a_restore_to_the_next_reimport_nothing_is_lost(synced: MigrationBench) -> None:
-    (changed, edited, *_) = synced.execute(RECORDS)
+    (changed, edited, quiet, *_) = synced.execute(RECORDS)
     folder, new = backup(synced), str(uuid.uuid4())
     ((before,),) = synced.execute("SELECT coordinator_name FROM patients WHERE id = %s", changed[0])
     synced.store.edit(DATABASE, "Patients", changed[1], {"coordinator_name": "Fm"})
@@ -350,7 +352,10 @@ def test_from_a_sync_over_a_link_and_a_restore_to_the_next_reimport_nothing_is_l
     ((batches,),) = synced.execute("SELECT count(*) FROM images_batch")
     with pytest.raises(BackupStop, match=r"1 row of images_batch"):
         give_back(synced, folder)
+    detail = f"{ERASURE.format(quiet[2])}."
+    audit.record(synced.database_url, actor="bench", action="prune", outcome="done", detail=detail)
     notes = give_back(synced, folder, newer="set-aside").notes
+    assert [note for note in notes if f"who had been erased is in Nexus again: {quiet[0]}." in note]
     assert [note for note in notes if note.startswith("A sync takes the restored values for edits")]
     assert coordinator(synced, edited[0]) != "Nexus"
     again = sync(synced)

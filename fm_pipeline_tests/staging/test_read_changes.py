@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from fm_pipeline.nexus.erase_patient import erase_patient
+from fm_pipeline.nexus.reimport.plan import Permission
 from fm_pipeline.sequence.read_and_stage import read_changes_and_stage
 from fm_pipeline.sequence.sync import sync_staged
 from fm_pipeline.staging.read_changes import FEW
@@ -33,8 +35,10 @@ def clinics(postgresql: DisposablePostgreSQL, tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture
 def clinic(clinics: Nights) -> Iterator[Clinic]:
-    """A clinic whose records were read whole at RUN_TIME."""
+    """A clinic whose records were edited long ago, and read whole at RUN_TIME."""
     with clinics.clinic() as clinic:
+        for row in clinic.model.rows.values():
+            clinic.bench.store.edit(DATABASE, LAYOUTS[row.kind], row.record_id, {"modified": OLD})
         read_changes_and_stage(clinic.bench.settings, now=lambda: RUN_TIME)
         yield clinic
 
@@ -269,3 +273,73 @@ def test_no_commit_waits_for_the_disk_before_that_of_nexus(clinic: Clinic) -> No
     assert staged == [("crosswalk", "off"), ("source_readings", "off"), ("staged_builds", "off")]
     sync_staged(settings, now=RUN_TIME + dt.timedelta(days=1), actor="the test")
     assert ("patients", "on") in clinic.bench.execute("SELECT name, waits FROM fm_pipeline.waiting")
+
+
+def put_back(clinic: Clinic, kind: str, before: list[tuple[object, ...]]) -> None:
+    """Give a table the rows of a backup, and the next record the id that follows them."""
+    store, table = clinic.bench.store, clinic.bench.store.table(DATABASE, LAYOUTS[kind])
+    with store.transaction() as db:
+        db.execute(f"DELETE FROM {table.rows}")  # noqa: S608  # our own names
+        marks = ", ".join("?" * len(before[0]))
+        db.executemany(f"INSERT INTO {table.rows} VALUES ({marks})", before)  # noqa: S608
+        db.execute("UPDATE sqlite_sequence SET seq = ? WHERE name = ?", (before[-1][0], table.rows))
+
+
+def rows_of(clinic: Clinic, kind: str) -> list[tuple[object, ...]]:
+    table = clinic.bench.store.table(DATABASE, LAYOUTS[kind])
+    with clinic.bench.store.reading() as db:
+        return [tuple(row) for row in db.execute(f"SELECT * FROM {table.rows} ORDER BY record_id")]  # noqa: S608
+
+
+@pytest.mark.parametrize("door", ["data_api", "odata"])
+def test_an_edit_that_a_file_restored_from_a_backup_does_not_have_waits_for_a_person(clinic: Clinic, door: str) -> None:
+    patient, other, *_ = clinic.model.of("patient")
+    clinic.bench = clinic.bench.with_settings(filemaker_door=door)
+    read(clinic, 0)
+    backup = rows_of(clinic, "patient")
+    edit(clinic, patient, "last_name", "lost", "2025-11-20T09:00:00")
+    edit(clinic, other, "last_name", "lost", "2025-11-20T09:00:00")
+    assert read(clinic, 0.5)
+    put_back(clinic, "patient", backup)
+    edit(clinic, other, "last_name", "again", "2025-11-21T09:00:00")  # as often as before
+    now = RUN_TIME + dt.timedelta(days=1)
+    assert read(clinic, 1)
+    assert clinic.bench.execute("SELECT DISTINCT whole_at FROM fm_pipeline.source_readings") == [(now,)]
+    names = known(clinic, "patient", "last_name")
+    assert (names[patient.record_id], names[other.record_id]) == (patient.fm["last_name"], "again")  # type: ignore[index]
+    if door == "data_api":
+        return
+    waits = sync_staged(clinic.bench.settings, now=now, actor="bench")
+    assert (waits.status, len(waits.why), "restored from a backup" in waits.why[0]) == ("waits", 1, True)
+    permission = Permission(waits.id, waits.confirmation, "bench")
+    sync_staged(clinic.bench.settings, now=now, actor="bench", permission=permission)
+    edit(clinic, other, "last_name", "later", "2025-11-22T09:00:00")
+    assert read(clinic, 2)
+    assert sync_staged(clinic.bench.settings, now=now, actor="bench").status == "committed"
+
+
+@pytest.mark.parametrize("door", ["data_api", "odata"])
+def test_a_record_with_the_id_of_one_that_a_restored_file_has_lost_is_read(clinic: Clinic, door: str) -> None:
+    clinic.bench = clinic.bench.with_settings(filemaker_door=door)
+    read(clinic, 0)
+    backup, note = rows_of(clinic, "note"), {"modified": "2025-11-20T09:00:00"}
+    clinic.bench.store.insert(DATABASE, "Notes", [note | {"id": f"LOST-{n}", "content": "lost"} for n in range(3)])
+    assert read(clinic, 0.5)
+    put_back(clinic, "note", backup)
+    clinic.bench.store.insert(DATABASE, "Notes", [note | {"id": "MADE-AGAIN", "content": "another"}])
+    assert read(clinic, 1)
+    contents = [*known(clinic, "note", "content").values()]
+    assert (contents.count("lost"), contents.count("another"), len(contents)) == (0, 1, len(backup) + 1)
+
+
+def test_after_an_erasure_the_next_sync_reads_what_is_left(clinic: Clinic) -> None:
+    over_odata(clinic)
+    other, gone = first(clinic, "patient"), {"id": "GONE", "first_name": "Jo", "last_name": "Gone", "modified": OLD}
+    clinic.bench.store.insert(DATABASE, "Patients", [gone])
+    assert read(clinic, 1)
+    clinic.bench.store.delete(DATABASE, "Patients", max(known(clinic, "patient", "last_name")))
+    shown = erase_patient(clinic.bench.settings, "gone", confirm="", elsewhere=lambda _: {})
+    erase_patient(clinic.bench.settings, "gone", confirm=shown.confirmation, elsewhere=lambda _: {})
+    edit(clinic, other, "last_name", "edited", OLD)
+    assert read(clinic, 2)
+    assert known(clinic, "patient", "last_name")[other.record_id] == "edited"

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.audit import audited, operating_system_user
@@ -34,6 +35,7 @@ from fm_pipeline.nexus.catalogue.table_details import advance_sequences, columns
 from fm_pipeline.nexus.catalogue.unread_columns import unread_columns
 from fm_pipeline.nexus.grants import RESTORE
 from fm_pipeline.nexus.reimport.other_writes import parse_trigger_tables
+from fm_pipeline.nexus.reimport.unexpected_patients import erased_ids
 from fm_pipeline.nexus.sync.baseline import has_baseline
 from fm_pipeline.pluralize import counted
 from fm_pipeline.settings import Settings
@@ -142,7 +144,7 @@ def restore(
                     _check_schema_is_unchanged(cursor, scope.catalogue)
                     inserted = _write_rows(cursor, settings, scope.catalogue, manifest, loaded, newer, report)
                 on_progress("restore", 1, 1)
-                report.notes += _about_syncs(cursor)
+                report.notes += _about_syncs(cursor) + _about_erased(cursor, scope.catalogue)
                 if dry_run:
                     connection.rollback()
                 else:
@@ -162,6 +164,25 @@ def _about_syncs(cursor: Cursor) -> list[str]:
         "A sync takes the restored values for edits and keeps them, and does not insert again what the restore has"
         " removed. If FileMaker is to count again, make a plan and a full reimport before the next sync. After a sync,"
         " the reimport needs NEXUS_SYNC_EDITS=replace for it."
+    ]
+
+
+def _about_erased(cursor: Cursor, catalogue: Catalogue) -> list[str]:
+    """Say which patients the restore has brought back who were erased since the backup."""
+    cursor.execute(
+        sql.SQL(
+            "SELECT p.id::text FROM {} p"
+            " LEFT JOIN fm_pipeline.crosswalk c ON c.entity = 'patient' AND c.nexus_id = p.id"
+            " WHERE p.id::text = ANY(%(ids)s) OR lower(c.filemaker_key) = ANY(%(ids)s) ORDER BY 1"
+        ).format(catalogue.table("patients").identifier),
+        {"ids": erased_ids(cursor)},
+    )
+    back = [row[0] for row in cursor.fetchall()]
+    if not back:
+        return []
+    return [
+        f"{counted(len(back), 'patient')} who had been erased {'is' if len(back) == 1 else 'are'} in Nexus again:"
+        f" {', '.join(back)}. Delete and erase them again."
     ]
 
 

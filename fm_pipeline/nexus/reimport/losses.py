@@ -1,17 +1,20 @@
 """Losses of data by a reimport, in sentences: the first thing to read in a plan, a report and an email.
 
+Patients who come back or are mixed up are worse, and stand before them.
+
 For a dry run they say what would happen, for a committed reimport what happened.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fm_pipeline.nexus.table_names import LETTERS, REMINDERS
 from fm_pipeline.pluralize import counted
 
+IDS_SHOWN = 5
 NOTHING = {
     False: "No row would be deleted, and none would lose a value.",
     True: "No row was deleted, and none lost a value.",
@@ -38,7 +41,7 @@ def losses(report: Mapping[str, Any]) -> list[str]:
         At least one sentence; without losses, that nothing is lost.
     """
     done = bool(report["committed"])
-    kinds = (_emptied, _left_behind, _accepted, _files, _deleted, _replaced, _reset)
+    kinds = (unexpected_patients, _emptied, _left_behind, _accepted, _files, _deleted, _replaced, _reset)
     return [sentence for kind in kinds for sentence in kind(report, done)] or [NOTHING[done]]
 
 
@@ -56,6 +59,27 @@ def stays(report: Mapping[str, Any]) -> list[str]:
     edits = _edits_by_entity(report, kept=True)
     stay = "stayed" if report["committed"] else "stay"
     return [f"Values edited in Nexus that {stay}: {edits}."] if edits else []
+
+
+def unexpected_patients(report: Mapping[str, Any], done: bool) -> Iterator[str]:
+    """Yield a sentence about patients who were erased, and one about those who become other people."""
+    if ids := report.get("erased", ()):
+        yield (
+            f"{counted(len(ids), 'patient')} who {'was' if len(ids) == 1 else 'were'} erased"
+            f" {'came' if done else 'would come'} back, because FileMaker has the record again: {_some(ids)}."
+        )
+    if ids := report.get("other_people", ()):
+        yield (
+            f"{counted(len(ids), 'patient')} {'became' if done else 'would become'}"
+            f" {'another person' if len(ids) == 1 else 'other people'}: first name, last name and date of birth"
+            f" {'have' if done else 'would have'} all changed, and everything in Nexus stays with the row. Perhaps"
+            f" FileMaker has used an id again: {_some(ids)}."
+        )
+
+
+def _some(ids: Sequence[str]) -> str:
+    more = len(ids) - IDS_SHOWN
+    return ", ".join(ids[:IDS_SHOWN]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _replaced(report: Mapping[str, Any], done: bool) -> Iterator[str]:

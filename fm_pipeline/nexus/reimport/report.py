@@ -92,6 +92,9 @@ class ReimportReport:
     restore: list[str] = field(default_factory=list)  # parts of a restore that the verification does not try
     left_out: list[str] = field(default_factory=list)  # what Nexus or FileMaker does not have of the profile
     kept_edits: list[dict[str, str | bool]] = field(default_factory=list)  # `nexus.sync.decisions.Decision`
+    erased: list[str] = field(default_factory=list)  # Nexus ids of patients who were erased and are loaded again
+    other_people: list[str] = field(default_factory=list)  # of patients whose names and date of birth all change
+    warnings: list[str] = field(default_factory=list)  # of a sync: why it waits beside what it would change
     committed: bool = False
 
     @property
@@ -137,6 +140,9 @@ class ReimportReport:
             "checks": [asdict(check) for check in self.checks],
             **({"left_out": self.left_out} if self.left_out else {}),
             **({"kept_edits": self.kept_edits} if self.kept_edits else {}),
+            **({"erased": self.erased} if self.erased else {}),
+            **({"other_people": self.other_people} if self.other_people else {}),
+            **({"warnings": self.warnings} if self.warnings else {}),
         }
 
     def as_markdown(self) -> str:

@@ -1,0 +1,79 @@
+"""What a sync meets when a neighbour is not what it was: patients who come back, ids used again, a migrated Nexus."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+
+from fm_pipeline.db.audit import record
+from fm_pipeline.errors import PlanStop, RequestError
+from fm_pipeline.nexus.reimport.unexpected_patients import ERASURE
+from fm_pipeline.sequence.undo_sync import undo_sync
+from fm_pipeline_tests.sequence.syncing import NIGHT, RECORDS, confirmed, coordinator, sync
+from fm_pipeline_tests.support.clinics import DATABASE, MigrationBench
+
+
+def test_a_patient_who_was_erased_and_one_who_becomes_another_person_wait(synced: MigrationBench) -> None:
+    ((person, record_id, _), *_), erased = synced.execute(RECORDS), str(uuid.uuid4())
+    back = {"id": erased.upper(), "first_name": "Come", "last_name": "Back", "clinic_name": "Newcastle"}
+    synced.store.insert(DATABASE, "Patients", [back])
+    detail = f"{ERASURE.format(erased)}."
+    record(synced.database_url, actor="bench", action="prune", outcome="done", detail=detail)
+    other = {"first_name": "Another", "last_name": "Person"}
+    synced.store.edit(DATABASE, "Patients", record_id, other)
+    waits = sync(synced)
+    ((nexus_id,),) = synced.execute("SELECT nexus_id::text FROM fm_pipeline.staged_patients WHERE last_name = 'Back'")
+    assert (waits.status, waits.report.erased, waits.report.other_people) == ("waits", [nexus_id], [])
+    synced.store.edit(DATABASE, "Patients", record_id, {"dob": "1999-01-02"})
+    waits = sync(synced)
+    assert (waits.report.erased, waits.report.other_people) == ([nexus_id], [person])
+    assert waits.why == [
+        f"1 patient who was erased would come back, because FileMaker has the record again: {nexus_id}.",
+        "1 patient would become another person: first name, last name and date of birth would have all changed, and"
+        f" everything in Nexus stays with the row. Perhaps FileMaker has used an id again: {person}.",
+    ]
+    assert synced.plan(NIGHT).report.losses[:2] == waits.why
+    done = confirmed(synced, waits)
+    assert (done.status, done.report.changed_rows) == ("committed", 2)
+    assert sync(synced).status == "nothing_new"
+
+
+def test_a_sync_is_undone_after_a_migration_that_added_a_column_and_not_after_one_that_may_have_renamed_one(
+    synced: MigrationBench,
+) -> None:
+    ((record_id, message_id),) = synced.execute(
+        "SELECT s.record_id, s.nexus_id::text FROM fm_pipeline.staged_sms_messages s"
+        " JOIN sms_messages m ON m.id = s.nexus_id ORDER BY 1 LIMIT 1"
+    )
+    ((_, patient, _), *_) = synced.execute(RECORDS)
+    delivered = "SELECT delivered_at FROM sms_messages WHERE id = %s"
+    synced.execute("UPDATE sms_messages SET delivered_at = now()")
+    before = synced.execute(delivered, message_id)
+    synced.store.delete(DATABASE, "Messages", record_id)
+    synced.store.edit(DATABASE, "Patients", patient, {"coordinator_name": "Fm"})
+    done = confirmed(synced, sync(synced))
+    synced.execute(
+        "ALTER TABLE sms_messages RENAME delivered_at TO arrived_at;"
+        " ALTER TABLE patients ADD said text NOT NULL DEFAULT 'x'"
+    )
+    with pytest.raises(RequestError, match=r"no column delivered_at any more, and has got arrived_at"):
+        undo_sync(synced.settings, done.id, now=NIGHT, actor="bench", run_id="undo")
+    synced.execute("ALTER TABLE sms_messages RENAME arrived_at TO delivered_at")
+    assert undo_sync(synced.settings, done.id, now=NIGHT, actor="bench", run_id="undo") == {
+        "patients": 1,
+        "sms_messages": 1,
+    }
+    assert synced.execute(delivered, message_id) == before
+    assert synced.execute("SELECT DISTINCT said FROM patients") == [("x",)]
+
+
+def test_a_sync_that_waits_is_not_confirmed_if_the_profile_has_another_policy_since(synced: MigrationBench) -> None:
+    ((edited, record_id, _), *_) = synced.execute(RECORDS)
+    synced.execute("UPDATE patients SET coordinator_name = 'Nexus' WHERE id = %s", edited)
+    synced.store.edit(DATABASE, "Patients", record_id, {"coordinator_name": "Fm"})
+    waits = sync(synced)
+    assert [each.kept for each in waits.conflicts] == [True]
+    with pytest.raises(PlanStop, match="a setting that decides what happens to rows was changed"):
+        confirmed(synced, waits, policies={"patient": {"coordinator_name": "filemaker"}})
+    assert coordinator(synced, edited) == "Nexus"
