@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import datetime as dt
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import pytest
@@ -10,9 +11,13 @@ from hypothesis import Phase, settings
 
 from fm_pipeline.db.connection import connect
 from fm_pipeline.errors import RequestError
+from fm_pipeline.sequence.read_and_stage import read_changes_and_stage
+from fm_pipeline.sequence.sync import SyncResult, sync_staged
 from fm_pipeline.sequence.undo_sync import undo_sync
 from fm_pipeline_tests.sequence.nights import Nights, nights
-from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench
+from fm_pipeline_tests.sequence.nights_clinic import Clinic
+from fm_pipeline_tests.sequence.nights_systems import FIELDS, LAYOUTS
+from fm_pipeline_tests.support.clinics import DATABASE, RUN_TIME, MigrationBench
 from fm_pipeline_tests.support.postgres import DisposablePostgreSQL
 from fm_pipeline_tests.support.searching import run_machines
 from fm_pipeline_tests.support.waiting import InThread, wait_until
@@ -34,6 +39,17 @@ def cascade_from_patients(bench: MigrationBench) -> None:
         f"ALTER TABLE notes DROP CONSTRAINT {name}, ADD CONSTRAINT {name} FOREIGN KEY (patient_id)"
         " REFERENCES patients ON DELETE CASCADE DEFERRABLE"
     )
+
+
+def show(clinic: Clinic, fields: Sequence[str]) -> None:
+    """Let the layout of the patients have these fields."""
+    clinic.bench.store.create_layout(DATABASE, LAYOUTS["patient"], LAYOUTS["patient"], fields)
+
+
+def night_beside_the_model(clinic: Clinic) -> SyncResult:
+    clinic.now += dt.timedelta(days=1)
+    staged = read_changes_and_stage(clinic.bench.settings, now=lambda: clinic.now)
+    return sync_staged(clinic.bench.settings, now=clinic.now, actor="bench", staged_again=staged)
 
 
 def test_each_morning_is_as_expected(tried: Nights) -> None:
@@ -143,3 +159,26 @@ def test_undoing_a_sync_waits_for_users_who_are_making_rows_for_what_it_has_inse
         with pytest.raises(RequestError, match=own):
             undoing.outcome()
         assert bench.execute("SELECT 1 FROM notes WHERE id = %s", own) == [(1,)]
+
+
+def test_what_users_edited_is_known_over_a_night_without_the_field(tried: Nights) -> None:
+    with tried.clinic() as clinic:
+        clinic.nexus_edit(0, 1)
+        clinic.night()
+        fields = FIELDS["patient"]
+        show(clinic, [name for name in fields if name != "coordinator_name"])
+        night_beside_the_model(clinic)
+        night_beside_the_model(clinic)
+        show(clinic, fields)
+        clinic.fm_edit(1, 1)
+        clinic.night()
+        clinic.reimport(replace=False)
+
+
+def test_a_sync_that_does_not_know_what_was_before_waits(tried: Nights) -> None:
+    with tried.clinic() as clinic:
+        clinic.bench.execute("TRUNCATE fm_pipeline.synced_rows")
+        clinic.fm_insert(0, 0)
+        waits = night_beside_the_model(clinic)
+        assert (waits.status, len(waits.why)) == ("waits", 1)
+        assert "not known what FileMaker and Nexus had before" in waits.why[0]

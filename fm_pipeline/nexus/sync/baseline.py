@@ -29,13 +29,21 @@ _UNKNOWN = """
 SELECT n FROM unnest(v.differing) n WHERE b.nexus_id IS NULL OR NOT b.nexus ? n
 OR (b.unknown @> ARRAY[n] AND v.nexus ->> n IS NOT DISTINCT FROM b.nexus ->> n)
 """
+# What is known of a column stays while FileMaker does not feed it, because its field was taken off the layout. Else an
+# edit of a user would be forgotten, and the next reimport after the field is back would overwrite it.
 _WRITE = """
 INSERT INTO fm_pipeline.synced_rows (entity, nexus_id, filemaker_key, filemaker, nexus, kept, unknown, state)
-SELECT %(entity)s, t.id, s.filemaker_key, v.filemaker, v.nexus,
-       CASE WHEN v.differing = '{{}}' THEN '{{}}' ELSE ARRAY(SELECT unnest(v.differing) EXCEPT ({unknown})) END,
-       CASE WHEN v.differing = '{{}}' THEN '{{}}' ELSE ARRAY({unknown}) END, {state}
+SELECT %(entity)s, t.id, s.filemaker_key,
+       coalesce(u.filemaker, '{{}}') || v.filemaker, coalesce(u.nexus, '{{}}') || v.nexus,
+       CASE WHEN v.differing = '{{}}' THEN '{{}}' ELSE ARRAY(SELECT unnest(v.differing) EXCEPT ({unknown})) END
+       || CASE WHEN u.kept <> '{{}}' THEN ARRAY(SELECT unnest(u.kept) EXCEPT SELECT unnest(%(names)s::text[]))
+               ELSE '{{}}' END,
+       CASE WHEN v.differing = '{{}}' THEN '{{}}' ELSE ARRAY({unknown}) END
+       || CASE WHEN u.unknown <> '{{}}' THEN ARRAY(SELECT unnest(u.unknown) EXCEPT SELECT unnest(%(names)s::text[]))
+               ELSE '{{}}' END, {state}
 FROM {staged} s JOIN {table} t ON t.id = s.nexus_id
 LEFT JOIN fm_pipeline.synced_rows b ON b.entity = %(entity)s AND b.nexus_id = t.id
+LEFT JOIN LATERAL (SELECT b.filemaker, b.nexus, b.kept, b.unknown WHERE b.filemaker_key = s.filemaker_key) u ON true
 -- Objects are made of the few rows only that have changed; to make them of all took most of the time.
 CROSS JOIN LATERAL (SELECT {filemaker} AS filemaker, {nexus} AS nexus,
                            array_remove(ARRAY[{differing}]::text[], NULL) AS differing OFFSET 0) v
@@ -79,7 +87,7 @@ def write_baseline(
             for name in names
             for text in (desired(difference, name), in_nexus(name))
         ]
-        parameters = {"entity": difference.entity.name, "now": now, "reimported": reimported}
+        parameters = {"entity": difference.entity.name, "now": now, "reimported": reimported, "names": names}
         cursor.execute(
             sql.SQL(_WRITE).format(
                 unknown=sql.SQL(_UNKNOWN),
@@ -103,7 +111,7 @@ SELECT EXISTS (
 ) OR EXISTS (
     SELECT FROM fm_pipeline.synced_rows b CROSS JOIN LATERAL unnest(b.kept || b.unknown) k(name)
     JOIN {staged} s ON s.nexus_id = b.nexus_id JOIN {table} t ON t.id = b.nexus_id
-    WHERE b.entity = %(entity)s AND b.kept || b.unknown <> '{{}}' AND NOT EXISTS
+    WHERE b.entity = %(entity)s AND b.kept || b.unknown <> '{{}}' AND k.name = ANY(%(names)s) AND NOT EXISTS
         (SELECT FROM {columns} c WHERE c.nexus_id = b.nexus_id AND c.name = k.name))
 """
 
@@ -123,7 +131,7 @@ def is_behind(cursor: Cursor, difference: Difference) -> bool:
             table=difference.table.identifier,
             columns=decided_values(difference),
         ),
-        {"entity": difference.entity.name},
+        {"entity": difference.entity.name, "names": merged_columns(difference)},
     )
     return cursor.fetchone() == (True,)
 
