@@ -29,6 +29,19 @@ WHERE c.sync_id = {sync} AND c.schema_name = {schema} AND c.table_name = {name}
     THEN {row_without_nulls}::text IS DISTINCT FROM (SELECT {row_without_nulls}::text FROM {stored_row} t)
     ELSE {row}::text IS DISTINCT FROM (SELECT {row}::text FROM {stored_row} t) END ORDER BY 1
 """
+# Columns that a migration of Nexus has added since: nobody has saved what they hold.
+_NEW_COLUMNS = """
+SELECT attname FROM pg_attribute WHERE attrelid = %(table)s::regclass AND attnum > 0 AND NOT attisdropped
+EXCEPT SELECT json_object_keys(coalesce(after, before)) FROM fm_pipeline.sync_changes
+WHERE sync_id::text = %(sync)s AND schema_name = %(schema)s AND table_name = %(name)s
+"""
+# Columns that it has removed, and that held something. If it has added others, it may have renamed them: then the rows
+# cannot be written back as they were.
+_GONE_COLUMNS = """
+SELECT DISTINCT v.key FROM fm_pipeline.sync_changes c CROSS JOIN LATERAL json_each_text(c.before) v
+WHERE c.sync_id::text = %(sync)s AND c.schema_name = %(schema)s AND c.table_name = %(name)s AND v.value IS NOT NULL
+  AND v.key <> ALL(%(columns)s) ORDER BY 1
+"""
 # A row that somebody has made since, or pointed to a row that the sync has inserted and that would go.
 _REFERS = """
 SELECT {id} FROM {table} r WHERE {condition} AND {value}::text IN (
@@ -63,7 +76,8 @@ def changed_tables(cursor: Cursor, sync_id: str, catalogue: Catalogue) -> list[T
     """Return the tables that a committed sync has changed, which are to be locked.
 
     Raises:
-        RequestError: there is no such sync, it was not committed, it is undone, or a table is gone.
+        RequestError: there is no such sync, it was not committed, it is undone, a table is gone, or a column may be
+            renamed.
     """
     cursor.execute(
         "SELECT status, undone_at IS NOT NULL FROM fm_pipeline.syncs WHERE id::text = %s", (sync_id.strip().lower(),)
@@ -79,6 +93,18 @@ def changed_tables(cursor: Cursor, sync_id: str, catalogue: Catalogue) -> list[T
         raise RequestError(why, code=404 if row is None else 409, meaning="Nothing was changed.")
     if gone := [str(table) for table in tables if table not in catalogue.columns]:
         raise RequestError(f"Nexus has no table {', '.join(gone)} any more.", code=409, meaning="Nothing was changed.")
+    for table in tables:
+        columns = [*catalogue.columns[table], JSON_NULLS]
+        cursor.execute(_GONE_COLUMNS, {**_names(table, sync_id), "columns": columns})
+        lost, new = [row[0] for row in cursor.fetchall()], _new_columns(cursor, table, sync_id)
+        if lost and new:
+            raise RequestError(
+                f"{table} has no column {', '.join(lost)} any more, and has got {', '.join(new)} (a migration of the"
+                " application?).",
+                code=409,
+                meaning="If a column was renamed, undoing the sync would lose its values. Nothing was changed.",
+                remedy="Correct the rows in Nexus; fm_pipeline.sync_changes holds them as they were before the sync.",
+            )
     return tables
 
 
@@ -139,7 +165,9 @@ def undo(cursor: Cursor, sync_id: str, tables: Sequence[Table], policy: Policy, 
     cursor.execute("SET CONSTRAINTS ALL DEFERRED")
     rows: dict[str, int] = {}
     for table in tables:
-        names = [name for name, column in policy.catalogue.columns[table].items() if not column.generated]
+        new = _new_columns(cursor, table, parameters["sync"])
+        columns = policy.catalogue.columns[table].items()
+        names = [name for name, column in columns if not column.generated and name not in new]
         fixed = identity_always_columns(cursor, table)  # a sync changes none of them
         updatable = [name for name in names if name not in fixed]
         parts = {
@@ -167,8 +195,19 @@ def undo(cursor: Cursor, sync_id: str, tables: Sequence[Table], policy: Policy, 
 def _unlike(cursor: Cursor, table: Table, state: str, sync_id: str) -> list[str]:
     places = _places(cursor, table, state, sync_id)
     rows = {"row": row_as_json(cursor, table), "row_without_nulls": row_as_json(cursor, table, with_nulls=False)}
+    if new := _new_columns(cursor, table, sync_id):
+        rows = {name: sql.SQL("(({})::jsonb - {})").format(row, sql.Literal(new)) for name, row in rows.items()}
     cursor.execute(sql.SQL(_CHANGED_SINCE).format(nulls=sql.Literal(JSON_NULLS), **rows, **places))
     return [row[0] for row in cursor.fetchall()]
+
+
+def _new_columns(cursor: Cursor, table: Table, sync_id: str) -> list[str]:
+    cursor.execute(_NEW_COLUMNS, {**_names(table, sync_id), "table": table.identifier.as_string(cursor)})
+    return sorted(row[0] for row in cursor.fetchall())
+
+
+def _names(table: Table, sync_id: str) -> dict[str, str]:
+    return {"sync": sync_id.strip().lower(), "schema": table.schema, "name": table.name}
 
 
 def _places(cursor: Cursor, table: Table, state: str, sync_id: str) -> dict[str, sql.Composable]:
