@@ -198,6 +198,14 @@ class ImportLedger:
                 (state, reason, json.dumps(dict(passed_over)) if passed_over else None, record_id),
             )
 
+    def imported(self) -> dict[int, str]:
+        """Return FileMaker's ids by record id, of the records whose image an import has written into Nexus."""
+        with self._transaction() as cursor:
+            cursor.execute(
+                "SELECT record_id, filemaker_key FROM fm_pipeline.waterfall_images WHERE state IN ('linked', 'marked')"
+            )
+            return dict(cursor.fetchall())
+
     def count_by_container(self) -> dict[str, int]:
         """Count the images by container, over all runs."""
         with self._transaction() as cursor:

@@ -29,10 +29,15 @@ class ImageRow(NamedTuple):
 
 @dataclass(frozen=True)
 class ImageToImport:
-    """The image is new and will be imported."""
+    """The image is new and will be imported.
+
+    Attributes:
+        recid: None if its record id was another image's.
+    """
 
     patient: PatientMatch
     batch_id: str
+    recid: int | None
 
 
 @dataclass(frozen=True)
@@ -111,13 +116,15 @@ class NexusView:
             if image.recid not in self._recids.get(known.id, {image.recid}):
                 return "id_twice"  # the image came from another record with this id
             if self.known.has_another_uuid(known, filemaker_id):
-                return "id_twice"  # the image's record id is another record's now, as in a clone of FileMaker's file
+                # FileMaker has given the number again: its file was cloned, or restored from a backup.
+                is_reused = image.recid == image.record_id
+                return self._new(image, patient, recid=None) if is_reused else "id_twice"
             if known.patient_id == patient.nexus_id:
                 return ImageInNexus(known.id)
             return "linked_to_another_patient" if known.patient_id in self.known.patients else "batch_orphaned"
-        return self._new(image, patient)
+        return self._new(image, patient, recid=image.recid)
 
-    def _new(self, image: SourceImage, patient: PatientMatch) -> ImageToImport | str:
+    def _new(self, image: SourceImage, patient: PatientMatch, *, recid: int | None) -> ImageToImport | str:
         if image.taken is None:
             return "date_unreadable" if image.has_date else "no_date"
         if not image.containers:
@@ -125,7 +132,7 @@ class NexusView:
         limit = text_limit(self.catalogue, self.catalogue.table(IMAGES), "category")
         if limit is not None and len(image.category) > limit:
             return "category_too_long"
-        return ImageToImport(patient, self.known.batch_for(patient.nexus_id, patient.key, image.taken))
+        return ImageToImport(patient, self.known.batch_for(patient.nexus_id, patient.key, image.taken), recid)
 
     def patient_of(self, image: SourceImage) -> PatientMatch | str:
         """Return the patient whom the record names, or the reason why there is none.

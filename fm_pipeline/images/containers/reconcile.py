@@ -6,7 +6,7 @@ In the field 6,577 records had a mark while the bucket had 1,000 files: marks ha
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -78,7 +78,8 @@ def reconcile(
     migrate(url)
     with ExitStack() as stack:
         client = stack.enter_context(open_client(settings))
-        ImportLedger(stack.enter_context(connect(url))).acquire_lock()
+        ledger = ImportLedger(stack.enter_context(connect(url)))
+        ledger.acquire_lock()
         layout = find_layout(client, profile)
         view = NexusView(stack.enter_context(connect(url)), settings, written=False)
         images = read_all_images(
@@ -90,7 +91,7 @@ def reconcile(
         files = {
             found.key: found.size for prefix in (WRITABLE, settings.s3_bulk_prefix) for found in bucket.list(prefix)
         }
-        found = compare(images, view, bucket, files)
+        found = compare(images, view, bucket, files, ledger.imported())
         todo = [(kind, number) for kind in DISAGREEMENTS if kind in repair for number in found.found.get(kind, [])][
             :limit
         ]
@@ -112,17 +113,22 @@ def reconcile(
     return found
 
 
-def compare(images: Sequence[SourceImage], view: NexusView, bucket: Bucket, files: dict[str, int]) -> Reconciliation:
+def compare(
+    images: Sequence[SourceImage], view: NexusView, bucket: Bucket, files: dict[str, int], imported: Mapping[int, str]
+) -> Reconciliation:
     """Return the disagreements.
 
     Args:
         images: every record of FileMaker.
         files: keys and sizes below `patients/` and in the bulk dump.
+        imported: FileMaker's ids by record id, of images that an import has written into Nexus.
     """
     result = Reconciliation(records=len(images))
     dumped = {key.rpartition("/")[2].partition(".")[0] for key in files if key.startswith(bucket.bulk_prefix)}
     for image in images:
         kind = _kind(image, view, bucket, files, dumped)
+        if kind == "mark_without_file" and imported.get(image.record_id) == image.key:
+            kind = "removed_in_nexus"
         if kind:
             result.found.setdefault(kind, []).append(image.record_id)
     return result
@@ -173,7 +179,7 @@ class _RepairWorker:
             return "deleted meanwhile"
         image = read_image(self.layout, record)
         image_id = _image_id(image, self.view)
-        if kind == "mark_without_file":
+        if kind in {"mark_without_file", "removed_in_nexus"}:
             return self._take_the_mark_away(image, image_id)
         if image_id is None:
             return "changed meanwhile"

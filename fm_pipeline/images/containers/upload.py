@@ -52,7 +52,7 @@ def upload_image(bucket: Bucket, take: ImageToImport, image: SourceImage, best: 
             original_name=key.rpartition("/")[2],
             size=len(best.content),
             mime_type=best.picture.mime_type,
-            recid=image.recid,
+            recid=take.recid,
             filemaker_id=filemaker_id,
             category=image.category,
             width=best.picture.width,

@@ -36,6 +36,22 @@ def torn(clinic: ImageClinic) -> ImageClinic:
     return clinic
 
 
+def test_an_image_that_somebody_has_removed_in_nexus_does_not_come_back_with_those_that_were_never_imported(
+    clinic: ImageClinic,
+) -> None:
+    clinic.add(1)
+    clinic.run()
+    clinic.execute("DELETE FROM images_image")
+    clinic.add(2, **MARK)
+    found = reconcile(clinic.settings, repair=["mark_without_file"])
+    assert (found.found, clinic.marked()) == ({"mark_without_file": [2], "removed_in_nexus": [1]}, {1})
+    clinic.run()
+    assert (len(clinic.images()), clinic.marked()) == (1, {1, 2})
+    reconcile(clinic.settings, repair=["removed_in_nexus"])
+    clinic.run()
+    assert (len(clinic.images()), reconcile(clinic.settings).found) == (2, {})
+
+
 EXPECTED: dict[DisagreementKind, list[int]] = {
     "mark_without_file": [4],
     "mark_without_row": [5],

@@ -179,18 +179,21 @@ def test_a_record_with_the_id_of_one_that_was_imported_long_ago_is_not_marked_fo
 
 
 @pytest.mark.hard_case(32)
-def test_a_record_id_that_another_image_had_before_filemakers_file_was_cloned_is_not_marked_for_it(
+def test_a_record_id_that_another_image_had_before_filemakers_file_was_cloned_or_restored_is_imported_beside_it(
     clinic: ImageClinic,
 ) -> None:
-    clinic.add(1)
+    own_id = clinic.add(1)
     clinic.run()
     other = "00000000-0000-4000-8000-0000000000aa"  # the same number, patient and day, and another image
     clinic.store.edit(
         DATABASE, TABLE, 1, {"id": other, "NexusExportDate": "", "image_Full": StoredContainerFile(picture(9))}
     )
     report = clinic.run()
-    assert (report.reasons("skipped"), clinic.marked()) == ({"id_twice": 1}, set())
-    assert len(clinic.images()) == 1
+    assert (report.count("imported"), clinic.marked(), len(clinic.images()), len(clinic.files())) == (1, {1}, 2, 2)
+    for key in (other, own_id):  # both are known now
+        clinic.store.edit(DATABASE, TABLE, 1, {"id": key, "NexusExportDate": ""})
+        clinic.run()
+        assert (clinic.marked(), len(clinic.images()), len(clinic.files())) == ({1}, 2, 2)
 
 
 @pytest.mark.hard_case(32)
