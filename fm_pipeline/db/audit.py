@@ -10,6 +10,8 @@ from contextvars import ContextVar
 from datetime import datetime
 from typing import Literal
 
+from psycopg2.errorcodes import UNIQUE_VIOLATION
+
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.queries import has_table
 from fm_pipeline.errors import DatabaseError, PipelineError, RequestError, Stop
@@ -50,6 +52,10 @@ AuditAction = Literal[
     "dicom_set_aside",
     "access",
 ]
+_BEHIND = (
+    "The sequence of fm_pipeline.audit is behind its rows: the database was copied without its sequences, as logical"
+    " replication does. Set the sequences (docs/operations.md, Move to another server)."
+)
 AuditOutcome = Literal["started", "done", "refused", "failed", "cancelled"]
 
 
@@ -166,7 +172,9 @@ def audited(
             f"The audit trail could not be written: {error.what}",
             sqlstate=error.sqlstate,
             meaning=f"What is not on record does not begin: this {action.replace('_', ' ')} has changed nothing.",
-            remedy=f"{error.remedy} The table is fm_pipeline.audit; look at its grants and triggers too.",
+            remedy=_BEHIND
+            if error.sqlstate == UNIQUE_VIOLATION
+            else f"{error.remedy} The table is fm_pipeline.audit; look at its grants and triggers too.",
         ) from None
     try:
         yield

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,9 +12,12 @@ import pytest
 from fm_pipeline.db.audit import audited
 from fm_pipeline.errors import DatabaseError
 from fm_pipeline.nexus.backup.backup import make_backup
+from fm_pipeline.sandbox.stack.postgresql_binaries import binaries
 from fm_pipeline.sequence.reimport import reimport
 from fm_pipeline.sequence.report_files import write_report
+from fm_pipeline_tests.operations import pages
 from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench, small_clinic
+from fm_pipeline_tests.support.postgres import DisposablePostgreSQL
 
 NO_ROOM = """
 CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS
@@ -65,3 +70,24 @@ def test_a_committed_reimport_is_no_failure_because_its_report_cannot_be_written
     warnings: list[str] = []
     assert write_report(url, state_dir, report, warn=warnings.append) is None
     assert [warning.startswith("The reimport is committed, but") for warning in warnings] == [True]
+
+
+@pytest.mark.usefixtures("staged_once")
+def test_sequences_that_logical_replication_left_behind_are_set_as_the_page_says(
+    bench: MigrationBench, postgresql: DisposablePostgreSQL
+) -> None:
+    bench.execute(
+        "INSERT INTO fm_pipeline.audit (actor, action, outcome)"
+        " SELECT 'x', 'plan', 'started' FROM generate_series(1, 9)"
+    )
+    bench.execute("ALTER TABLE fm_pipeline.audit ALTER id RESTART")
+    with (
+        pytest.raises(DatabaseError, match=r"audit trail could not be written.*is behind its rows"),
+        audited(bench.database_url, actor="bench", action="plan"),
+    ):
+        raise AssertionError
+    (block,) = [each for each in pages.blocks("docs/operations.md", "Move to another server") if "gexec" in each.text]
+    environment = {"PATH": f"{binaries(postgresql.data)}:{os.environ['PATH']}", "SUPERUSER_URL": bench.database_url}
+    subprocess.run(["/bin/sh", "-euc", block.text], env=environment, check=True, capture_output=True)  # noqa: S603
+    with audited(bench.database_url, actor="bench", action="plan"):
+        pass
