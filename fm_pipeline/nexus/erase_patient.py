@@ -23,8 +23,8 @@ from fm_pipeline.db.queries import database_name, has_table
 from fm_pipeline.entities.registry import ENTITIES
 from fm_pipeline.errors import RequestError
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
-from fm_pipeline.nexus.reimport.unexpected_patients import ERASURE
 from fm_pipeline.nexus.staged_registry import read_registry
+from fm_pipeline.nexus.unexpected_patients import ERASURE
 from fm_pipeline.settings import Settings
 
 _IDS_OF_PATIENT = """

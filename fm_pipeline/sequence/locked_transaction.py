@@ -33,10 +33,10 @@ from fm_pipeline.nexus.reimport.references import touched_tables
 from fm_pipeline.nexus.reimport.report import ReimportReport, SourceOutcomes
 from fm_pipeline.nexus.reimport.soft_references import with_soft_references
 from fm_pipeline.nexus.reimport.transaction import OnPhase, Transaction
-from fm_pipeline.nexus.reimport.unexpected_patients import find_erased, find_other_people
 from fm_pipeline.nexus.staged_registry import read_left_out, read_registry
 from fm_pipeline.nexus.sync.merge import Merged
 from fm_pipeline.nexus.table_policy import Policy, make_policy, require_loadable_tables
+from fm_pipeline.nexus.unexpected_patients import find_erased, find_other_people
 from fm_pipeline.settings import Settings
 from fm_pipeline.staging.check import Broken, source_outcomes, staged_columns
 from fm_pipeline.staging.run import check_staged

@@ -34,7 +34,7 @@ from fm_pipeline.nexus.sync.merge import Merged, keep_edits
 from fm_pipeline.nexus.table_policy import Policy
 from fm_pipeline.sequence.locked_transaction import LockedTransaction, Merge, locked
 from fm_pipeline.settings import Settings
-from fm_pipeline.staging.restored_source import forget_restored
+from fm_pipeline.staging.origin import forget_restored
 
 MOMENT_SECONDS = 3  # an import of images writes a batch in less
 _NOBODY = Permission("", "", "unknown")

@@ -44,7 +44,7 @@ from fm_pipeline.pluralize import counted
 from fm_pipeline.sequence.locked_transaction import LockedTransaction, locked
 from fm_pipeline.sequence.nothing_new import find_nothing_new
 from fm_pipeline.settings import Settings
-from fm_pipeline.staging.restored_source import forget_restored, was_restored
+from fm_pipeline.staging.origin import forget_restored, was_restored
 
 # What a reimport deletes or empties, a sync keeps.
 _KEEPING = {

@@ -23,8 +23,7 @@ from fm_pipeline.errors import LockStop
 from fm_pipeline.filemaker.door import Door, Progress, Reading
 from fm_pipeline.filemaker.errors import ChangedWhileReading, FieldMissing
 from fm_pipeline.filemaker.model import GROUP_SEPARATOR, Field, FileMakerRecord, Value
-from fm_pipeline.staging.origin import note_orders
-from fm_pipeline.staging.restored_source import note_lower_versions, remember_versions
+from fm_pipeline.staging.origin import note_lower_versions, note_orders, remember_versions
 from fm_pipeline.staging.values.keys import as_key
 
 if TYPE_CHECKING:

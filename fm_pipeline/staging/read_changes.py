@@ -12,7 +12,7 @@ The value of a calculation, or of a related field, changes without an edit of it
 read whole.
 
 An edit that leaves the time as it is cannot be found by the time (an import without auto-enter options). If FileMaker's
-file is restored from a backup and edited again, a version can come twice (`restored_source`). So each layout is read
+file is restored from a backup and edited again, a version can come twice (`origin`). So each layout is read
 whole once a week.
 """
 
@@ -47,9 +47,9 @@ from fm_pipeline.staging.extract import (
     refuse_second_extraction,
 )
 from fm_pipeline.staging.left_out import missing_layout
-from fm_pipeline.staging.origin import note_orders
-from fm_pipeline.staging.restored_source import (
+from fm_pipeline.staging.origin import (
     SourceWentBack,
+    note_orders,
     note_restored,
     refuse_earlier_times,
     refuse_lower_versions,

@@ -14,7 +14,7 @@ from fm_pipeline.entities.registry import Phase
 from fm_pipeline.errors import CatalogueStop, PlanStop, RequestError, StagingStop
 from fm_pipeline.nexus.backup.files import BackupStop
 from fm_pipeline.nexus.reimport.report import PhaseRecord
-from fm_pipeline.nexus.reimport.unexpected_patients import ERASURE
+from fm_pipeline.nexus.unexpected_patients import ERASURE
 from fm_pipeline.sequence.planned_rows import read_planned_rows
 from fm_pipeline.sequence.sync import sync_staged
 from fm_pipeline.sequence.sync_with_emails import run_sync

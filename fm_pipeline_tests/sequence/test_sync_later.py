@@ -8,7 +8,7 @@ import pytest
 
 from fm_pipeline.db.audit import record
 from fm_pipeline.errors import PlanStop, RequestError
-from fm_pipeline.nexus.reimport.unexpected_patients import ERASURE
+from fm_pipeline.nexus.unexpected_patients import ERASURE
 from fm_pipeline.sequence.undo_sync import undo_sync
 from fm_pipeline_tests.sequence.syncing import NIGHT, RECORDS, confirmed, coordinator, sync
 from fm_pipeline_tests.support.clinics import DATABASE, MigrationBench

@@ -35,8 +35,8 @@ from fm_pipeline.nexus.catalogue.table_details import advance_sequences, columns
 from fm_pipeline.nexus.catalogue.unread_columns import unread_columns
 from fm_pipeline.nexus.grants import RESTORE
 from fm_pipeline.nexus.reimport.other_writes import parse_trigger_tables
-from fm_pipeline.nexus.reimport.unexpected_patients import erased_ids
 from fm_pipeline.nexus.sync.baseline import has_baseline
+from fm_pipeline.nexus.unexpected_patients import erased_ids
 from fm_pipeline.pluralize import counted
 from fm_pipeline.settings import Settings
 
