@@ -90,13 +90,17 @@ def erase_patient_files(cursor: Cursor, patient_ids: Sequence[str], roots: Colle
     change("import_history", _HISTORY)
     change(
         "import_job_files",
-        f"DELETE FROM fm_pipeline.import_job_files WHERE file_path = ANY(%(files)s) OR {_BELOW.format('file_path')}",  # noqa: S608  # our own words
+        f"DELETE FROM fm_pipeline.import_job_files WHERE file_path = ANY(%(files)s) OR {_BELOW.format('file_path')}"  # noqa: S608  # our own words
+        " RETURNING job_id",
     )
+    # Without a list a job is one for its whole directory.
+    values["jobs"] = [job_id for (job_id,) in cursor.fetchall()]
     for table in ("watched_directories", "import_unreadable_directories"):
         change(table, f"DELETE FROM fm_pipeline.{table} WHERE {_BELOW.format('directory')}")  # noqa: S608
     change(
         "import_jobs",
-        f"UPDATE fm_pipeline.import_jobs SET source_path = %(erased)s WHERE {_BELOW.format('source_path')}",  # noqa: S608
+        f"UPDATE fm_pipeline.import_jobs j SET source_path = %(erased)s WHERE {_BELOW.format('source_path')}"  # noqa: S608
+        " OR (id = ANY(%(jobs)s) AND NOT EXISTS (SELECT FROM fm_pipeline.import_job_files f WHERE f.job_id = j.id))",
     )
     change("import_chunks", _CHUNKS)
     change("import_patients", "DELETE FROM fm_pipeline.import_patients WHERE patient_id = ANY(%(patients)s)")

@@ -17,7 +17,9 @@ from fm_pipeline.dicom.api import remove_import as remove_import_module
 from fm_pipeline.dicom.api.remove_import import plan_removal, remove_import
 from fm_pipeline.dicom.history.erase_patient import erase_patient_files
 from fm_pipeline.dicom.history.job_ledger import REMOVAL_LOCK
+from fm_pipeline.dicom.history.jobs import request_cancel
 from fm_pipeline.dicom.history.removals import EXPORTED, Removal, export_instances, list_removals
+from fm_pipeline.dicom.importer.run_job import ImportFailed
 from fm_pipeline.errors import LockStop, PlanStop, RequestError
 from fm_pipeline.sandbox.dicom.instances import as_file, image
 from fm_pipeline.sandbox.dicom.series import write_series
@@ -119,6 +121,22 @@ def test_files_of_an_erased_patient_come_back_by_no_incremental_import_and_are_f
     manual = importing.imported("manual")
     assert sorted(row.flags for row in importing.rows(manual.id).values()) == [[], ["erased_before"], ["erased_before"]]
     assert importing.instances() == 3
+
+
+def test_a_cancelled_job_whose_files_are_all_erased_does_not_become_one_for_the_whole_directory(
+    importing: ImportBench,
+) -> None:
+    file = importing.put("a/1", as_file(image("1")))
+    importing.imported()
+    importing.put("b/2", as_file(image("2", patient_id="OTHER")))
+    job_id = importing.new_job("incremental", files=[str(file)])
+    request_cancel(importing.url, job_id)
+    with connect(importing.url) as connection, connection.cursor() as cursor:
+        erase_patient_files(cursor, ["SANDBOX-1"], [str(importing.folder)])
+        connection.commit()
+    with pytest.raises(ImportFailed, match="cannot be read"):
+        importing.run(job_id)
+    assert importing.instances() == 1
 
 
 def test_a_later_reading_of_the_same_files_does_not_keep_a_job_from_being_taken_back(importing: ImportBench) -> None:
