@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import ClassVar
 
@@ -83,3 +83,30 @@ def _execute(server: PostgreSQLService, statement: sql.Composed) -> None:
             cursor.execute(statement)
     finally:
         connection.close()
+
+
+def rows_read(url: str, table: str, action: Callable[[], object]) -> int:
+    """Return how many rows of a table of `fm_pipeline`, and parts of its long values, an action reads in its sessions.
+
+    Args:
+        action: opens and closes its connections itself.
+    """
+
+    def read() -> int:
+        with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+            # A session that has ended has said what it read.
+            cursor.execute(
+                "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+            )
+            cursor.execute(
+                "SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0)) FROM pg_stat_all_tables s"
+                " JOIN pg_class c ON s.relid IN (c.oid, c.reltoastrelid) WHERE c.oid = %s::regclass",
+                (f"fm_pipeline.{table}",),
+            )
+            ((number,),) = cursor.fetchall()
+            return int(number)
+
+    before = read()
+    action()
+    return read() - before

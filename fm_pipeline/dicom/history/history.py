@@ -14,6 +14,7 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.connection import connect
+from fm_pipeline.db.queries import count
 from fm_pipeline.dicom.choices import LONGEST_HISTORY_PAGE
 from fm_pipeline.dicom.history.jobs import paging, where_sql
 from fm_pipeline.dicom.model import Outcome
@@ -72,31 +73,32 @@ _COLUMNS = ", ".join(_OF_JOB.get(field.name, f"h.{field.name}") for field in fie
 
 @dataclass(frozen=True)
 class Statistics:
-    """Counts over all rows of the requested job, or of all jobs. A file counts once per job."""
+    """Counts of the requested job, or of all jobs. A file counts once per job, also if its row was pruned since."""
 
     outcomes: dict[Outcome, int]
     total_size_bytes: int
 
     @property
     def total(self) -> int:
-        """The number of rows."""
+        """The number of files."""
         return sum(self.outcomes.values())
 
 
 @dataclass(frozen=True)
 class HistoryPage:
-    """A page of rows, newest first."""
+    """A page of rows, newest first.
+
+    Attributes:
+        total: of files that the filters leave; as in `Statistics`, unless `reason` or `flag` is one of them.
+        has_more: whether more rows follow.
+    """
 
     history: Sequence[HistoryRow]
     total: int
     limit: int
     offset: int
     statistics: Statistics
-
-    @property
-    def has_more(self) -> bool:
-        """Whether more rows follow."""
-        return self.offset + len(self.history) < self.total
+    has_more: bool
 
 
 def list_history(
@@ -129,28 +131,36 @@ def list_history(
     filters: dict[str, object] = {name: value for name, value in given.items() if value is not None}
     any_of = {} if outcomes is None else {"status": [str(outcome) for outcome in outcomes]}
     with_flag = {} if flag is None else {"flags": flag}
-    of_the_job = {"job_id": job_id} if job_id is not None else {}
+    values = {**filters, **any_of, **with_flag}
     with connect(database_url) as connection, connection.cursor() as cursor:
-        where = where_sql(of_the_job)
-        cursor.execute(
-            f"SELECT status, count(*), sum(file_size_bytes) FROM fm_pipeline.import_history {where} GROUP BY status",  # noqa: S608
-            of_the_job,
-        )
-        found = {name: (count, int(size or 0)) for name, count, size in cursor.fetchall()}
-        statistics = Statistics(
-            {outcome: found.get(outcome, (0, 0))[0] for outcome in Outcome}, sum(size for _, size in found.values())
-        )
-        values = {**filters, **any_of, **with_flag}
-        where = where_sql(filters, any_of=any_of, containing=with_flag)
-        cursor.execute(f"SELECT count(*) FROM fm_pipeline.import_history {where}", values)  # noqa: S608
-        ((total,),) = cursor.fetchall()
+        statistics = _read_statistics(cursor, job_id)
         where = where_sql(filters, "h.", any_of=any_of, containing=with_flag)
         cursor.execute(
             f"SELECT {_COLUMNS} FROM fm_pipeline.import_history h JOIN fm_pipeline.import_jobs j ON j.id = h.job_id"  # noqa: S608
-            f" {where} ORDER BY h.id DESC LIMIT {limit} OFFSET {offset}",
+            f" {where} ORDER BY h.id DESC LIMIT {limit + 1} OFFSET {offset}",
             values,
         )
-        return HistoryPage([HistoryRow(*row) for row in cursor.fetchall()], total, limit, offset, statistics)
+        rows = [HistoryRow(*row) for row in cursor.fetchall()]
+        if reason is None and flag is None:
+            wanted = {Outcome(status)} if status is not None else set(Outcome if outcomes is None else outcomes)
+            total = sum(statistics.outcomes[outcome] for outcome in wanted)
+        else:
+            where = where_sql(filters, any_of=any_of, containing=with_flag)
+            cursor.execute(f"SELECT count(*) FROM fm_pipeline.import_history {where}", values)  # noqa: S608
+            total = count(cursor)
+    return HistoryPage(rows[:limit], total, limit, offset, statistics, has_more=len(rows) > limit)
+
+
+def _read_statistics(cursor: Cursor, job_id: int | None) -> Statistics:
+    """Add up what the jobs have counted: the history of all jobs has millions of rows."""
+    sums = ", ".join(f"coalesce(sum(files_{outcome}), 0)::bigint" for outcome in Outcome)
+    of_job = "" if job_id is None else "WHERE id = %(job_id)s"
+    cursor.execute(
+        f"SELECT coalesce(sum(size_processed_bytes), 0)::bigint, {sums} FROM fm_pipeline.import_jobs {of_job}",  # noqa: S608  # names of ours
+        {"job_id": job_id},
+    )
+    ((size, *counts),) = cursor.fetchall()
+    return Statistics(dict(zip(Outcome, counts, strict=True)), size)
 
 
 def count_flags(cursor: Cursor, job_id: int) -> dict[str, int]:

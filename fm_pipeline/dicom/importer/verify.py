@@ -116,7 +116,7 @@ def compare(
     expected = missing = differing = questions = 0
     converts_to = delivery.ask(lambda orthanc: orthanc.converts_to())
     after = ""
-    while rows := _instances(ledger, after):
+    while rows := ledger.run(lambda cursor, after=after: next_instances(cursor, ledger.job_id, after)):  # type: ignore[misc]
         after = rows[-1][0]
         ids = [orthanc_id for orthanc_id, *_ in rows]
         sizes = delivery.ask(lambda orthanc, ids=ids: orthanc.sizes(ids))  # type: ignore[misc]
@@ -149,27 +149,21 @@ def _is_converted(delivery: Delivery, orthanc_id: str, syntax: str | None, conve
     return held is not None and held != syntax and converts_to in (None, held)
 
 
-def _instances(ledger: JobLedger, after: str) -> list[tuple[str, int | None, str | None, str | None]]:
-    """Return the next instances of the job.
+def next_instances(cursor: Cursor, job_id: int, after: str) -> list[tuple[str, int | None, str | None, str | None]]:
+    """Return the next instances of a job, in the order of their ids.
 
     Returns:
         Orthanc's id; size, hash and transfer syntax of the file in Orthanc, which are None for those of a conflict.
     """
-    found: list[tuple[str, int | None, str | None, str | None]] = []
-
-    def action(cursor: Cursor) -> None:
-        cursor.execute(
-            "SELECT orthanc_instance_id, max(file_size_bytes) FILTER (WHERE status <> 'conflict'),"  # noqa: S608
-            " max(file_hash) FILTER (WHERE status <> 'conflict'),"
-            " max(transfer_syntax_uid) FILTER (WHERE status <> 'conflict') FROM fm_pipeline.import_history"
-            f" WHERE job_id = %s AND {_HELD} AND orthanc_instance_id > %s"
-            f" GROUP BY orthanc_instance_id ORDER BY orthanc_instance_id LIMIT {_BATCH}",
-            (ledger.job_id, after),
-        )
-        found[:] = cursor.fetchall()
-
-    ledger.run(action)
-    return found
+    cursor.execute(
+        "SELECT orthanc_instance_id, max(file_size_bytes) FILTER (WHERE status <> 'conflict'),"  # noqa: S608
+        " max(file_hash) FILTER (WHERE status <> 'conflict'),"
+        " max(transfer_syntax_uid) FILTER (WHERE status <> 'conflict') FROM fm_pipeline.import_history"
+        f" WHERE job_id = %s AND {_HELD} AND orthanc_instance_id > %s"
+        f" GROUP BY orthanc_instance_id ORDER BY orthanc_instance_id LIMIT {_BATCH}",
+        (job_id, after),
+    )
+    return cursor.fetchall()
 
 
 def _write_down(ledger: JobLedger, held: list[str], gone: list[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -61,13 +60,15 @@ def directories_to_look_up(cursor: Cursor) -> set[str]:
 
     Orthanc has lost the file, or its newest row is `failed`.
     """
+    # Only directories leave the server: an Orthanc that lost its database lacks every file of the history.
     cursor.execute(
-        "SELECT file_path FROM fm_pipeline.import_history WHERE missing_since IS NOT NULL"
+        "SELECT DISTINCT substring(file_path FROM '^(.*)/') FROM ("
+        " SELECT file_path FROM fm_pipeline.import_history WHERE missing_since IS NOT NULL"
         " UNION ALL SELECT file_path FROM fm_pipeline.import_history tried WHERE status = 'failed' AND NOT EXISTS ("
         "  SELECT FROM fm_pipeline.import_history later"
-        "  WHERE later.path_hash = tried.path_hash AND later.id > tried.id)"
+        "  WHERE later.path_hash = tried.path_hash AND later.id > tried.id)) files"
     )
-    return {os.path.dirname(real_path(text)) for (text,) in cursor}
+    return {real_path(text) or "/" for (text,) in cursor if text is not None}
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,8 @@ def row(url: str, job_id: int, path: str, status: str, file_hash: str | None, *,
         status,
         datetime.now(UTC) - timedelta(days=days_ago),
     )
+    counted = f"files_{status} = files_{status} + 1, size_processed_bytes = size_processed_bytes + 10"
+    execute(url, f"UPDATE fm_pipeline.import_jobs SET {counted} WHERE id = %s", job_id)  # noqa: S608
 
 
 @contextmanager
@@ -136,7 +138,9 @@ def test_pruning_takes_old_rows_that_a_newer_one_repeats_and_never_what_recognis
     assert prune_history(ledger, year_ago) == 2
     assert list_history(ledger).total == 7
     assert prune_history(ledger, year_ago, dry_run=False) == 2
-    left = [(found.file_path, found.file_hash) for found in list_history(ledger).history]
+    page = list_history(ledger)
+    assert (page.total, page.statistics.total, page.has_more) == (7, 7, False), "as the jobs have counted"
+    left = [(found.file_path, found.file_hash) for found in page.history]
     assert sorted(left, key=str) == [
         ("/changed", "b"),
         ("/changed", "b2"),
