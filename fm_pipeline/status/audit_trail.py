@@ -30,14 +30,13 @@ class AuditRow:
 COLUMNS = tuple(field.name for field in fields(AuditRow))
 # A run's own process knows no address. Its rows show the one from which their account has launched it; of a token, the
 # account is its owner.
-_OWNER = "regexp_replace(actor, ' \\(token .*\\)$', '')"
+_OWNER = "regexp_replace({}.actor, ' \\(token .*\\)$', '')"
 _SELECT = f"""
-WITH launched AS (
-    SELECT DISTINCT ON (run_id, owner) run_id AS launched_run, {_OWNER} AS owner, address AS launched_from
-    FROM fm_pipeline.audit WHERE run_id IS NOT NULL AND address <> '' ORDER BY run_id, owner, id
-)
-SELECT id, at, actor, coalesce(nullif(address, ''), launched_from, ''), action, outcome, plan_id::text, run_id, detail
-FROM fm_pipeline.audit LEFT JOIN launched ON launched_run = run_id AND owner = {_OWNER}
+SELECT id, at, actor, coalesce(nullif(address, ''), (
+    SELECT l.address FROM fm_pipeline.audit l WHERE l.run_id = a.run_id AND l.address <> ''
+    AND {_OWNER.format("l")} = {_OWNER.format("a")} ORDER BY l.id LIMIT 1), ''), action, outcome, plan_id::text, run_id,
+    detail
+FROM fm_pipeline.audit a
 WHERE (%(actor)s = '' OR actor = %(actor)s OR starts_with(actor, %(actor)s || ' (token '))
   AND (%(action)s = '' OR action = %(action)s) AND (%(outcome)s = '' OR outcome = %(outcome)s)
   AND (%(run_id)s = '' OR run_id = %(run_id)s)
@@ -106,7 +105,7 @@ def read_actors(database_url: str) -> list[str]:
     """Return the actors there are, without tokens."""
     with connect(database_url) as connection, connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT DISTINCT {_OWNER} FROM fm_pipeline.audit ORDER BY 1"  # noqa: S608  # a constant
+            f"SELECT DISTINCT {_OWNER.format('a')} FROM (SELECT DISTINCT actor FROM fm_pipeline.audit) a ORDER BY 1"  # noqa: S608  # a constant
         )
         return [name for (name,) in cursor.fetchall()]
 

@@ -42,18 +42,13 @@ OUTCOMES = ("done", "refused", "failed", "cancelled", "started")
 # in the audit trail; an attempt whose row `started` is its last one runs, or was killed.
 _ATTEMPTS = """
 WITH attempts AS (
-    SELECT 'plan' AS kind, id::text, run_id, created_at AS at, requested_by AS actor, 'done' AS outcome, '' AS detail,
-           (report ->> 'changed_rows')::bigint AS changed_rows, (report ->> 'seconds')::float AS seconds,
+    SELECT 'plan' AS kind, id, run_id, created_at AS at, requested_by AS actor, 'done' AS outcome, '' AS detail,
            false AS dry_run
     FROM fm_pipeline.plans
     UNION ALL
-    SELECT 'reimport', id::text, run_id, started_at, requested_by, 'done', '',
-           (report ->> 'changed_rows')::bigint, (report ->> 'seconds')::float, false
-    FROM fm_pipeline.reimports
+    SELECT 'reimport', id, run_id, started_at, requested_by, 'done', '', false FROM fm_pipeline.reimports
     UNION ALL
-    SELECT a.action, NULL, a.run_id, a.at, a.actor, a.outcome, a.detail,
-           (SELECT max((r.report ->> 'changed_rows')::bigint) FROM fm_pipeline.run_reports r
-            WHERE r.run_id = a.run_id AND r.action = a.action AND a.outcome = 'done'), NULL, false
+    SELECT a.action, NULL, a.run_id, a.at, a.actor, a.outcome, a.detail, false
     FROM fm_pipeline.audit a
     WHERE a.action = ANY(%(kinds)s) AND (a.action NOT IN ('plan', 'reimport') OR a.outcome <> 'done')
       AND NOT EXISTS (SELECT FROM fm_pipeline.audit later
@@ -62,8 +57,7 @@ WITH attempts AS (
       AND NOT EXISTS (SELECT FROM fm_pipeline.run_reports dry
                       WHERE dry.run_id = a.run_id AND dry.action = a.action AND dry.dry_run)
     UNION ALL
-    SELECT job.kind, NULL, c.run_id, c.at, c.actor, 'cancelled', 'It was cancelled before it changed anything.', NULL,
-           NULL, false
+    SELECT job.kind, NULL, c.run_id, c.at, c.actor, 'cancelled', 'It was cancelled before it changed anything.', false
     FROM fm_pipeline.audit c
     JOIN unnest(%(about_cancels)s, %(kinds_of_jobs)s) AS job(about, kind) ON job.about = c.detail
     WHERE c.action = 'cancel' AND c.outcome = 'done'
@@ -73,7 +67,7 @@ WITH attempts AS (
     UNION ALL
     SELECT r.action, NULL, r.run_id, r.at,
            coalesce(q.actor, (SELECT max(a.actor) FROM fm_pipeline.audit a WHERE a.run_id = r.run_id), ''), 'done', '',
-           NULL, NULL, r.dry_run
+           r.dry_run
     FROM fm_pipeline.run_reports r LEFT JOIN fm_pipeline.run_requests q USING (run_id)
     WHERE r.dry_run
 )
@@ -83,10 +77,22 @@ WHERE (%(kind)s = '' OR kind = %(kind)s) AND (%(outcome)s = '' OR outcome = %(ou
   AND (%(actor)s = '' OR actor = %(actor)s) AND (%(since)s::date IS NULL OR at >= %(since)s::date)
 {end}
 """
-_PAGE = _ATTEMPTS.format(
-    columns="attempts.*, EXISTS (SELECT FROM fm_pipeline.run_reports r WHERE r.run_id = attempts.run_id) AS has_report",
-    end="ORDER BY at DESC, kind LIMIT %(limit)s OFFSET %(offset)s",
-)
+# Reports are read of the attempts on the page only: each may have megabytes of ids.
+_PAGE = f"""
+SELECT shown.kind, shown.id::text, shown.run_id, shown.at, shown.actor, shown.outcome, shown.detail, shown.dry_run,
+       coalesce((stored.report ->> 'changed_rows')::bigint,
+                (SELECT max((r.report ->> 'changed_rows')::bigint) FROM fm_pipeline.run_reports r
+                 WHERE r.run_id = shown.run_id AND r.action = shown.kind AND shown.outcome = 'done'
+                   AND NOT shown.dry_run)) AS changed_rows,
+       (stored.report ->> 'seconds')::float AS seconds,
+       EXISTS (SELECT FROM fm_pipeline.run_reports r WHERE r.run_id = shown.run_id) AS has_report
+FROM ({_ATTEMPTS.format(columns="*", end="ORDER BY at DESC, kind LIMIT %(limit)s OFFSET %(offset)s")}) shown
+LEFT JOIN LATERAL (SELECT report FROM fm_pipeline.plans p WHERE shown.kind = 'plan' AND p.id = shown.id
+                   UNION ALL
+                   SELECT report FROM fm_pipeline.reimports i WHERE shown.kind = 'reimport' AND i.id = shown.id) stored
+    ON true
+ORDER BY at DESC, kind
+"""  # noqa: S608  # of constants
 _COUNTS = _ATTEMPTS.format(
     columns="kind, dry_run, CASE WHEN outcome = 'refused' AND detail ~ %(mistyped)s THEN 'mistyped' ELSE outcome END"
     " AS ended, count(*), max(at) AS last_at",
