@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from click.testing import CliRunner
 from fm_pipeline.cli.main import main
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.migrate import migrate
+from fm_pipeline.dicom.api.remove_import import plan_removal, remove_import
 from fm_pipeline.dicom.api.requests import cancel_import, carry_out, prepare_import
 from fm_pipeline.dicom.configuration.configuration import configure
 from fm_pipeline.dicom.history.job_ledger import JobLedger
@@ -135,6 +137,17 @@ def test_with_json_a_directory_that_cannot_be_listed_is_an_error_in_json_and_not
         connection.commit()
     code, output = run(settings, "new", "--json")
     assert (code, json.loads(output)["success"]) == (1, False)
+
+
+def test_what_an_incremental_import_does_not_send_because_it_was_taken_back_is_said(settings: Settings) -> None:
+    (file,) = write_series(Path(str(settings.hospital_data_path)), 1, 2_000)
+    assert run(settings, "import", "--type", "initial")[0] == 0
+    plan = plan_removal(settings, 1)
+    remove_import(settings, 1, confirm=plan.confirmation, actor="test")
+    os.utime(file)
+    code, output = run(settings, "import", "--type", "incremental")
+    assert (code, "1 file not sent. An import of it was taken back" in " ".join(output.split())) == (0, True)
+    assert "--reason taken_back" in output
 
 
 def test_a_job_can_be_prepared_and_carried_out_later(settings: Settings, tmp_path: Path) -> None:
