@@ -10,7 +10,7 @@ from fm_pipeline.dicom.orthanc.connection_pool import OrthancResponse
 
 @dataclass(frozen=True)
 class HeldPatient:
-    """The person of a patient in Orthanc: those of the first file that Orthanc got of the patient."""
+    """The person of a patient in Orthanc's index: of its first file, with 1.12.7 also of a series modified there."""
 
     name: str = field(repr=False)
     birth_date: str = field(repr=False)
