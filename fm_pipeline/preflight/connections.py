@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
+from fm_pipeline.db.connection import connect
 from fm_pipeline.dicom.formats import size_formatted
 from fm_pipeline.dicom.orthanc.client import Orthanc
 from fm_pipeline.dicom.orthanc.responses import OrthancLimits
-from fm_pipeline.errors import PipelineError
+from fm_pipeline.errors import DatabaseError, PipelineError
 from fm_pipeline.filemaker.connect import open_door
 from fm_pipeline.filemaker.door import TABLE_WORDS
 from fm_pipeline.pluralize import counted
+from fm_pipeline.preflight.orthanc import ask_for_sample
 from fm_pipeline.preflight.services import TIMEOUT_SECONDS, with_short_timeouts
 from fm_pipeline.settings import Settings
 from fm_pipeline.storage.bucket import open_bucket
@@ -82,7 +84,17 @@ def _s3(settings: Settings) -> str:
 def _orthanc(settings: Settings) -> str:
     with Orthanc.from_settings(settings) as orthanc:
         system, limits = orthanc.system(), orthanc.limits()
-    return " ".join([f"Version {system.get('Version') or 'unknown'}.", *_room(limits)])
+    return " ".join([f"Version {system.get('Version') or 'unknown'}.", *_room(limits), *_lost(settings)])
+
+
+def _lost(settings: Settings) -> Iterator[str]:
+    try:
+        with connect(settings.nexus_database_url.get_secret_value()) as connection:
+            sample = ask_for_sample(settings, connection)
+    except DatabaseError:
+        return
+    if sample.lost:
+        yield f"It does not have {sample.what_is_lost}; fm-pipeline check says what to do."
 
 
 def _room(limits: OrthancLimits) -> Iterator[str]:

@@ -9,7 +9,6 @@ import os
 from collections.abc import Iterator
 
 from fm_pipeline.db.connection import connect
-from fm_pipeline.db.migrate import is_migrated
 from fm_pipeline.dicom.configuration.configuration import SyncConfiguration, read_configuration_if_migrated
 from fm_pipeline.dicom.configuration.roots import allowed_path, excluded_folders
 from fm_pipeline.errors import DatabaseError, RequestError, SettingsError
@@ -33,7 +32,7 @@ def check_dicom(settings: Settings, build: FindingBuilder, *, with_configuration
     try:
         with connect(settings.nexus_database_url.get_secret_value()) as connection:
             configuration = read_configuration_if_migrated(connection, settings)
-            if settings.orthanc_url and is_migrated(connection):
+            if settings.orthanc_url:
                 yield from check_instances(settings, connection, build)
     except (DatabaseError, RequestError) as error:
         yield build.from_error("dicom_path_unusable", "configuration", error)

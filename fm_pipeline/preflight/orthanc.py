@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from psycopg2.extensions import connection as Connection
 
+from fm_pipeline.db.migrate import is_migrated
 from fm_pipeline.dicom.formats import size_formatted
 from fm_pipeline.dicom.history.samples import stored_instances, taken_back_instances
 from fm_pipeline.dicom.orthanc.client import Orthanc
@@ -46,34 +48,68 @@ def check_orthanc(settings: Settings, build: FindingBuilder) -> Iterator[Finding
         yield from _store(orthanc, build, keeps_all=settings.orthanc_keeps_all)
 
 
-def check_instances(settings: Settings, connection: Connection, build: FindingBuilder) -> Iterator[Finding]:
-    """Check whether a sample of the history fits Orthanc, which may have been replaced or restored from a backup.
+@dataclass(frozen=True)
+class SampleInOrthanc:
+    """What Orthanc has of a sample of the history.
+
+    Attributes:
+        asked: instances that imports stored first and last.
+        lost: those of them that Orthanc does not have.
+        back: instances that were taken back, and that Orthanc has.
+    """
+
+    asked: int = 0
+    lost: int = 0
+    back: int = 0
+
+    @property
+    def what_is_lost(self) -> str:
+        """A part of a sentence."""
+        return f"{self.lost:,} of {counted(self.asked, 'instance')} that imports stored first and last"
+
+
+def ask_for_sample(settings: Settings, connection: Connection) -> SampleInOrthanc:
+    """Ask Orthanc for a sample of the history: it may have been replaced, or restored from a backup.
 
     Args:
-        connection: to a migrated database.
+        connection: to Nexus' database; before our tables are migrated, nothing is asked for.
 
     Raises:
         DatabaseError: the history cannot be read.
+        OrthancError, SettingsError: Orthanc cannot be asked.
     """
+    if not is_migrated(connection):
+        return SampleInOrthanc()
     with connection.cursor() as cursor:
         stored = stored_instances(cursor) if settings.orthanc_keeps_all else []
         taken_back = taken_back_instances(cursor)
     connection.rollback()
-    if not stored and not taken_back:
-        return
+    with Orthanc.from_settings(settings) as orthanc:
+        held = orthanc.sizes([*stored, *taken_back]).keys()
+    return SampleInOrthanc(len(stored), len(set(stored) - held), len(held & set(taken_back)))
+
+
+def check_instances(settings: Settings, connection: Connection, build: FindingBuilder) -> Iterator[Finding]:
+    """Check whether a sample of the history fits Orthanc.
+
+    Args:
+        connection: as `ask_for_sample`.
+
+    Raises:
+        DatabaseError: the history cannot be read.
+    """
     try:
-        with Orthanc.from_settings(with_short_timeouts(settings)) as orthanc:
-            held = orthanc.sizes([*stored, *taken_back]).keys()
+        sample = ask_for_sample(with_short_timeouts(settings), connection)
     except (OrthancError, SettingsError):  # a finding of `check_orthanc`
         return
     subject = "instances in Orthanc"
-    if lost := len(set(stored) - held):
-        found = f"{lost:,} of {counted(len(stored), 'instance')} that imports stored first and last are not there"
-        yield build.violation("orthanc_lacks_instances", subject, found)
-    elif stored:
-        yield build.ok(subject, f"{counted(len(stored), 'instance')} that imports stored first and last are there")
-    if back := len(held & set(taken_back)):
-        found = f"{counted(back, 'instance')} of imports that were taken back {'is' if back == 1 else 'are'} there"
+    if sample.lost:
+        yield build.violation("orthanc_lacks_instances", subject, f"{sample.what_is_lost} are not there")
+    elif sample.asked:
+        yield build.ok(subject, f"{counted(sample.asked, 'instance')} that imports stored first and last are there")
+    if sample.back:
+        are = "is" if sample.back == 1 else "are"
+        found = f"{counted(sample.back, 'instance')} of imports that were taken back {are} there"
         yield build.violation("orthanc_has_taken_back", subject, found)
 
 

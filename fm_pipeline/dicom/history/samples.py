@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from psycopg2.extensions import cursor as Cursor
 
-SAMPLE = 1_000  # of the oldest rows, and as many of the newest
+SAMPLE = 250  # of the oldest rows, and as many of the newest
 
 
 def stored_instances(cursor: Cursor) -> list[str]:

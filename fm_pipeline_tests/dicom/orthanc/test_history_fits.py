@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fm_pipeline.dicom.api.remove_import import plan_removal, remove_import
 from fm_pipeline.entities.rules import load_rules
+from fm_pipeline.preflight.connections import read_connections
 from fm_pipeline.preflight.dicom import check_dicom
 from fm_pipeline.preflight.finding import FindingBuilder
 from fm_pipeline.sandbox.dicom.series import write_series
@@ -34,6 +35,8 @@ def test_an_orthanc_of_another_day_is_told_by_what_it_lacks_and_by_what_was_take
     back = {"orthanc_has_taken_back": "1 instance of imports that were taken back is there"}
     lacks = {"orthanc_lacks_instances": "2 of 3 instances that imports stored first and last are not there"}
     assert said(importing.settings) == lacks | back
+    (connection,) = (each for each in read_connections(importing.settings) if each.name == "Orthanc")
+    assert "does not have 2 of 3 instances that imports stored first and last; fm-pipeline check" in connection.found
     assert said(importing.settings.model_copy(update={"orthanc_keeps_all": False})) == back
     importing.imported("manual", folder=kept)
     assert said(importing.settings) == {"": "3 instances that imports stored first and last are there"} | back
