@@ -197,6 +197,12 @@ def record_removed(cursor: Cursor, removal: Removal, gone: Collection[str]) -> N
             f" missing_since = NULL WHERE {which} AND orthanc_instance_id = ANY(%(gone)s) AND removed_at IS NULL",
             {"id": removal.id, "job_id": removal.job_id, "gone": list(gone)},
         )
+    # Who has these Patient IDs is learned again, from Orthanc and from files.
+    cursor.execute(
+        "DELETE FROM fm_pipeline.import_patients p USING fm_pipeline.import_history h"
+        " WHERE h.removal_id = %s AND h.orthanc_instance_id = ANY(%s) AND p.patient_id = h.patient_id",
+        (removal.id, list(gone)),
+    )
     cursor.execute(
         "UPDATE fm_pipeline.import_removals SET instances_deleted = %s, instances_absent = %s, instances_kept = %s"
         " WHERE id = %s",

@@ -168,6 +168,22 @@ def test_a_later_job_that_sent_lost_instances_again_cannot_take_them_from_the_fi
     assert all(row.removed_at for row in importing.rows(again.id).values())
 
 
+def test_a_person_of_an_import_that_was_taken_back_is_not_held_against_those_who_have_the_same_patient_id(
+    importing: ImportBench,
+) -> None:
+    def flags(name: str, person: str) -> tuple[int, list[str]]:
+        path = importing.put(f"{name}/1", as_file(image(name, patient_name=person)))
+        job = importing.imported(folder=path.parent)
+        return job.id, importing.rows(job.id)[str(path)].flags
+
+    assert flags("before", "Own^Patient")[1] == []
+    mistaken, found = flags("mistaken", "Another^Person")
+    assert found == ["patient_id_with_another_name"]
+    removed(importing, mistaken)
+    assert flags("later", "Own^Patient")[1] == []
+    assert flags("mixed", "Another^Person")[1] == ["patient_id_with_another_name"]
+
+
 def test_an_instance_that_somebody_has_replaced_in_orthanc_stays(importing: ImportBench) -> None:
     one, other = image("same"), image("same")
     other.InstanceNumber = 99
