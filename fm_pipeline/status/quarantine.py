@@ -27,18 +27,21 @@ CSV_COLUMNS = ("entity", "record_id", "filemaker_id", "outcome", "rule", "clinic
 # document that holds a NUL or half of a surrogate pair anywhere. Inside of a text its quotes have a backslash.
 _CLINIC = """substring({}.fields::text FROM '"clinic": ("(?:[^"\\\\]|\\\\.)*")')"""
 _ROWS = f"""
-WITH patients AS MATERIALIZED (  -- one join instead of a look-up for each row
+WITH kept_out AS MATERIALIZED (
+    SELECT o.entity, o.record_id, coalesce(o.filemaker_id, '') AS filemaker_id, o.outcome, o.rule, s.patient_key,
+           {_CLINIC.format("s")} AS clinic
+    FROM fm_pipeline.staged_outcomes o LEFT JOIN fm_pipeline.source_records s USING (entity, record_id)
+    WHERE o.outcome <> 'ready'
+      AND (%(entity)s = '' OR o.entity = %(entity)s) AND (%(rule)s = '' OR o.rule = %(rule)s)
+      AND (%(outcome)s = '' OR o.outcome = %(outcome)s)
+      AND (%(record_id)s::bigint IS NULL OR o.record_id = %(record_id)s)
+), patients AS MATERIALIZED (  -- one join instead of a look-up for each row
     SELECT DISTINCT ON (filemaker_key) filemaker_key, {_CLINIC.format("p")} AS clinic
-    FROM fm_pipeline.source_records p WHERE entity = 'patient' AND filemaker_key IS NOT NULL ORDER BY filemaker_key
+    FROM fm_pipeline.source_records p WHERE entity = 'patient'
+      AND filemaker_key IN (SELECT patient_key FROM kept_out k WHERE k.clinic IS NULL) ORDER BY filemaker_key
 )
-SELECT o.entity, o.record_id, coalesce(o.filemaker_id, '') AS filemaker_id, o.outcome, o.rule,
-       coalesce({_CLINIC.format("s")}, p.clinic) AS clinic
-FROM fm_pipeline.staged_outcomes o
-LEFT JOIN fm_pipeline.source_records s USING (entity, record_id)
-LEFT JOIN patients p ON p.filemaker_key = s.patient_key
-WHERE o.outcome <> 'ready'
-  AND (%(entity)s = '' OR o.entity = %(entity)s) AND (%(rule)s = '' OR o.rule = %(rule)s)
-  AND (%(outcome)s = '' OR o.outcome = %(outcome)s)
+SELECT k.entity, k.record_id, k.filemaker_id, k.outcome, k.rule, coalesce(k.clinic, p.clinic) AS clinic
+FROM kept_out k LEFT JOIN patients p ON p.filemaker_key = k.patient_key
 """  # noqa: S608  # of constants
 _FILTERED = f"SELECT * FROM ({_ROWS}) rows WHERE %(clinics)s::text[] IS NULL OR clinic = ANY(%(clinics)s::text[])"  # noqa: S608
 _ORDER = " ORDER BY outcome, entity, rule, record_id"
@@ -144,7 +147,7 @@ def read_record(database_url: str, entity: str, record_id: int) -> dict[str, Any
     with connect(database_url) as connection, connection.cursor(cursor_factory=RealDictCursor) as cursor:
         if has_table(cursor, "fm_pipeline.staged_outcomes") and record_id <= LAST_ID:
             where = {"entity": entity, "rule": "", "outcome": "", "record_id": record_id}
-            cursor.execute(f"{_ROWS} AND o.record_id = %(record_id)s", where)
+            cursor.execute(_ROWS, where)
             if row := cursor.fetchone():
                 cursor.execute(
                     "SELECT rule, action, field FROM fm_pipeline.staged_findings"
@@ -182,7 +185,7 @@ def _spellings(cursor: Any) -> list[str]:
     """Return the clinics as JSON writes them."""
     cursor.execute(
         f"SELECT DISTINCT clinic FROM ({_ROWS}) rows WHERE clinic IS NOT NULL",  # noqa: S608  # of constants
-        {"entity": "", "rule": "", "outcome": ""},
+        {"entity": "", "rule": "", "outcome": "", "record_id": None},
     )
     return [row["clinic"] if isinstance(row, dict) else row[0] for row in cursor.fetchall()]
 
@@ -201,7 +204,8 @@ def _names(spellings: Iterable[str]) -> dict[str, str]:
 
 def _values(spellings: Iterable[str], wanted: QuarantineFilter) -> dict[str, Any]:
     """Return the parameters of `_FILTERED`."""
-    values: dict[str, Any] = {"entity": wanted.entity, "rule": wanted.rule, "outcome": wanted.outcome, "clinics": None}
+    values: dict[str, Any] = {"entity": wanted.entity, "rule": wanted.rule, "outcome": wanted.outcome}
+    values |= {"clinics": None, "record_id": None}
     if wanted.clinic:
         name = normalise_name(" ".join(wanted.clinic.split()))
         values["clinics"] = [text for text in spellings if normalise_name(_text(text)) == name]
