@@ -14,6 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from io import SEEK_END
+from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from fm_pipeline.env_file import where_looked_for
@@ -75,6 +76,14 @@ def _require_listing(page: Mapping[str, Any], action: str) -> None:
         raise not_s3(action)
 
 
+def _unreliable(what: str) -> StorageError:
+    return StorageError(
+        what,
+        meaning="The listing cannot be relied upon.",
+        remedy="Try again; if it stays so, the S3 server does not list correctly.",
+    )
+
+
 @dataclass(frozen=True)
 class Bucket:
     """A bucket. Safe to use from several threads.
@@ -94,24 +103,29 @@ class Bucket:
             StorageError: S3 refused; or a key is repeated, so the listing may be incomplete; or an ETag is missing, so
                 versions of an object could not be distinguished.
         """
-        seen: set[str] = set()
+        seen: set[str] | None = None  # as long as the keys are in order, none can come twice
+        last = ""
+        for number, found in enumerate(self._listed(prefix)):
+            if seen is None and found.key <= last:
+                seen = {before.key for before in islice(self._listed(prefix), number)}
+            if seen is not None:
+                if found.key in seen:
+                    raise _unreliable("S3 gave the same key of a listing twice.")
+                seen.add(found.key)
+            last = found.key
+            yield found
+
+    def _listed(self, prefix: str) -> Iterator[StoredObject]:
         with storage_errors("list the bucket"):
             for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix):
                 _require_listing(page, "list the bucket")
                 for item in page.get("Contents", []):
                     if not {"Key", "Size", "LastModified"} <= item.keys():
                         raise not_s3("list the bucket")
-                    key, etag = item["Key"], item.get("ETag", "").strip('"')
-                    if key in seen or not etag:
-                        raise StorageError(
-                            "S3 gave the same key of a listing twice."
-                            if etag
-                            else "S3 gave a listing without the ETags of the objects.",
-                            meaning="The listing cannot be relied upon.",
-                            remedy="Try again; if it stays so, the S3 server does not list correctly.",
-                        )
-                    seen.add(key)
-                    yield StoredObject(key, item["Size"], etag, item["LastModified"])
+                    etag = item.get("ETag", "").strip('"')
+                    if not etag:
+                        raise _unreliable("S3 gave a listing without the ETags of the objects.")
+                    yield StoredObject(item["Key"], item["Size"], etag, item["LastModified"])
 
     def find(self, key: str) -> StoredObject | None:
         """Return the object with exactly this key, by a listing."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import threading
+import tracemalloc
 import unicodedata
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import islice
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -235,3 +237,18 @@ def test_a_listing_in_any_order_is_accepted_and_one_with_repeated_keys_or_withou
     server.pages, server.etag = [["p/2.jpg"]], ""
     with pytest.raises(StorageError, match="without the ETags"):
         list(bucket.list("p/"))
+
+
+def test_a_long_listing_is_not_kept_in_memory(listing: tuple[type[Listing], Bucket]) -> None:
+    server, bucket = listing
+    server.pages = [[f"patients/{page}/{number:060}.jpg" for number in range(500)] for page in range(8)]
+    found = bucket.list("patients/")
+    tracemalloc.start()
+    try:
+        held = []
+        for _ in range(4):
+            assert len(list(islice(found, 1_000))) == 1_000
+            held.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    assert held[3] - held[0] < 100_000  # the keys of three thousand objects have four times as many bytes

@@ -54,11 +54,13 @@ def find_lost(
     }
     if not ours:
         return []
-    there = {found.key for found in bucket.list(WRITABLE)}
+    missing = {key for row in ours.values() for key in (row.target_key, thumbnail_key_of(row.target_key))}
+    for found in bucket.list(WRITABLE):  # it may have many times as many objects as there are copies
+        missing.discard(found.key)
     return [
-        (row, row.target_key not in there)
+        (row, row.target_key in missing)
         for _, row in sorted(ours.items())
-        if not {row.target_key, thumbnail_key_of(row.target_key)} <= there
+        if not missing.isdisjoint((row.target_key, thumbnail_key_of(row.target_key)))
     ]
 
 

@@ -289,9 +289,11 @@ def _verified_images(writer: ImageWriter) -> list[NewImage]:
 def missing_objects(settings: Settings, bucket: Bucket) -> list[int]:
     """Return record ids of linked images whose copy is missing from a new listing, or has another size."""
     with connect(settings.nexus_database_url.get_secret_value()) as connection, connection.cursor() as cursor:
-        linked = [row for row in copy_ledger.read_ledger(cursor).values() if row.state == "linked"]
-    there = {found.key: found.size for found in bucket.list("patients/")} if linked else {}
-    return sorted(row.recid for row in linked if there.get(row.target_key) != row.source_size)
+        linked = {row.target_key: row for row in copy_ledger.read_ledger(cursor).values() if row.state == "linked"}
+    for found in bucket.list("patients/") if linked else ():
+        if found.key in linked and found.size == linked[found.key].source_size:
+            del linked[found.key]
+    return sorted(row.recid for row in linked.values())
 
 
 @contextmanager
