@@ -92,7 +92,7 @@ def read_undoing(settings: Settings, sync_id: str) -> Undoing:
             "SELECT table_name, row_id, CASE WHEN before IS NULL THEN 'insert' WHEN after IS NULL THEN 'delete'"
             " ELSE 'change' END, ARRAY(SELECT name FROM json_object_keys(after) name WHERE before IS NOT NULL"
             " AND (before -> name)::text IS DISTINCT FROM (after -> name)::text ORDER BY 1)"
-            " FROM fm_pipeline.sync_changes WHERE sync_id::text = %s ORDER BY table_name, 3, row_id",
+            " FROM fm_pipeline.sync_changes WHERE sync_id = %s ORDER BY table_name, 3, row_id",
             (found.id,),
         )
         rows = [ChangedRow(*row) for row in cursor.fetchall()]

@@ -27,6 +27,9 @@ OWN_COLUMNS = ("id", "created_at", "updated_at")
 # Types that PostgreSQL cannot compare, or compares by something else (a box by its area): their text is compared.
 _WITHOUT_EQUALITY = ("json", "xml", "point", "line", "lseg", "box", "path", "polygon", "circle")
 
+# A join: PostgreSQL 14 compares each row with every element of an array that it must not be in, and a sync keeps many.
+_NOT_KEPT = sql.SQL("NOT EXISTS (SELECT FROM unnest(%(kept)s::text[]) AS k(id) WHERE k.id = t.id::text)")
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -56,9 +59,8 @@ class Difference:
         cursor.execute(
             sql.SQL(
                 "CREATE TEMP TABLE {gone} ON COMMIT DROP AS SELECT t.id FROM {table} t"
-                " WHERE NOT EXISTS (SELECT 1 FROM {staged} s WHERE s.nexus_id = t.id)"
-                " AND NOT t.id::text = ANY(%(kept)s)"
-            ).format(gone=gone(self.table), table=self.table.identifier, staged=self.staged),
+                " WHERE NOT EXISTS (SELECT 1 FROM {staged} s WHERE s.nexus_id = t.id) AND {not_kept}"
+            ).format(gone=gone(self.table), table=self.table.identifier, staged=self.staged, not_kept=_NOT_KEPT),
             {"kept": list(self.kept)},
         )
         return cursor.rowcount
@@ -138,7 +140,7 @@ class Difference:
         """Return Nexus id and FileMaker id of the rows that would be deleted, inserted or changed, in a fixed order."""
         rows = {
             "delete": "SELECT t.id FROM {table} t WHERE NOT EXISTS (SELECT 1 FROM {staged} s WHERE s.nexus_id = t.id)"
-            " AND NOT t.id::text = ANY(%(kept)s)",
+            " AND {not_kept}",
             "insert": "SELECT s.nexus_id FROM {staged} s LEFT JOIN {table} t ON t.id = s.nexus_id WHERE t.id IS NULL",
             "change": "SELECT t.id FROM {table} t JOIN {staged} s ON s.nexus_id = t.id WHERE {differs}",
         }[change]
@@ -146,7 +148,7 @@ class Difference:
             sql.SQL(
                 f"SELECT r.id::text, c.filemaker_key FROM ({rows}) r(id) LEFT JOIN fm_pipeline.crosswalk c"  # noqa: S608  # one of three constants
                 " ON c.entity = %(entity)s AND c.nexus_id = r.id ORDER BY 1 LIMIT %(limit)s"
-            ).format(table=self.table.identifier, staged=self.staged, differs=self.differs()),
+            ).format(table=self.table.identifier, staged=self.staged, differs=self.differs(), not_kept=_NOT_KEPT),
             {"kept": list(self.kept), "now": now, "entity": self.entity.name, "limit": limit},
         )
         return cursor.fetchall()

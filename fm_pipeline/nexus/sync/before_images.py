@@ -18,6 +18,7 @@ from fm_pipeline.nexus.catalogue.schema import Catalogue
 from fm_pipeline.nexus.reimport.difference import gone
 from fm_pipeline.nexus.reimport.trigger_checks import one_of
 
+ROWS_AT_ONCE = 500  # in memory: a sync that a person has confirmed may change every row
 COLUMNS = ("sync_id", "schema_name", "table_name", "row_id", "before", "after")
 
 
@@ -40,25 +41,24 @@ def store_before_images(
     losing = list(losing)
     for table in (*losing, *changed):
         row = row_as_json(cursor, table)
-        cursor.execute(
-            sql.SQL("SELECT t.id::text, {}::text FROM {} t WHERE {}").format(row, table.identifier, later_than(own))
+        written = sql.SQL("SELECT t.id::text, {}::text FROM {} t WHERE {}").format(
+            row, table.identifier, later_than(own)
         )
-        after: dict[str, str | None] = dict(cursor.fetchall())
         if table in losing:
-            cursor.execute(sql.SQL("SELECT id::text FROM {}").format(gone(table)))
-            after |= {row[0]: None for row in cursor.fetchall()}
-        if not after:
-            continue
-        other.execute(
-            sql.SQL("SELECT t.id::text, {}::text FROM {} t WHERE {}").format(
-                row, table.identifier, one_of(catalogue, table, after)
-            )
-        )
-        before = dict(other.fetchall())
-        rows += copy_rows(
-            cursor,
-            "fm_pipeline.sync_changes",
-            COLUMNS,
-            ((sync_id, table.schema, table.name, key, before.get(key), now) for key, now in sorted(after.items())),
-        )
+            written += sql.SQL(" UNION ALL SELECT id::text, NULL FROM {}").format(gone(table))
+        with cursor.connection.cursor("rows_that_were_written") as reading:
+            reading.execute(written)
+            while after := dict(reading.fetchmany(ROWS_AT_ONCE)):
+                other.execute(
+                    sql.SQL("SELECT t.id::text, {}::text FROM {} t WHERE {}").format(
+                        row, table.identifier, one_of(catalogue, table, after)
+                    )
+                )
+                before = dict(other.fetchall())
+                rows += copy_rows(
+                    cursor,
+                    "fm_pipeline.sync_changes",
+                    COLUMNS,
+                    ((sync_id, table.schema, table.name, key, before.get(key), now) for key, now in after.items()),
+                )
     return rows

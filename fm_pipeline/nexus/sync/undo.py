@@ -84,7 +84,8 @@ def changed_tables(cursor: Cursor, sync_id: str, catalogue: Catalogue) -> list[T
     )
     row = cursor.fetchone()
     cursor.execute(
-        "SELECT DISTINCT schema_name, table_name FROM fm_pipeline.sync_changes WHERE sync_id::text = %s ORDER BY 1, 2",
+        "SELECT DISTINCT schema_name, table_name FROM fm_pipeline.sync_changes WHERE sync_id ="
+        " (SELECT id FROM fm_pipeline.syncs WHERE id::text = %s) ORDER BY 1, 2",
         (sync_id.strip().lower(),),
     )
     tables = [Table(*names) for names in cursor.fetchall()]

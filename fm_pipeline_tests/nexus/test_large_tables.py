@@ -1,0 +1,78 @@
+"""What a sync asks of tables with millions of rows."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+from psycopg2.extensions import connection as Connection
+
+from fm_pipeline.db.connection import connect
+from fm_pipeline.db.table import Table
+from fm_pipeline.entities.registry import ENTITIES
+from fm_pipeline.nexus.catalogue.schema import read_catalogue
+from fm_pipeline.nexus.reimport.difference import Difference
+from fm_pipeline.nexus.sync import before_images
+
+PATIENTS = Table("public", "patients")
+ROWS = """
+CREATE TABLE patients (id uuid PRIMARY KEY, name text);
+INSERT INTO patients SELECT md5(n::text)::uuid, 'before ' || n FROM generate_series(1, 20) n
+"""
+
+
+def test_rows_that_stay_are_found_by_a_join_and_not_by_a_list_that_each_row_is_compared_with(migrated_url: str) -> None:
+    with connect(migrated_url) as connection, connection.cursor() as cursor:
+        cursor.execute(ROWS)
+        cursor.execute("SELECT id::text FROM patients LIMIT 15")
+        kept = [row[0] for row in cursor.fetchall()]
+        difference = Difference(ENTITIES["patient"], PATIENTS, {}, {}, kept=kept)
+        assert difference.find_rows_to_delete(cursor) == 5
+        statement = (cursor.query or b"").decode()
+        cursor.execute("DROP TABLE gone_patients")
+        cursor.execute(f"EXPLAIN {statement}")
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+        assert plan.count("Anti Join") == 2, plan
+        assert "ALL (" not in plan
+
+
+def test_the_rows_that_a_sync_changes_are_stored_in_portions(
+    migrated_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(before_images, "ROWS_AT_ONCE", 4)
+    sync_id = str(uuid.uuid4())
+    with connect(migrated_url) as other, connect(migrated_url) as connection, connection.cursor() as cursor:
+        cursor.execute(ROWS)
+        cursor.execute(
+            "INSERT INTO fm_pipeline.syncs (id, requested_by, created_at, status, inputs, report)"
+            " VALUES (%s, 'x', now(), 'committed', '{}', '{}')",
+            (sync_id,),
+        )
+        connection.commit()
+        _change(connection)
+        with other.cursor() as before:
+            stored = before_images.store_before_images(
+                cursor, before, read_catalogue(cursor, "public"), sync_id, [PATIENTS], []
+            )
+        cursor.execute(
+            "SELECT before ->> 'name', after ->> 'name' FROM fm_pipeline.sync_changes WHERE sync_id = %s", (sync_id,)
+        )
+        found = set(cursor.fetchall())
+    assert stored == len(found) == 20
+    assert found == {
+        *((f"before {n}", f"after {n}") for n in range(1, 11)),
+        *((f"before {n}", None) for n in range(11, 16)),
+        *((None, f"new {n}") for n in range(5)),
+    }
+
+
+def _change(connection: Connection) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE TEMP TABLE gone_patients ON COMMIT DROP AS SELECT md5(n::text)::uuid AS id FROM"
+            " generate_series(11, 15) n;"
+            "UPDATE patients SET name = replace(name, 'before', 'after') WHERE id = ANY(ARRAY(SELECT md5(n::text)::uuid"
+            " FROM generate_series(1, 10) n));"
+            "DELETE FROM patients p USING gone_patients g WHERE g.id = p.id;"
+            "INSERT INTO patients SELECT gen_random_uuid(), 'new ' || n FROM generate_series(0, 4) n"
+        )
