@@ -48,7 +48,7 @@ def page(request: HttpRequest) -> HttpResponse:
             "recent": [(each, _list_of(each, yesterday), _errors_of(each)) for each in recent],
             "yesterday": yesterday,
             "running": running,
-            "changes": [] if is_live else plan.plan_changes(newest),
+            "changes": [] if is_live else plan.known_changes(newest, wait=FIRST_ANSWER_SECONDS),
         },
     )
 

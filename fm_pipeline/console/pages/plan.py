@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from fm_pipeline.console.current_runs import runs
 from fm_pipeline.console.django_settings import PIPELINE
 from fm_pipeline.console.launching import start_and_show
 from fm_pipeline.console.pages.sign_off import sign_off
+from fm_pipeline.console.pages.snapshot import SlowAnswer
 from fm_pipeline.db.url import connection_parameters
 from fm_pipeline.entities.rules import load_rules
 from fm_pipeline.errors import PipelineError
@@ -63,6 +65,18 @@ def plan_page(request: HttpRequest, plan: StoredPlan, refusal: PipelineError | N
 def plan_changes(plan: StoredPlan | None) -> list[InputChange]:
     """Return what makes a plan stale; nothing for one that has been carried out, or for none."""
     return changes_since_plan(PIPELINE, plan.id, plan.created_at) if plan and not plan.carried_out else []
+
+
+_newest: dict[str, SlowAnswer[list[InputChange]]] = {}  # of the newest plan only
+
+
+def known_changes(plan: StoredPlan | None, *, wait: float) -> list[InputChange] | None:
+    """Return the same for a page that shows more than the plan: None if every row of Nexus takes longer to compare."""
+    if plan is None or plan.carried_out:
+        return []
+    if plan.id not in _newest:
+        _newest.clear()
+    return _newest.setdefault(plan.id, SlowAnswer(partial(plan_changes, plan))).get(wait=wait)
 
 
 def rows(request: HttpRequest, plan_id: UUID, table: str, change: RowChange) -> HttpResponse:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as StillAtWork
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
@@ -18,6 +20,8 @@ from typing import Generic, TypeVar
 from fm_pipeline.errors import PipelineError, unforeseen
 
 T = TypeVar("T")
+
+_LONG_SECONDS, _TIMES = 1.0, 10  # an answer that took longer than this is shown for so many times as long
 
 
 @dataclass(frozen=True)
@@ -87,3 +91,46 @@ class Snapshot(Generic[T]):
             self._stale_from = time.monotonic() + self._every
             self._reader = None
             self._changed.notify_all()
+
+
+class SlowAnswer(Generic[T]):
+    """An answer that takes milliseconds in a small clinic, and most of a minute in a large one.
+
+    It is asked for anew by each page. One that took long is shown for ten times that time first.
+
+    Args:
+        ask: gives the answer.
+    """
+
+    def __init__(self, ask: Callable[[], T]) -> None:
+        self._ask = ask
+        self._changing = threading.Lock()
+        self._answer: Future[T] | None = None
+        self._new_until = 0.0
+
+    def get(self, *, wait: float) -> T | None:
+        """Return the answer; None if it does not come within so many seconds.
+
+        Raises:
+            Exception: what `ask` has raised.
+        """
+        with self._changing:
+            if self._answer is None or (self._answer.done() and time.monotonic() > self._new_until):
+                self._answer = Future()
+                threading.Thread(target=self._give, args=(self._answer,), name="slow-answer", daemon=True).start()
+            answer = self._answer
+        try:
+            return answer.result(timeout=wait)
+        except StillAtWork:
+            return None
+
+    def _give(self, answer: Future[T]) -> None:
+        begun = time.monotonic()
+        try:
+            given = self._ask()
+        except Exception as fault:  # noqa: BLE001  # raised in the threads of those who wait
+            answer.set_exception(fault)
+            return
+        now = time.monotonic()
+        self._new_until = now + (_TIMES * (now - begun) if now - begun > _LONG_SECONDS else 0)
+        answer.set_result(given)

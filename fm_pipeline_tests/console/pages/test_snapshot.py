@@ -3,7 +3,10 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from fm_pipeline.console.pages.snapshot import Snapshot
+import pytest
+
+from fm_pipeline.console.pages import snapshot as snapshots
+from fm_pipeline.console.pages.snapshot import SlowAnswer, Snapshot
 from fm_pipeline.errors import StorageError
 from fm_pipeline_tests.support.waiting import wait_until
 
@@ -81,3 +84,30 @@ def test_an_error_that_nobody_foresaw_is_told_without_its_text() -> None:
     error = str(Snapshot(read, every=LONG).get(wait=60).error)
     assert "ValueError" in error
     assert "Zephyrine" not in error
+
+
+def test_a_page_does_not_wait_for_a_slow_answer_and_the_next_ones_do_not_ask_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(snapshots, "_LONG_SECONDS", 0.0)
+    monkeypatch.setattr(snapshots, "_TIMES", 1e9)
+    asked, may_end = [], threading.Event()
+
+    def slow() -> int:
+        asked.append(1)
+        may_end.wait(60)
+        return 7
+
+    answer = SlowAnswer(slow)
+    assert answer.get(wait=0.01) is None
+    assert answer.get(wait=0.01) is None
+    may_end.set()
+    assert answer.get(wait=60) == 7
+    assert answer.get(wait=0) == 7
+    assert len(asked) == 1
+
+
+def test_an_answer_that_comes_at_once_is_asked_for_by_each_page() -> None:
+    numbers = iter(range(1, 1000))
+    answer = SlowAnswer(lambda: next(numbers))
+    assert [answer.get(wait=60) for _ in range(3)] == [1, 2, 3]

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
 from zoneinfo import ZoneInfo
@@ -25,6 +23,7 @@ from fm_pipeline.console.launching import op_config, tell_under_way
 from fm_pipeline.console.pages.dicom import jobs, removal
 from fm_pipeline.console.pages.dicom.bar_chart import columns, rows
 from fm_pipeline.console.pages.dicom.jobs import ACTIVE, IMPORT, IMPORT_OP, launch_import, shown_job, shown_jobs
+from fm_pipeline.console.pages.snapshot import SlowAnswer
 from fm_pipeline.db.connection import connect
 from fm_pipeline.dicom.api.bounded_scan import preview_bounded, preview_new_bounded
 from fm_pipeline.dicom.api.requests import audited_refusals, prepare_import, requested_path
@@ -41,7 +40,7 @@ from fm_pipeline.status.dicom import ImportedCounts, count_imported, read_watch_
 _URL = PIPELINE.nexus_database_url.get_secret_value()
 _ZONE = ZoneInfo(PIPELINE.clinic_time_zone)
 RECENT = 5
-COUNTED_SECONDS = 60.0  # a chart of days need not be newer, and the count reads many rows
+COUNTED_SECONDS = 3.0  # that the page waits for its charts; in a long history the count takes longer
 SECURITIES = (
     ("tls", "TLS, with a verified certificate"),
     ("tls_unverified", "TLS without verification"),
@@ -64,15 +63,7 @@ _NUMBER_WORDS: Mapping[str, str] = {
 _SWITCHES = ("monitoring_enabled", "sync_enabled", "ftp_enabled", "ftp_passive")
 
 
-@dataclass
-class _Counted:
-    """The last counts, and when they were made."""
-
-    at: float = -COUNTED_SECONDS
-    counts: ImportedCounts | None = None
-
-
-_counted = _Counted()
+_imported = SlowAnswer(lambda: count_imported(_URL, _ZONE))
 _starting = threading.Lock()  # the second of two clicks finds the job of the first
 
 
@@ -84,8 +75,7 @@ def page(request: HttpRequest) -> HttpResponse:
 
 def _page(request: HttpRequest, wrong: PipelineError | None = None) -> HttpResponse:
     """Show the page; after a refusal with its sentences and with what was typed."""
-    counts = _counts()
-    by_day = {f"{day:%m-%d}": count for day, count in counts.by_day.items()}
+    counts = _imported.get(wait=COUNTED_SECONDS)
     configured = _configuration()
     directory = request.POST.get("path", configured.hospital_data_path or "")
     context = _live() | {
@@ -98,10 +88,7 @@ def _page(request: HttpRequest, wrong: PipelineError | None = None) -> HttpRespo
         "events": read_watch_events(_URL),
         "allowed_roots": allowed_roots(PIPELINE),
         "job_types": JOB_TYPE_WORDS.items(),
-        "by_day": columns(by_day, label_every=7),
-        "by_modality": rows(counts.by_modality),
-        "imported": sum(counts.by_day.values()),
-        "days": len(counts.by_day),
+        **(_charts(counts) if counts else {}),
     }
     return render(request, "console/dicom.html", context, status=failure_status(wrong) if wrong else 200)
 
@@ -216,10 +203,13 @@ def _configuration() -> SyncConfiguration:
         return read_configuration(connection, PIPELINE)
 
 
-def _counts() -> ImportedCounts:
-    if _counted.counts is None or time.monotonic() - _counted.at > COUNTED_SECONDS:
-        _counted.counts, _counted.at = count_imported(_URL, _ZONE), time.monotonic()
-    return _counted.counts
+def _charts(counts: ImportedCounts) -> dict[str, Any]:
+    return {
+        "by_day": columns({f"{day:%m-%d}": count for day, count in counts.by_day.items()}, label_every=7),
+        "by_modality": rows(counts.by_modality),
+        "imported": sum(counts.by_day.values()),
+        "days": len(counts.by_day),
+    }
 
 
 urlpatterns = [
