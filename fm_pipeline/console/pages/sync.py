@@ -105,7 +105,7 @@ def _undo_page(request: HttpRequest, shown: Undoing, wrong: str = "", *, status:
         "counts": [(table, change, rows) for (table, change), rows in sorted(counts.items())],
         "rows": shown.rows[:ROWS],
         "more": len(shown.rows) > ROWS,
-        "saved_since": {table: ids[:ROWS] for table, ids in shown.saved_since.items()},
+        "saved_since": shown.saved_since,
     }
     return render(request, "console/undo_sync.html", context, status=status)
 

@@ -20,6 +20,10 @@ FROM fm_pipeline.staged_patients s JOIN patients p ON p.id = s.nexus_id
 WHERE p.middle_names IS NOT NULL ORDER BY 1 LIMIT 1
 """
 SYNC = "SELECT id::text, status, report->'changed_rows' FROM fm_pipeline.syncs WHERE run_id = %s"
+LOSING = """
+UPDATE fm_pipeline.syncs SET deletions = (SELECT CASE WHEN count(*) = 0 THEN '{}'
+    ELSE jsonb_build_object('patient', jsonb_agg('row' || n)) END FROM generate_series(1, %s) n) WHERE id = %s
+"""
 NAMES = "SELECT coordinator_name, mrn FROM patients WHERE id = %s"
 PAGE = "/settings/sync/"
 
@@ -34,6 +38,13 @@ def another_run(start: Callable[[], requests.Response], earlier: str = "") -> st
 
     wait_until(is_another)
     return started[-1]
+
+
+def _shows_a_thousand_ids(console: Console, sync_id: str) -> bool:
+    console.bench.execute(LOSING, 1001, sync_id)
+    shown = fetch(console, console.session("reception"), PAGE)
+    console.bench.execute(LOSING, 0, sync_id)
+    return (shown.count("<code>row"), "The first 1,000." in shown) == (1000, True)
 
 
 def test_an_admin_lets_a_sync_go_on_that_waits_and_undoes_it_by_typed_words_and_a_viewer_only_sees_it(
@@ -54,7 +65,7 @@ def test_an_admin_lets_a_sync_go_on_that_waits_and_undoes_it_by_typed_words_and_
     wait_until(lambda: bool(bench.execute(SYNC, first)))
     ((sync_id, *found),) = bench.execute(SYNC, first)
     carry_out = ["Carry out" in fetch(console, session, PAGE) for session in (viewer, admin)]
-    assert (found, carry_out) == (["waits", 1], [False, True])
+    assert (found, carry_out, _shows_a_thousand_ids(console, sync_id)) == (["waits", 1], [False, True], True)
     ((patients,),) = bench.execute("SELECT count(*) FROM patients")
     words = f"{bench.database_url.rsplit('/', 1)[1]} {patients}"
     assert is_led_to_wrong_words(send(console, admin, f"{PAGE}{sync_id}/confirm", 400, confirm="x").text)
