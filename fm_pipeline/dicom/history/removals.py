@@ -21,14 +21,12 @@ _ANOTHER = """
         SELECT FROM fm_pipeline.import_history own WHERE own.job_id = %(job_id)s AND own.path_hash = other.path_hash
         AND own.file_hash = other.file_hash AND own.id < other.id)
 """
-# Two conditions each time, for two partial indexes.
-_STATUSES = ("('imported', 'already_there')", "('duplicate', 'conflict')")
-_MET_BY_ANOTHER_JOB = " OR ".join(
-    "EXISTS (SELECT FROM fm_pipeline.import_history other"  # our own SQL
-    f" WHERE other.orthanc_instance_id = mine.orthanc_instance_id AND other.status IN {statuses} AND {_ANOTHER})"
-    for statuses in _STATUSES
-)
-_MET_BY_ANOTHER_JOB = f"({_MET_BY_ANOTHER_JOB})"
+_MET = "('imported', 'already_there', 'duplicate', 'conflict')"
+# OFFSET makes PostgreSQL look up each instance. Else it reads the rows of all jobs for each part of a removal.
+_MET_BY_ANOTHER_JOB = f"""
+    EXISTS (SELECT FROM fm_pipeline.import_history other WHERE other.orthanc_instance_id = mine.orthanc_instance_id
+            AND other.status IN {_MET} AND {_ANOTHER} OFFSET 0)
+"""
 _THERE_BEFORE = """
     EXISTS (SELECT FROM fm_pipeline.import_history again WHERE again.orthanc_instance_id = mine.orthanc_instance_id
             AND again.status IN ('imported', 'already_there') AND again.job_id = mine.job_id
@@ -135,14 +133,11 @@ def read_takeback(cursor: Cursor, job_id: int) -> Takeback:
 
 def found_again_by(cursor: Cursor, job_id: int) -> list[int]:
     """Return the jobs that found instances of a job too, and for which they stay: some of them, the newest first."""
-    again = " UNION ALL ".join(
-        "(SELECT other.job_id FROM mine JOIN fm_pipeline.import_history other USING (orthanc_instance_id)"  # noqa: S608
-        f" WHERE other.status IN {statuses} AND {_ANOTHER} LIMIT %(instances)s)"
-        for statuses in _STATUSES
-    )
     cursor.execute(
         f"WITH mine AS (SELECT orthanc_instance_id {_STORED} LIMIT %(instances)s)"  # noqa: S608  # our own SQL
-        f" SELECT DISTINCT job_id FROM ({again}) again ORDER BY job_id DESC LIMIT 5",
+        " SELECT DISTINCT job_id FROM (SELECT other.job_id FROM mine"
+        " JOIN fm_pipeline.import_history other USING (orthanc_instance_id)"
+        f" WHERE other.status IN {_MET} AND {_ANOTHER} LIMIT %(instances)s) again ORDER BY job_id DESC LIMIT 5",
         {"job_id": job_id, "instances": _INSTANCES_LOOKED_AT},
     )
     return [int(other) for (other,) in cursor.fetchall()]
@@ -191,17 +186,18 @@ def record_removed(cursor: Cursor, removal: Removal, gone: Collection[str]) -> N
         removal: with its new counts.
         gone: Orthanc's ids.
     """
-    for which in ("job_id = %(job_id)s", *(f"status IN {statuses}" for statuses in _STATUSES)):
-        cursor.execute(
-            "UPDATE fm_pipeline.import_history SET removed_at = clock_timestamp(), removal_id = %(id)s,"  # noqa: S608
-            f" missing_since = NULL WHERE {which} AND orthanc_instance_id = ANY(%(gone)s) AND removed_at IS NULL",
-            {"id": removal.id, "job_id": removal.job_id, "gone": list(gone)},
-        )
-    # Who has these Patient IDs is learned again, from Orthanc and from files.
     cursor.execute(
-        "DELETE FROM fm_pipeline.import_patients p USING fm_pipeline.import_history h"
-        " WHERE h.removal_id = %s AND h.orthanc_instance_id = ANY(%s) AND p.patient_id = h.patient_id",
-        (removal.id, list(gone)),
+        "UPDATE fm_pipeline.import_history SET removed_at = clock_timestamp(), removal_id = %(id)s,"  # noqa: S608
+        " missing_since = NULL WHERE orthanc_instance_id = ANY(%(gone)s) AND removed_at IS NULL"
+        f" AND (job_id = %(job_id)s OR status IN {_MET})",
+        {"id": removal.id, "job_id": removal.job_id, "gone": list(gone)},
+    )
+    # Who has these Patient IDs is learned again, from Orthanc and from files. By instance: a removal may have millions.
+    cursor.execute(
+        "WITH h AS MATERIALIZED (SELECT patient_id, removal_id FROM fm_pipeline.import_history"
+        " WHERE orthanc_instance_id = ANY(%s)) DELETE FROM fm_pipeline.import_patients p USING h"
+        " WHERE h.removal_id = %s AND p.patient_id = h.patient_id",
+        (list(gone), removal.id),
     )
     cursor.execute(
         "UPDATE fm_pipeline.import_removals SET instances_deleted = %s, instances_absent = %s, instances_kept = %s"

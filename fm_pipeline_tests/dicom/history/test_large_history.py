@@ -58,7 +58,7 @@ def remove_all(url: str, job_id: int) -> None:
             record_removed(cursor, removal, [row.orthanc_id for row in rows])
 
 
-@pytest.mark.parametrize(("work", "files", "times"), [(compare_all, 8_000, 5), (remove_all, 1_000, 10)])
+@pytest.mark.parametrize(("work", "files", "times"), [(compare_all, 8_000, 5), (remove_all, 10_000, 10)])
 def test_each_row_of_a_large_job_is_read_a_few_times(
     ledger: str, work: Callable[[str, int], None], files: int, times: int
 ) -> None:
