@@ -27,7 +27,7 @@ from fm_pipeline.sequence.undo_sync import undo_sync
 from fm_pipeline.staging.parallel import OnStep
 from fm_pipeline_tests.sequence.killing import die, kill, kill_after_commit
 from fm_pipeline_tests.sequence.nights_model import Outcome, Row, Values
-from fm_pipeline_tests.sequence.nights_systems import DOORS, ID, LAYOUTS, POLICIES, TABLES, State, Systems
+from fm_pipeline_tests.sequence.nights_systems import DOORS, ID, LAYOUTS, LINKS, POLICIES, TABLES, State, Systems
 from fm_pipeline_tests.support.clinics import DATABASE, MigrationBench
 
 NIGHTS = 14
@@ -346,8 +346,9 @@ class Clinic(Systems, RuleBasedStateMachine):
         self._begin_night("sync")
         result, expected = self._sync()
         if result.status == "waits":
+            links = self.bench.execute(LINKS)
             meanwhile()
-            expected = self._confirm_what_was_shown(result, expected)
+            expected = self._confirm_what_was_shown(result, expected, self.bench.execute(LINKS) == links)
         self.seen[result.status] += 1
         self.seen["deletions"] += len(expected.deletions)
         self.seen["conflicts"] += len(expected.conflicts)
@@ -365,10 +366,10 @@ class Clinic(Systems, RuleBasedStateMachine):
         assert result.status == ("waits" if waits else "committed" if expected.changed else "nothing_new")
         return result, expected
 
-    def _confirm_what_was_shown(self, result: SyncResult, shown: Outcome) -> Outcome:
-        """Let it go on; only what was shown may happen."""
+    def _confirm_what_was_shown(self, result: SyncResult, shown: Outcome, has_same_links: bool) -> Outcome:
+        """Let it go on; only what was shown may happen, and nothing if a restore has changed which row is whose."""
         now = self.model.sync()
-        if now.conflicts <= shown.conflicts and now.deletions <= shown.deletions:
+        if now.conflicts <= shown.conflicts and now.deletions <= shown.deletions and has_same_links:
             self._confirm(result)
             return now
         with pytest.raises(PlanStop):
@@ -383,8 +384,7 @@ class Clinic(Systems, RuleBasedStateMachine):
         self._sync_staged(permission=Permission(result.id, result.confirmation, "nights"))
 
     def _sync_staged(self, **options: Any) -> SyncResult:
-        policies = self.model.policies
-        return sync_staged(self.bench.settings, now=self.now, actor="nights", policies=policies, **options)
+        return sync_staged(self.bench.settings, now=self.now, actor="nights", policies=self.model.policies, **options)
 
     def _read(self, on_step: OnStep = lambda *_: None) -> bool:
         return read_changes_and_stage(self.bench.settings, now=lambda: self.now, on_step=on_step)

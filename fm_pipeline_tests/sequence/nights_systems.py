@@ -37,6 +37,7 @@ source_shrunk: {least_of: {patient: 0, appointment: 0, note: 0, sms_message: 0}}
 DOORS: tuple[DoorKind, ...] = ("data_api", "odata")
 POLICIES = ("nexus", "filemaker", "newer")
 ID = "(SELECT nexus_id FROM fm_pipeline.crosswalk WHERE entity = %s AND filemaker_key = %s)"
+LINKS = "SELECT entity, filemaker_key, nexus_id FROM fm_pipeline.crosswalk ORDER BY 1, 2"
 
 
 def profile_of(columns: Mapping[str, Sequence[str]]) -> str:

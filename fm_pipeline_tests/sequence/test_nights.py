@@ -67,6 +67,13 @@ def test_of_two_patients_who_were_made_one_in_filemaker_one_stays_with_the_recor
         assert clinic.bench.execute("SELECT count(*) FROM notes") == before
 
 
+def test_what_was_shown_before_a_restore_of_other_links_is_shown_again(tried: Nights) -> None:
+    """The backup was made before the first reimport, so it has no links of records to rows."""
+    with tried.clinic() as clinic:
+        clinic.fm_delete(0, 1)
+        clinic.night_with_a_restore()
+
+
 def test_an_edit_that_was_taken_back_on_a_quiet_day_is_no_conflict_later(tried: Nights) -> None:
     with tried.clinic() as clinic:
         clinic.nexus_edit(0, 0)
