@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Literal
 
 from psycopg2.errorcodes import UNIQUE_VIOLATION
+from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.queries import has_table
@@ -59,6 +60,10 @@ _BEHIND = (
 AuditOutcome = Literal["started", "done", "refused", "failed", "cancelled"]
 
 
+_ADD = """
+INSERT INTO fm_pipeline.audit (actor, action, outcome, plan_id, run_id, detail, address)
+VALUES (%s, %s, %s, %s, %s, %s, %s)
+"""
 # Of the visitor whose request the console is answering: functions of the pipeline that it calls know no requests.
 _address: ContextVar[str] = ContextVar("address", default="")
 
@@ -100,12 +105,13 @@ def record(
         address: of the visitor of the console who requested it; by default that of `asked_from`.
     """
     with connect(database_url) as connection, connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO fm_pipeline.audit (actor, action, outcome, plan_id, run_id, detail, address)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s)",
-            (actor, action, outcome, plan_id, run_id, detail, address or _address.get()),
-        )
+        cursor.execute(_ADD, (actor, action, outcome, plan_id, run_id, detail, address or _address.get()))
         connection.commit()
+
+
+def record_done(cursor: Cursor, *, actor: str, action: AuditAction, detail: str) -> None:
+    """Add a row in the transaction of what was done, so that neither is there without the other."""
+    cursor.execute(_ADD, (actor, action, "done", None, None, detail, _address.get()))
 
 
 def who_did(database_url: str, action: AuditAction, detail: str, since: datetime) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.db.audit import audited, operating_system_user, record
+from fm_pipeline.db.audit import audited, operating_system_user, record_done
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.locks import acquire_reimport_lock
 from fm_pipeline.db.migrate import migrate
@@ -111,9 +111,9 @@ def erase_patient(
                 remedy="Look at it without --confirm; the last line has the words.",
             )
         else:
-            connection.commit()
             for known in sorted({key, *ids} - {"", reference.strip().lower()}):  # none may come back under another id
-                record(url, actor=actor, action="prune", outcome="done", detail=f"{ERASURE.format(known)}.")
+                record_done(cursor, actor=actor, action="prune", detail=f"{ERASURE.format(known)}.")
+            connection.commit()
     return erasure
 
 

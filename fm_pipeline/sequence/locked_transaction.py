@@ -76,8 +76,9 @@ class LockedTransaction:
         report.accepted = [{"entity": each.entity, "rule": each.rule, "found": each.found} for each in self.accepted]
         report.restore, report.left_out = self.restore, self.left_out
         report.kept_edits = [each.as_dict() for each in self.merged.decisions]
-        report.erased = find_erased(self.cursor, self.merged.differences)
-        report.other_people = find_other_people(self.cursor, self.merged.differences)
+        if Phase.PATIENTS in phases:
+            report.erased = find_erased(self.cursor, self.merged.differences)
+            report.other_people = find_other_people(self.cursor, self.merged.differences)
         with self.gate.cursor() as other:
             transaction = Transaction(
                 self.cursor,

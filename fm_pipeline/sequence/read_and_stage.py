@@ -25,8 +25,9 @@ from fm_pipeline.settings import Settings
 from fm_pipeline.staging.extract import ExtractionResult, extract
 from fm_pipeline.staging.inputs import is_staged_already, note_staged
 from fm_pipeline.staging.left_out import leave_out
+from fm_pipeline.staging.origin import note_reading
 from fm_pipeline.staging.parallel import OnStep, stage_all
-from fm_pipeline.staging.read_changes import note_reading, read_changes
+from fm_pipeline.staging.read_changes import read_changes
 from fm_pipeline.staging.run import forget, forget_others
 from fm_pipeline.staging.unchanged_layouts import find_unchanged
 

@@ -180,7 +180,8 @@ def _keep_baseline(held: LockedTransaction, settings: Settings, phases: Collecti
     if settings.filemaker_sync or has_baseline(held.cursor):
         staged = [each for each in held.staged if each.entity.phase in phases]
         write_baseline(held.cursor, staged, now, reimported=True)
-    forget_restored(held.cursor)
+    if {*Phase} <= {*phases}:
+        forget_restored(held.cursor)
 
 
 def _record(

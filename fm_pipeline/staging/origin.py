@@ -10,10 +10,12 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Collection, Iterable, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
+from fm_pipeline.db.commit import commit_without_waiting
 from fm_pipeline.entities.exports import date_fields
 from fm_pipeline.entities.order import parents, sources
 from fm_pipeline.entities.profile import Profile
@@ -22,6 +24,11 @@ from fm_pipeline.entities.resolution import Resolution
 from fm_pipeline.errors import StagingStop
 from fm_pipeline.filemaker.exports.dates import DateReader
 from fm_pipeline.filemaker.exports.options import TypedOrder
+
+if TYPE_CHECKING:
+    from fm_pipeline.staging.extract import ExtractionResult
+
+WHOLE_AFTER = dt.timedelta(days=7)  # a layout is read whole at least so often
 
 
 class Extraction(NamedTuple):
@@ -143,13 +150,37 @@ def refuse_earlier_times(cursor: Cursor, entity: str, since: dt.date, found: Col
         raise SourceWentBack
 
 
-def note_restored(cursor: Cursor, now: dt.datetime, whole_before: dt.datetime) -> None:
-    """Note it, and let every layout be read whole: those that come later in this run, the others by the next one.
+def note_reading(connection: Connection, result: ExtractionResult, started_at: dt.datetime) -> None:
+    """Note that an entity was read whole; commits.
 
-    Args:
-        whole_before: a layout that was read whole then is read whole again.
+    If this has shown that the file was restored from a backup, the other layouts are read whole again too.
     """
-    cursor.execute("UPDATE fm_pipeline.source_readings SET went_back_at = %s, whole_at = %s", (now, whole_before))
+    with connection, connection.cursor() as cursor:
+        commit_without_waiting(cursor)
+        cursor.execute(
+            "INSERT INTO fm_pipeline.source_readings (entity, extraction_id, feeds, checked_at, whole_at)"
+            " VALUES (%(entity)s, %(id)s, %(feeds)s, %(at)s, %(at)s) ON CONFLICT (entity) DO UPDATE"
+            " SET extraction_id = excluded.extraction_id, feeds = excluded.feeds,"
+            " checked_at = excluded.checked_at, whole_at = excluded.whole_at",
+            {
+                "entity": result.entity,
+                "id": str(result.extraction_id),
+                "feeds": result.signature,
+                "at": started_at,
+            },
+        )
+        cursor.execute(
+            "UPDATE fm_pipeline.source_readings SET went_back_at = %(at)s,"
+            " whole_at = CASE entity WHEN %(entity)s THEN whole_at ELSE %(long_ago)s END"
+            " WHERE (entity = %(entity)s OR went_back_at IS NULL) AND EXISTS"
+            " (SELECT FROM fm_pipeline.source_readings WHERE entity = %(entity)s AND went_back_at >= %(at)s)",
+            {"entity": result.entity, "at": started_at, "long_ago": started_at - WHOLE_AFTER},
+        )
+
+
+def note_restored(cursor: Cursor, now: dt.datetime) -> None:
+    """Note it, and let every layout be read whole: those that come later in this run, the others by the next one."""
+    cursor.execute("UPDATE fm_pipeline.source_readings SET went_back_at = %s, whole_at = %s", (now, now - WHOLE_AFTER))
 
 
 def remember_versions(cursor: Cursor, entity: str, source: str, layout: str) -> None:
@@ -179,5 +210,11 @@ def was_restored(cursor: Cursor) -> bool:
 
 
 def forget_restored(cursor: Cursor) -> None:
-    """Forget it: what FileMaker has is now in Nexus, and a person has agreed to it."""
-    cursor.execute("UPDATE fm_pipeline.source_readings SET went_back_at = NULL WHERE went_back_at IS NOT NULL")
+    """Forget it of the layouts that were read whole since: a person has agreed to what FileMaker has now.
+
+    A layout that the profile no longer has is not read again. Others are read whole once a week.
+    """
+    cursor.execute(
+        "UPDATE fm_pipeline.source_readings SET went_back_at = NULL WHERE whole_at >= went_back_at"
+        " OR went_back_at < (SELECT max(checked_at) FROM fm_pipeline.source_readings) - interval '14 days'"
+    )

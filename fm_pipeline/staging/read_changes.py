@@ -48,6 +48,7 @@ from fm_pipeline.staging.extract import (
 )
 from fm_pipeline.staging.left_out import missing_layout
 from fm_pipeline.staging.origin import (
+    WHOLE_AFTER,
     SourceWentBack,
     note_orders,
     note_restored,
@@ -62,7 +63,6 @@ if TYPE_CHECKING:
     from fm_pipeline.entities.profile import Profile
 
 OVERLAP = dt.timedelta(days=1)  # the clocks, and the time zones, of two machines differ
-WHOLE_AFTER = dt.timedelta(days=7)
 LARGEST_SHARE, FEW = 0.2, 200  # more changed records than both are read with all others
 LARGEST_PAGE = 1000  # of new records that are compared with the newest ones
 
@@ -133,7 +133,7 @@ def read_changes(
                     )
         except SourceWentBack:
             connection.rollback()
-            note_restored(cursor, now, now - WHOLE_AFTER)
+            note_restored(cursor, now)
             connection.commit()
         if changed is None:
             connection.rollback()
@@ -153,24 +153,6 @@ def read_changes(
             _replace_extraction(cursor, result, now)
             note_orders(cursor, resolution, profile)
     return result
-
-
-def note_reading(connection: Connection, result: ExtractionResult, started_at: dt.datetime) -> None:
-    """Note that an entity was read whole; commits."""
-    with connection, connection.cursor() as cursor:
-        commit_without_waiting(cursor)
-        cursor.execute(
-            "INSERT INTO fm_pipeline.source_readings (entity, extraction_id, feeds, checked_at, whole_at)"
-            " VALUES (%(entity)s, %(id)s, %(feeds)s, %(at)s, %(at)s) ON CONFLICT (entity) DO UPDATE"
-            " SET extraction_id = excluded.extraction_id, feeds = excluded.feeds,"
-            " checked_at = excluded.checked_at, whole_at = excluded.whole_at",
-            {
-                "entity": result.entity,
-                "id": str(result.extraction_id),
-                "feeds": result.signature,
-                "at": started_at,
-            },
-        )
 
 
 def _known(cursor: Cursor, door: Door, profile: Profile, resolution: Resolution, now: dt.datetime) -> _Known | None:

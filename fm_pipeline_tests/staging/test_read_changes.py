@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from fm_pipeline.entities.registry import Phase
 from fm_pipeline.nexus.erase_patient import erase_patient
 from fm_pipeline.nexus.reimport.plan import Permission
 from fm_pipeline.sequence.read_and_stage import read_changes_and_stage
@@ -237,12 +238,8 @@ def test_a_night_without_a_change_asks_each_layout_three_times(clinic: Clinic) -
     assert not read(clinic, 1)
     asked = Counter(clinic.bench.stand_in.counters()["requests"])
     asked.subtract(counters)
-    assert (asked["layouts"], asked["layout"], asked["find"], asked["records"]) == (
-        1,
-        3,
-        3,
-        4,
-    )  # a first page: the form of dates
+    # A page of records tells the form of dates.
+    assert [asked[what] for what in ("layouts", "layout", "find", "records")] == [1, 3, 3, 4]
 
 
 def test_a_layout_with_very_many_changes_is_read_whole(clinic: Clinic) -> None:
@@ -316,6 +313,19 @@ def test_an_edit_that_a_file_restored_from_a_backup_does_not_have_waits_for_a_pe
     edit(clinic, other, "last_name", "later", "2025-11-22T09:00:00")
     assert read(clinic, 2)
     assert sync_staged(clinic.bench.settings, now=now, actor="bench").status == "committed"
+
+
+def test_a_restored_file_is_remembered_until_every_layout_was_read_whole_and_committed(clinic: Clinic) -> None:
+    first_patient, *_ = clinic.model.of("patient")
+    backup = rows_of(clinic, "patient")
+    edit(clinic, first_patient, "last_name", "lost", "2025-11-20T09:00:00")
+    clinic.bench.extract_and_stage()
+    put_back(clinic, "patient", backup)
+    went_back = "SELECT DISTINCT went_back_at IS NULL FROM fm_pipeline.source_readings"
+    clinic.bench.extract_and_stage().reimport(phases=[Phase.APPOINTMENTS, Phase.VALIDATION])
+    assert clinic.bench.execute(went_back) == [(False,)]
+    clinic.bench.extract_and_stage().reimport()
+    assert clinic.bench.execute(went_back) == [(True,)]
 
 
 @pytest.mark.parametrize("door", ["data_api", "odata"])
