@@ -168,7 +168,8 @@ def configure(settings: Settings, changes: Mapping[str, Any], *, actor: str, now
         kept = {"updated_at": now, "updated_by": actor, "ftp_password_set": settings.ftp_password is not None}
         after = _checked({**before.model_dump(), **changes, **kept})
         _write(connection, after)
-        if changes.get("hospital_data_path"):
+        # The form always sends the path, and so does each call of the API. Whoever changes something else means that.
+        if changes.get("hospital_data_path") and after == before.model_copy(update=kept):
             _accept_mount_points(connection, changes["hospital_data_path"])
         connection.commit()
     _log.info("Configured: %s.", ", ".join(sorted(changes)))
@@ -176,9 +177,10 @@ def configure(settings: Settings, changes: Mapping[str, Any], *, actor: str, now
 
 
 def _accept_mount_points(connection: Connection, path: str) -> None:
-    """Accept where the directory and folders in it are mounted now: whoever names it again has moved it on purpose.
+    """Accept where the directory and folders in it are mounted now: whoever only names it again has moved it.
 
-    An empty one may be the mount point of a disk that is missing now. For it nothing changes.
+    An empty one may be the mount point of a disk that is missing now. For it nothing changes. Folders that are still
+    mounted stay as they are, so that it is noticed when they are not.
     """
     with connection.cursor() as cursor:
         if _has_entries(path):
@@ -192,7 +194,8 @@ def _accept_mount_points(connection: Connection, path: str) -> None:
             (path_hash(path),),
         )
         for root_id, key, directory in cursor.fetchall():
-            if _has_entries(real_path(directory)):
+            folder = real_path(directory)
+            if not os.path.ismount(folder) and _has_entries(folder):
                 cursor.execute(
                     "UPDATE fm_pipeline.watched_directories SET is_mount = false"
                     " WHERE root_id = %s AND path_hash = %s::uuid",

@@ -165,7 +165,7 @@ def _look(
     if found.paused:
         said = f"{sentence(found.paused)} Nothing was imported, and nothing was marked as missing."
         if found.paused == "not_mounted":
-            said += " If the directory was moved to another disk on purpose, save its path in the configuration again."
+            said += " If the directory was moved to another disk on purpose, save its path again, and nothing else."
         return _alarm(settings, connection, looked, said)
     _end_alarm(settings, connection)
     if found.alarms:

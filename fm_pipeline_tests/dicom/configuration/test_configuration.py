@@ -149,7 +149,7 @@ def test_several_roots_are_allowed_by_the_environment_alone(settings: Settings, 
         configure(nobody, {"hospital_data_path": str(tmp_path / "one")}, actor="anna", now=NOW)
 
 
-def test_to_name_the_directory_again_accepts_that_it_and_folders_in_it_are_mounted_otherwise_now(
+def test_only_to_name_the_directory_again_accepts_that_it_and_folders_in_it_are_mounted_otherwise_now(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = str(settings.hospital_data_path)
@@ -164,8 +164,12 @@ def test_to_name_the_directory_again_accepts_that_it_and_folders_in_it_are_mount
     configure(settings, {"hospital_data_path": root}, actor="anna", now=NOW)
     monkeypatch.setattr(os.path, "ismount", lambda path: path in ("/", root, f"{root}/share"))
     assert look(0).paused is None
+    configure(settings, {"hospital_data_path": root}, actor="anna", now=NOW)
+    mounted = "SELECT directory FROM fm_pipeline.watched_directories WHERE is_mount ORDER BY 1"
+    assert [directory for (directory,) in rows(settings, mounted)] == [root, f"{root}/share"]
     monkeypatch.undo()
-    configure(settings, {"monitoring_interval": 20}, actor="anna", now=NOW)
+    # As the form of the console does, which sends every field.
+    configure(settings, {"hospital_data_path": root, "monitoring_interval": 20}, actor="anna", now=NOW)
     assert look(1).paused == "not_mounted"
     configure(settings, {"hospital_data_path": root}, actor="anna", now=NOW)
     after = look(2)
