@@ -33,13 +33,13 @@ WHERE c.sync_id = {sync} AND c.schema_name = {schema} AND c.table_name = {name}
 _NEW_COLUMNS = """
 SELECT attname FROM pg_attribute WHERE attrelid = %(table)s::regclass AND attnum > 0 AND NOT attisdropped
 EXCEPT SELECT json_object_keys(coalesce(after, before)) FROM fm_pipeline.sync_changes
-WHERE sync_id::text = %(sync)s AND schema_name = %(schema)s AND table_name = %(name)s
+WHERE sync_id = %(sync)s AND schema_name = %(schema)s AND table_name = %(name)s
 """
 # Columns that it has removed, and that held something. If it has added others, it may have renamed them: then the rows
 # cannot be written back as they were.
 _GONE_COLUMNS = """
 SELECT DISTINCT v.key FROM fm_pipeline.sync_changes c CROSS JOIN LATERAL json_each_text(c.before) v
-WHERE c.sync_id::text = %(sync)s AND c.schema_name = %(schema)s AND c.table_name = %(name)s AND v.value IS NOT NULL
+WHERE c.sync_id = %(sync)s AND c.schema_name = %(schema)s AND c.table_name = %(name)s AND v.value IS NOT NULL
   AND v.key <> ALL(%(columns)s) ORDER BY 1
 """
 # A row that somebody has made since, or pointed to a row that the sync has inserted and that would go.
