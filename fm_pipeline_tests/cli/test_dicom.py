@@ -76,6 +76,11 @@ def history(commands: Commands, files: int) -> int:
         f"{commands.hospital}/file",
         files,
     )
+    commands.rows(
+        "UPDATE fm_pipeline.import_jobs SET files_imported = %s, files_bad = %s, size_processed_bytes = %s"
+        " WHERE id = %s",
+        *(files - files // 10, files // 10, files * 524288, job.id),
+    )
     return job.id
 
 

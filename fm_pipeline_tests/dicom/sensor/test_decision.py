@@ -32,7 +32,7 @@ NEVER = SensorCursor()
 
 def job(number: int, status: str, **more: Any) -> Job:
     fields: dict[str, Any] = dict.fromkeys(Job.__dataclass_fields__, None)
-    return Job(**(fields | {"id": number, "status": status} | more))
+    return Job(**(fields | {"id": number, "status": status, "created_at": NOW} | more))
 
 
 def step(configuration: SyncConfiguration = ON, watermark: SensorCursor = NEVER, **facts: Any) -> Wait | Start | Poll:
