@@ -1,9 +1,10 @@
 """What a job brought into Orthanc, and the record of its removal.
 
 A job brought an instance if it stored it, no other job met it (before or after), and it was not there already. Then no
-other import relies on it. A later job that has only read the same file again, with the same path and bytes, does not
-count. Rows of history stay, with `removed_at`: the sensor and incremental imports do not bring the instance back, not
-even from another path. A new job of another type does.
+other import relies on it. A later job that found it by reading the same file again, with the same path and bytes, does
+not count if the job is incremental or has stored nothing: else a person may have started it to import the directory,
+as after a cancelled job. Rows of history stay, with `removed_at`: the sensor and incremental imports do not bring the
+instance back, not even from another path. A new job of another type does.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from psycopg2.extensions import cursor as Cursor
 
 # A row of another job that is not only a later reading of a file of this one.
 _ANOTHER = """
-    other.job_id <> %(job_id)s AND other.removed_at IS NULL AND NOT EXISTS (
+    other.job_id <> %(job_id)s AND other.removed_at IS NULL AND NOT (other.status <> 'imported' AND EXISTS (
         SELECT FROM fm_pipeline.import_history own WHERE own.job_id = %(job_id)s AND own.path_hash = other.path_hash
-        AND own.file_hash = other.file_hash AND own.id < other.id)
+        AND own.file_hash = other.file_hash AND own.id < other.id) AND EXISTS (
+        SELECT FROM fm_pipeline.import_jobs job WHERE job.id = other.job_id
+        AND (job.job_type = 'incremental' OR job.files_imported = 0)))
 """
 _MET = "('imported', 'already_there', 'duplicate', 'conflict')"
 # OFFSET makes PostgreSQL look up each instance. Else it reads the rows of all jobs for each part of a removal.
