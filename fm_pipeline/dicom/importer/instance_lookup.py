@@ -153,9 +153,9 @@ class InstanceLookup:
                 (ERASED, list(ids)),
             )
             for instance_id, removed, erased, suspect, *row in cursor.fetchall():
-                if removed:
+                if removed and (erased or row[0]):  # a suspect file may have no MD5
                     away.setdefault(instance_id, set()).add(None if erased else row[0])
-                else:
+                elif not removed:
                     (suspects if suspect else stored).setdefault(instance_id, []).append(InstanceRow(*row))
             for instance_id in away.keys() & stored.keys():  # somebody has imported it again since
                 away[instance_id] -= {None, *(row.md5 for row in stored[instance_id])}

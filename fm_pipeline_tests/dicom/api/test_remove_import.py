@@ -80,14 +80,21 @@ def test_taken_back_files_come_back_by_no_incremental_import_whatever_their_time
 ) -> None:
     touched, moved = (importing.put(f"mistaken/{name}", as_file(image(name))) for name in ("touched", "moved"))
     corrected = importing.put("mistaken/corrected", as_file(image("corrected")))
-    removed(importing, importing.imported().id)
+    first = importing.imported()
+    importing.execute(  # a copy that crashed Orthanc before it was read whole
+        "INSERT INTO fm_pipeline.import_history (job_id, file_path, file_name, path_hash, status, orthanc_instance_id)"
+        " SELECT job_id, '/copy', 'copy', gen_random_uuid(), 'suspect', orthanc_instance_id"
+        " FROM fm_pipeline.import_history WHERE file_path = %s",
+        str(corrected),
+    )
+    removed(importing, first.id)
     os.utime(touched)
     moved = moved.rename(importing.folder / "moved")
     of_the_same_uids = image("corrected")
     of_the_same_uids.InstanceNumber = 99
     corrected.write_bytes(as_file(of_the_same_uids))
     job = importing.imported("incremental")
-    outcomes = {Path(path): (row.status, row.reason) for path, row in importing.rows(job.id).items()}
+    outcomes = {Path(path): (row.status, row.reason, *row.flags) for path, row in importing.rows(job.id).items()}
     withheld = ("skipped", "taken_back")
     assert outcomes == {touched: withheld, moved: withheld, corrected: ("imported", None)}
     assert (importing.instances(), importing.imported("incremental").files_unchanged) == (1, 3)
