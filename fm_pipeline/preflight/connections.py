@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from fm_pipeline.db.connection import connect
 from fm_pipeline.dicom.formats import size_formatted
 from fm_pipeline.dicom.orthanc.client import Orthanc
+from fm_pipeline.dicom.orthanc.errors import OrthancError
 from fm_pipeline.dicom.orthanc.responses import OrthancLimits
 from fm_pipeline.errors import DatabaseError, PipelineError
 from fm_pipeline.filemaker.connect import open_door
@@ -92,6 +93,9 @@ def _lost(settings: Settings) -> Iterator[str]:
         with connect(settings.nexus_database_url.get_secret_value()) as connection:
             sample = ask_for_sample(settings, connection)
     except DatabaseError:
+        return
+    except OrthancError as error:
+        yield f"Whether it has what imports stored is not known. {error.what}"
         return
     if sample.lost:
         yield f"It does not have {sample.what_is_lost}; fm-pipeline check says what to do."

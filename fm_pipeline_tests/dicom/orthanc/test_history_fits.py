@@ -10,6 +10,7 @@ from fm_pipeline.preflight.finding import FindingBuilder
 from fm_pipeline.sandbox.dicom.series import write_series
 from fm_pipeline.settings import Settings
 from fm_pipeline_tests.dicom.bench import ImportBench
+from fm_pipeline_tests.support.scripted_http import Request, like_orthanc, reply, scripted
 
 
 def said(settings: Settings) -> dict[str, str]:
@@ -40,3 +41,17 @@ def test_an_orthanc_of_another_day_is_told_by_what_it_lacks_and_by_what_was_take
     assert said(importing.settings.model_copy(update={"orthanc_keeps_all": False})) == back
     importing.imported("manual", folder=kept)
     assert said(importing.settings) == {"": "3 instances that imports stored first and last are there"} | back
+
+
+def test_an_orthanc_that_refuses_to_name_instances_is_connected(importing: ImportBench) -> None:
+    write_series(importing.folder, 1, 2_000)
+    importing.imported()
+
+    def answering(request: Request) -> bytes | None:
+        return reply(403) if request.path == "/tools/bulk-content" else like_orthanc()(request)
+
+    with scripted(answering) as server:
+        settings = importing.settings.model_copy(update={"orthanc_url": f"http://127.0.0.1:{server.port}"})
+        (connection,) = (each for each in read_connections(settings) if each.name == "Orthanc")
+    assert connection.state == "connected"
+    assert "is not known. Orthanc answers, and POST /tools/bulk-content is refused" in connection.found
