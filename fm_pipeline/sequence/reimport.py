@@ -29,7 +29,7 @@ from fm_pipeline.nexus.reimport.plan import Permission, check_backup, no_plan, p
 from fm_pipeline.nexus.reimport.plan_inputs import deciding_settings, reread_inputs
 from fm_pipeline.nexus.reimport.report import ReimportReport
 from fm_pipeline.nexus.reimport.transaction import OnPhase
-from fm_pipeline.nexus.sync.baseline import has_baseline, write_baseline
+from fm_pipeline.nexus.sync.baseline import forget_deleted, has_baseline, write_baseline
 from fm_pipeline.nexus.sync.merge import Merged, keep_edits
 from fm_pipeline.nexus.table_policy import Policy
 from fm_pipeline.sequence.locked_transaction import LockedTransaction, Merge, locked
@@ -112,6 +112,7 @@ def reimport(
         with locked(settings, merge=keep_synced_edits(settings, now)) as held:
             refuse_stale(permitted_plan(held.cursor, asked, phases), held.inputs)
             backup_id = check_backup(held.cursor, held.inputs)
+            forget_deleted(held.cursor, _loaded(held, phases))
             held.run(report, phases, on_phase)
             report.committed = True
             _keep_baseline(held, settings, phases, now)
@@ -178,10 +179,13 @@ def keep_synced_edits(settings: Settings, now: datetime) -> Merge:
 def _keep_baseline(held: LockedTransaction, settings: Settings, phases: Collection[Phase], now: datetime) -> None:
     """Store what a sync compares with, where one is used."""
     if settings.filemaker_sync or has_baseline(held.cursor):
-        staged = [each for each in held.staged if each.entity.phase in phases]
-        write_baseline(held.cursor, staged, now, reimported=True)
+        write_baseline(held.cursor, _loaded(held, phases), now, reimported=True)
     if {*Phase} <= {*phases}:
         forget_restored(held.cursor)
+
+
+def _loaded(held: LockedTransaction, phases: Collection[Phase]) -> list[Difference]:
+    return [each for each in held.staged if each.entity.phase in phases]
 
 
 def _record(

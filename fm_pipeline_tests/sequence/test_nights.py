@@ -182,6 +182,36 @@ def test_what_users_edited_is_known_over_a_night_without_the_field(tried: Nights
         clinic.reimport(replace=False)
 
 
+def test_a_row_that_was_deleted_in_nexus_is_no_conflict_after_a_night_without_the_field(tried: Nights) -> None:
+    with tried.clinic() as clinic:
+        clinic.fm_insert(0, 0)
+        clinic.night()
+        clinic.nexus_delete(18)  # the new patient
+        clinic.night()
+        fields = FIELDS["patient"]
+        show(clinic, [name for name in fields if name != "coordinator_name"])
+        night_beside_the_model(clinic)
+        show(clinic, fields)
+        clinic.night()
+
+
+def test_a_row_that_a_reimport_inserts_again_without_the_field_gets_it_by_a_later_reimport(tried: Nights) -> None:
+    with tried.clinic() as clinic:
+        for _ in range(2):
+            clinic.fm_insert(0, 0)
+        clinic.night()
+        clinic.nexus_delete(18)  # a new patient
+        clinic.night()
+        clinic.nexus_delete(18)  # the other one, of whom no sync knows it
+        fields = FIELDS["patient"]
+        show(clinic, [name for name in fields if name != "coordinator_name"])
+        clinic.now += dt.timedelta(days=1)
+        clinic.bench.extract_and_stage().reimport(clinic.now)
+        show(clinic, fields)
+        assert night_beside_the_model(clinic).status == "nothing_new"
+        clinic.reimport(replace=False)
+
+
 def test_a_sync_that_does_not_know_what_was_before_waits(tried: Nights) -> None:
     with tried.clinic() as clinic:
         clinic.bench.execute("TRUNCATE fm_pipeline.synced_rows")

@@ -103,6 +103,19 @@ def write_baseline(
         cursor.execute(sql.SQL(_FORGET).format(staged=difference.staged, table=difference.table.identifier), parameters)
 
 
+def forget_deleted(cursor: Cursor, differences: Sequence[Difference]) -> None:
+    """Forget the states of rows that Nexus does not have; before a reimport loads, which inserts them again.
+
+    Such a row has nothing of what users edited in it before. A state that stays would make an edit of a column that
+    FileMaker does not feed now.
+    """
+    for difference in differences:
+        cursor.execute(
+            sql.SQL(_FORGET).format(staged=difference.staged, table=difference.table.identifier),
+            {"entity": difference.entity.name, "reimported": True},
+        )
+
+
 _BEHIND = """
 SELECT EXISTS (
     SELECT FROM {columns} c LEFT JOIN fm_pipeline.synced_rows b ON b.entity = %(entity)s AND b.nexus_id = c.nexus_id
@@ -150,7 +163,9 @@ def acknowledge(cursor: Cursor, differences: Sequence[Difference], now: datetime
                 "INSERT INTO fm_pipeline.synced_rows (entity, nexus_id, filemaker_key, filemaker, nexus, state)"
                 " SELECT %(entity)s, s.nexus_id, s.filemaker_key, {states}, {states}, 0"
                 " FROM {staged} s JOIN {out} o USING (nexus_id) LEFT JOIN {table} t ON t.id = s.nexus_id"
-                " ON CONFLICT (entity, nexus_id) DO UPDATE SET filemaker = excluded.filemaker, nexus = excluded.nexus,"
+                # What is known of a column stays while FileMaker does not feed it; see `_WRITE`.
+                " ON CONFLICT (entity, nexus_id) DO UPDATE SET filemaker = synced_rows.filemaker || excluded.filemaker,"
+                " nexus = synced_rows.nexus || excluded.nexus,"
                 " kept = '{{}}', unknown = '{{}}', state = 0, gone = false"
             ).format(
                 states=states,
