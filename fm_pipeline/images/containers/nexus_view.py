@@ -9,7 +9,7 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.images.containers.source import SourceImage
-from fm_pipeline.images.nexus.batch_and_image_values import check_columns, check_ids, text_limit
+from fm_pipeline.images.nexus.batch_and_image_values import check_columns, check_ids, needs_record_id, text_limit
 from fm_pipeline.images.nexus.image_index import ImageIndex
 from fm_pipeline.images.nexus.patient_index import NO_REFERENCE, PatientIndex, PatientMatch
 from fm_pipeline.images.nexus.snapshot import NexusSnapshot, read_snapshot
@@ -118,7 +118,8 @@ class NexusView:
             if self.known.has_another_uuid(known, filemaker_id):
                 # FileMaker has given the number again: its file was cloned, or restored from a backup.
                 is_reused = image.recid == image.record_id
-                return self._new(image, patient, recid=None) if is_reused else "id_twice"
+                may_be_null = not needs_record_id(self.catalogue.columns[self.catalogue.table(IMAGES)])
+                return self._new(image, patient, recid=None) if is_reused and may_be_null else "id_twice"
             if known.patient_id == patient.nexus_id:
                 return ImageInNexus(known.id)
             return "linked_to_another_patient" if known.patient_id in self.known.patients else "batch_orphaned"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from fm_pipeline.db.table import INTEGER_TYPES, Table
+from fm_pipeline.db.table import INTEGER_TYPES, Column, Table
 from fm_pipeline.errors import CatalogueStop
 from fm_pipeline.nexus.catalogue.own_types import refuse_other_types, refuse_times_without_zone
 from fm_pipeline.nexus.catalogue.schema import Catalogue
@@ -134,6 +134,14 @@ def image_values(
         "metadata": json.dumps({"source": IMPORT_SOURCE, "filemaker_recid": image.recid}),
         "order": order,
     }
+
+
+def needs_record_id(columns: Mapping[str, Column]) -> bool:
+    """Return whether a column of the images holds FileMaker's record id and takes no NULL, not even with a default."""
+    return any(
+        column.not_null and (name == "filemaker_recid" or (name == "filemaker_id" and column.type in INTEGER_TYPES))
+        for name, column in columns.items()
+    )
 
 
 def check_ids(catalogue: Catalogue) -> None:

@@ -196,6 +196,18 @@ def test_a_record_id_that_another_image_had_before_filemakers_file_was_cloned_or
 
 
 @pytest.mark.hard_case(32)
+def test_an_image_whose_record_id_was_another_ones_is_skipped_if_nexus_takes_none_without_its_record_id(
+    clinic: ImageClinic,
+) -> None:
+    clinic.execute("ALTER TABLE images_image ADD filemaker_recid integer NOT NULL DEFAULT 0")
+    clinic.add(1)
+    clinic.run()
+    clinic.store.edit(DATABASE, TABLE, 1, {"id": "00000000-0000-4000-8000-0000000000aa", "NexusExportDate": ""})
+    report = clinic.run()
+    assert (report.reasons("skipped"), clinic.marked(), len(clinic.images())) == ({"id_twice": 1}, set(), 1)
+
+
+@pytest.mark.hard_case(32)
 def test_an_import_continues_with_a_clone_of_filemakers_file_that_numbers_records_anew(clinic: ImageClinic) -> None:
     for number in (1, 2, 3):
         clinic.add(number)
