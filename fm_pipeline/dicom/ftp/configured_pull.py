@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from psycopg2.extensions import connection as Connection
+
 from fm_pipeline.db.audit import audited
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.migrate import migrate
@@ -15,6 +17,8 @@ from fm_pipeline.dicom.ftp.pull import Pull
 from fm_pipeline.dicom.ftp.pull_report import PullReport
 from fm_pipeline.dicom.ftp.retrying_session import RetryingFtpSession
 from fm_pipeline.dicom.ftp.session import FtpServer
+from fm_pipeline.dicom.watch.poll import paused
+from fm_pipeline.dicom.watch.watched_directories import find_root
 from fm_pipeline.errors import RequestError
 from fm_pipeline.settings import Settings
 
@@ -29,7 +33,8 @@ def pull(
     """Pull new files from the configured server into its folder in the watched directory.
 
     Raises:
-        RequestError: FTP is off or not configured, the directory does not exist, or another pull runs.
+        RequestError: FTP is off or not configured, the directory does not exist or is not mounted where it was, or
+            another pull runs.
         FtpError: the server refuses or is unavailable, or the local disk is full. The next pull continues.
     """
     database_url = settings.nexus_database_url.get_secret_value()
@@ -38,6 +43,7 @@ def pull(
         configuration = read_configuration(connection, settings)
         connection.commit()
         folder = _folder(settings, configuration)
+        _refuse_another_disk(connection, configuration.hospital_data_path or "")
         server = server_of(settings, configuration)
         with only_one_pull(connection):
             session = RetryingFtpSession(server)
@@ -70,3 +76,17 @@ def _folder(settings: Settings, configuration: SyncConfiguration) -> Path:
     # Checked on every pull: if the disk is not mounted, the files would end up below its mount point.
     watched = Path(allowed_path(settings, configuration.hospital_data_path))
     return watched / configuration.ftp_folder
+
+
+def _refuse_another_disk(connection: Connection, watched: str) -> None:
+    """Refuse if the watched directory lies on another mount point than before: its disk may be missing."""
+    with connection.cursor() as cursor:
+        remembered = find_root(cursor, watched, lock=False)
+    connection.commit()
+    if paused(watched, remembered) == "not_mounted":
+        raise RequestError(
+            "The watched directory is not mounted where it was.",
+            meaning="Nothing was pulled: the files would lie on another disk.",
+            remedy="Mount it. If it was moved on purpose, save its path again, and nothing else: fm-pipeline dicom"
+            " configure --hospital-data-path PATH.",
+        )

@@ -33,6 +33,14 @@ def exists(path: Path) -> bool:
     return True
 
 
+def is_gone(path: Path) -> bool:
+    """Return whether it is certain that a path does not exist. If it cannot be found out, the answer is no."""
+    try:
+        return not exists(path)
+    except OSError:
+        return False
+
+
 def is_file_of_size(path: Path, size: int) -> bool:
     """Return whether a path is that of a regular file of a size."""
     facts = os.lstat(path)

@@ -6,14 +6,13 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.db.locks import AdvisoryLock, try_lock
-from fm_pipeline.dicom.ftp.disk import exists, on_local_disk
+from fm_pipeline.dicom.ftp.disk import is_gone
 from fm_pipeline.dicom.history.rows import bigint
 from fm_pipeline.dicom.model import Outcome
 from fm_pipeline.dicom.paths import erased_remote_path, path_hash
@@ -48,26 +47,28 @@ class FtpLedger:
     def known(self, targets: Mapping[bytes, Path]) -> dict[bytes, PulledFile]:
         """Return the entries of files, also those of erased patients.
 
-        A pulled file that is gone here, and that no import has recorded, is left out: it has to be pulled again.
+        A file that was pulled to this local path and is gone, and that no import has recorded, is left out: it has to
+        be pulled again. One that was pulled to another path is not looked for: the folder was moved or changed.
 
         Args:
             targets: the local paths by the paths on the server.
-
-        Raises:
-            LocalDiskError: it cannot be found out whether a file is here.
         """
         erased = {erased_remote_path(path): path for path in targets}
+        pulled_to: dict[bytes, str | None] = {}
         with self._connection.cursor() as cursor:
             cursor.execute(
-                "SELECT remote_path, size_bytes, modified_at, state FROM fm_pipeline.ftp_files"
+                "SELECT remote_path, local_hash::text, size_bytes, modified_at, state FROM fm_pipeline.ftp_files"
                 " WHERE server = %s AND remote_path = ANY(%s::bytea[])",
                 (self._server, [*targets, *erased]),
             )
-            found = {bytes(path): PulledFile(*rest) for path, *rest in cursor.fetchall()}
+            found = {}
+            for remote, local, *rest in cursor.fetchall():
+                found[bytes(remote)], pulled_to[bytes(remote)] = PulledFile(*rest), local
+            hashes = {path: path_hash(str(targets[path])) for path in found.keys() & targets.keys()}
             gone = {
-                path_hash(str(target)): path
-                for path, target in targets.items()
-                if path in found and found[path].state == "pulled" and not on_local_disk(partial(exists, target))
+                here: path
+                for path, here in hashes.items()
+                if found[path].state == "pulled" and pulled_to[path] == here and is_gone(targets[path])
             }
             cursor.execute(
                 "SELECT DISTINCT path_hash::text FROM fm_pipeline.import_history WHERE path_hash = ANY(%s::uuid[])",
@@ -78,19 +79,21 @@ class FtpLedger:
         of_erased = {path: found[hashed] for hashed, path in erased.items() if hashed in found}
         return of_erased | {path: found[path] for path in targets if path in found and path not in lost}
 
-    def write(self, path: bytes, now: PulledFile) -> None:
-        """Write the entry of a file."""
+    def write(self, path: bytes, target: Path, now: PulledFile) -> None:
+        """Write the entry of a file, whose local path is `target`."""
         with self._connection.cursor() as cursor:
             cursor.execute(
                 """
-                INSERT INTO fm_pipeline.ftp_files AS f (server, remote_path, size_bytes, modified_at, state, pulled_at)
-                VALUES (%s, %s, %s, %s, %s, CASE WHEN %s = 'pulled' THEN clock_timestamp() END)
+                INSERT INTO fm_pipeline.ftp_files AS f
+                    (server, remote_path, local_hash, size_bytes, modified_at, state, pulled_at)
+                VALUES (%s, %s, %s::uuid, %s, %s, %s, CASE WHEN %s = 'pulled' THEN clock_timestamp() END)
                 ON CONFLICT (server, remote_path) DO UPDATE SET
                     size_bytes = excluded.size_bytes, modified_at = excluded.modified_at, state = excluded.state,
+                    local_hash = excluded.local_hash,
                     started_at = CASE WHEN excluded.state = 'pulled' THEN f.started_at ELSE excluded.started_at END,
                     pulled_at = excluded.pulled_at
                 """,
-                (self._server, path, *now, now.state),
+                (self._server, path, path_hash(str(target)), *now, now.state),
             )
         self._connection.commit()
 

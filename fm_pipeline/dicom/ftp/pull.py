@@ -240,7 +240,7 @@ class Pull:
         wanted = _Wanted(path, self._target(path), size, modified)
         compares = self._prepare(wanted, before)
         if not compares:
-            self._ledger.write(path, PulledFile(size, modified, "pulling"))
+            self._ledger.write(path, wanted.target, PulledFile(size, modified, "pulling"))
         try:
             resumed = self._fetch(wanted)
         except ftplib.error_perm:
@@ -256,7 +256,7 @@ class Pull:
             on_local_disk(wanted.partial.unlink)
             if not is_same:
                 raise _Skip("local_file_exists")
-            self._ledger.write(path, PulledFile(size, modified, "pulled"))
+            self._ledger.write(path, wanted.target, PulledFile(size, modified, "pulled"))
             self.report.known += 1
             return
         try:
@@ -268,7 +268,7 @@ class Pull:
             self._drop_part(wanted, before, size_at_most=wanted.size)
             raise _Skip("name_too_long") from None
         sync_directory(wanted.target.parent)
-        self._ledger.write(path, PulledFile(size, modified, "pulled"))
+        self._ledger.write(path, wanted.target, PulledFile(size, modified, "pulled"))
         self.report.pulled += 1
         self.report.resumed += resumed
 

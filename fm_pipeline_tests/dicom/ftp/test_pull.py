@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -76,6 +77,13 @@ def test_what_was_imported_and_removed_here_is_not_pulled_again(
     assert pulled(database, server, folder).pulled == 1
     assert not (folder / "one.dcm").exists()
     assert (folder / "a" / "two words.dcm").exists()
+    # Another folder is empty, which does not mean that everything is lost.
+    (server.root / "new.dcm").write_bytes(b"new")
+    assert [pulled(database, server, tmp_path / "there").pulled for _ in range(2)] == [1, 0]
+    assert list(files(tmp_path / "there")) == ["new.dcm"]
+    shutil.rmtree(folder / "a")
+    (folder / "a").write_bytes(b"not a folder")  # nothing in it can be looked for
+    assert (pulled(database, server, folder).pulled, (folder / "a").read_bytes()) == (0, b"not a folder")
 
 
 def test_what_the_ledger_does_not_know_is_compared_once_and_known_from_then_on_if_it_is_the_same(

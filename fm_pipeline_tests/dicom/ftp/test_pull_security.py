@@ -13,6 +13,7 @@ from fm_pipeline.db.connection import connect
 from fm_pipeline.dicom.configuration.configuration import configure
 from fm_pipeline.dicom.ftp.configured_pull import pull
 from fm_pipeline.dicom.ftp.ftp_ledger import only_one_pull
+from fm_pipeline.dicom.watch.watched_directories import remember_root
 from fm_pipeline.errors import FtpError, RequestError
 from fm_pipeline.settings import Settings
 from fm_pipeline_tests.dicom.ftp.test_pull import NOW, fill
@@ -160,3 +161,10 @@ def test_nothing_is_pulled_under_a_mount_point_without_its_disk(
     with pytest.raises(RequestError, match="does not exist"):
         pull(settings, actor="test")
     assert not (tmp_path / "hospital").exists()
+    (tmp_path / "hospital").mkdir()
+    with connect(settings.nexus_database_url.get_secret_value()) as connection, connection.cursor() as cursor:
+        remember_root(cursor, str(settings.hospital_data_path), "/disk")
+        connection.commit()
+    with pytest.raises(RequestError, match="not mounted where it was"):
+        pull(settings, actor="test")
+    assert list((tmp_path / "hospital").iterdir()) == []
