@@ -195,13 +195,6 @@ def record_removed(cursor: Cursor, removal: Removal, gone: Collection[str]) -> N
         f" AND (job_id = %(job_id)s OR status IN {_MET})",
         {"id": removal.id, "job_id": removal.job_id, "gone": list(gone)},
     )
-    # Who has these Patient IDs is learned again, from Orthanc and from files. By instance: a removal may have millions.
-    cursor.execute(
-        "WITH h AS MATERIALIZED (SELECT patient_id, removal_id FROM fm_pipeline.import_history"
-        " WHERE orthanc_instance_id = ANY(%s)) DELETE FROM fm_pipeline.import_patients p USING h"
-        " WHERE h.removal_id = %s AND p.patient_id = h.patient_id",
-        (list(gone), removal.id),
-    )
     cursor.execute(
         "UPDATE fm_pipeline.import_removals SET instances_deleted = %s, instances_absent = %s, instances_kept = %s"
         " WHERE id = %s",
@@ -210,12 +203,30 @@ def record_removed(cursor: Cursor, removal: Removal, gone: Collection[str]) -> N
 
 
 def end_removal(cursor: Cursor, removal: Removal) -> Removal:
-    """Record the end, and return the row."""
+    """Record the end, forget the persons of whom nothing is left, and return the row."""
+    _forget_persons(cursor, removal.job_id)
     cursor.execute(
         f"UPDATE fm_pipeline.import_removals SET completed_at = clock_timestamp() WHERE id = %s RETURNING {_COLUMNS}",  # noqa: S608
         (removal.id,),
     )
     return Removal(*cursor.fetchall()[0])
+
+
+def _forget_persons(cursor: Cursor, job_id: int) -> None:
+    """Forget who has the Patient IDs of which nothing is left. Of the others nobody knows which person is wrong."""
+    cursor.execute(
+        "SELECT DISTINCT patient_id FROM fm_pipeline.import_history WHERE patient_id IS NOT NULL AND removal_id IN"
+        " (SELECT id FROM fm_pipeline.import_removals WHERE job_id = %s)",  # earlier ones may have been interrupted
+        (job_id,),
+    )
+    gone = {patient_id for (patient_id,) in cursor.fetchall()}
+    cursor.execute(  # it reads the history once: Patient IDs have no index
+        "SELECT DISTINCT patient_id FROM fm_pipeline.import_history WHERE patient_id = ANY(%s)"
+        " AND status IN ('imported', 'already_there') AND removed_at IS NULL",
+        (list(gone),),
+    )
+    gone -= {patient_id for (patient_id,) in cursor.fetchall()}
+    cursor.execute("DELETE FROM fm_pipeline.import_patients WHERE patient_id = ANY(%s)", (list(gone),))
 
 
 def list_removals(cursor: Cursor, job_id: int) -> Sequence[Removal]:

@@ -10,6 +10,7 @@ from fm_pipeline.db.connection import connect
 from fm_pipeline.dicom.history.history import list_history
 from fm_pipeline.dicom.history.removals import (
     begin_removal,
+    end_removal,
     new_removal_id,
     next_removable,
     record_removed,
@@ -56,6 +57,7 @@ def remove_all(url: str, job_id: int) -> None:
         while rows := next_removable(cursor, job_id, after, 50):
             after = rows[-1].orthanc_id
             record_removed(cursor, removal, [row.orthanc_id for row in rows])
+        end_removal(cursor, removal)
 
 
 @pytest.mark.parametrize(("work", "files", "times"), [(compare_all, 8_000, 5), (remove_all, 10_000, 10)])
