@@ -39,8 +39,11 @@ def test_of_two_administrators_who_start_the_same_at_once_the_second_is_led_to_t
             )
         else:
             run_id = run_of(answers[0])
-        send(console, sessions[0], f"{RUNS}/{run_id}/cancel")
         shown = [fetch(console, session, pages.copy().pop()) for session in sessions]
+        if path == "/settings/data-management/dry-run":
+            page = fetch(console, sessions[0], f"/settings/data-management/plans/{plan.id}")
+            assert "The button is locked until the <a" in page
+        send(console, sessions[0], f"{RUNS}/{run_id}/cancel")
         told = [
             re.findall(r"Nothing more was started: this is under way already, started by (\w+)\.", p) for p in shown
         ]
