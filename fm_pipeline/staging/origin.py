@@ -142,9 +142,11 @@ def refuse_earlier_times(cursor: Cursor, entity: str, since: dt.date, found: Col
         SourceWentBack: a record that was modified since then is not among them.
     """
     cursor.execute(
-        f"SELECT EXISTS (SELECT FROM fm_pipeline.source_records WHERE entity = %s AND {_DAY} >= %s"  # noqa: S608  # ours
+        # Nearly all are earlier, which a comparison of texts tells much faster.
+        "SELECT EXISTS (SELECT FROM fm_pipeline.source_records WHERE entity = %s AND CASE WHEN"  # noqa: S608  # ours
+        f""" modified COLLATE "C" < %s AND modified NOT LIKE '__/%%' THEN false ELSE {_DAY} >= %s END"""
         " AND NOT EXISTS (SELECT FROM unnest(%s::bigint[]) AS there(id) WHERE there.id = record_id))",
-        (entity, since.isoformat(), list(found)),
+        (entity, since.isoformat(), since.isoformat(), list(found)),
     )
     if cursor.fetchone() == (True,):
         raise SourceWentBack
