@@ -26,7 +26,7 @@ from fm_pipeline.dicom.reasons import ARCHIVE
 from fm_pipeline.dicom.scan.archive_members import FoundMember, read_member
 
 # The size of a chunk, which one thread reads into memory: that many files, or that many bytes and one more file.
-CHUNK_FILES, CHUNK_BYTES = 64, 8 << 20
+CHUNK_FILES, CHUNK_BYTES = 64, 4 << 20
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,7 +135,7 @@ class Orthanc:
             OrthancError: any of its subclasses. Some of the files may be stored.
         """
         body = zip_body(files)
-        answer = self._uploaded(body, len(body), "application/zip")
+        answer = self._uploaded(body, sum(map(len, body)), "application/zip")
         if (stored := stored_instances(answer)) is None:
             raise self._unusable("POST", "/instances", answer)
         return stored
