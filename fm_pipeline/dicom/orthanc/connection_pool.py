@@ -43,7 +43,7 @@ from fm_pipeline.dicom.orthanc.errors import (
 )
 from fm_pipeline.http_response import SLOWEST_BYTES_PER_SECOND, TimedResponse, decoded
 
-Content = bytes | memoryview | Iterable[bytes]  # the body of a request, or its blocks
+Content = bytes | memoryview | Iterable[bytes | memoryview]  # the body of a request, or its blocks
 
 _RECORDS_OF_TLS = ("\x15\x03", "\x16\x03")  # an alert, a handshake: RFC 8446, 5.1
 _LONGEST_RESPONSE = 64 << 20  # bytes in memory; the largest regular response, for 2,000 instances, has 2 MB
@@ -223,7 +223,9 @@ def _sent(
     return True
 
 
-def _in_time(blocks: Iterable[bytes], connection: HTTPConnection, until: float) -> Iterator[bytes]:
+def _in_time(
+    blocks: Iterable[bytes | memoryview], connection: HTTPConnection, until: float
+) -> Iterator[bytes | memoryview]:
     for block in blocks:
         connection.sock.settimeout(max(until - time.monotonic(), 0.001))
         yield block
