@@ -25,9 +25,9 @@ HEAD = """# Settings
 Every setting of the pipeline. `scripts/settings` writes this page from the types in `fm_pipeline/settings.py`, the
 comments in `.env.example`, and what the commands ask for; a test compares them.
 
-- **Where they are read.** From the environment; what is not set there, from the file `.env` in the current
-  folder, or from the file that `FM_PIPELINE_ENV_FILE` names. In a subfolder of a checkout without a `.env`, the
-  checkout's is read; relative paths in it are then relative to the checkout.
+- **Where they are read.** Settings come from the environment. A setting that is missing there comes from the file
+  `.env` in the current folder, or from the file that `FM_PIPELINE_ENV_FILE` names. In a subfolder of a checkout without
+  a `.env`, the checkout's is read; relative paths in it are then relative to the checkout.
 - **When.** A command reads them when it starts, a run of Dagster when the run starts. Under `dagster dev`, press
   *Reload* after a change in `.env` ([README.md](../README.md#the-dagster-ui-without-the-console)).
 - **Which are needed.** A command that lacks a setting names it before it asks any server. The column *needed by* lists
