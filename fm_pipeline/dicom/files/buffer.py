@@ -1,4 +1,4 @@
-"""A buffer that a thread reuses for each chunk of files.
+"""A buffer that a thread reuses for each bundle of files.
 
 Allocating half a megabyte takes ten times as long as reading a file into it when four threads allocate at a time: the
 operating system maps and clears every page.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import mmap
 
 
-class ChunkBuffer:
+class BundleBuffer:
     """The buffer of one thread. Its pages are allocated when they are first written to.
 
     Args:

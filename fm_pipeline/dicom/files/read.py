@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from typing import IO, BinaryIO
 
 from fm_pipeline.dicom.files.archives.opened import is_archive_without_mark
-from fm_pipeline.dicom.files.buffer import BufferFile, ChunkBuffer
+from fm_pipeline.dicom.files.buffer import BufferFile, BundleBuffer
 from fm_pipeline.dicom.files.byte_source import Seekable
 from fm_pipeline.dicom.files.is_dicom import inspect
 from fm_pipeline.dicom.files.open import FileChangedError, open_found, unchanged, unreadable_reason
 from fm_pipeline.dicom.model import FoundFile, Instance, Outcome, RejectedFile
 from fm_pipeline.dicom.reasons import ARCHIVE
 
-# A file up to this size is read into memory once. Four threads with a chunk of files each stay far below 200 MB.
+# A file up to this size is read into memory once. Four threads with a bundle of files each stay far below 200 MB.
 WHOLE_UP_TO_BYTES = 8 << 20
 _BLOCK = 1 << 20
 _log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class UnusableFile:
     md5: str | None = None
 
 
-def read_candidate(found: FoundFile, memory: ChunkBuffer | None = None) -> Candidate | UnusableFile:
+def read_candidate(found: FoundFile, memory: BundleBuffer | None = None) -> Candidate | UnusableFile:
     """Inspect a file, and read it into the buffer if it is small enough.
 
     A file that has changed since the scan is read again once: perhaps only its permissions were changed, or the scan
@@ -79,7 +79,7 @@ def read_candidate(found: FoundFile, memory: ChunkBuffer | None = None) -> Candi
         return UnusableFile(found, Outcome.FAILED, unreadable_reason(error))
 
 
-def _read(found: FoundFile, memory: ChunkBuffer | None) -> Candidate | UnusableFile:
+def _read(found: FoundFile, memory: BundleBuffer | None) -> Candidate | UnusableFile:
     with open_found(found) as file:
         if found.size > WHOLE_UP_TO_BYTES:
             result = inspect_or_archive(file, file, found)

@@ -16,8 +16,8 @@ from fm_pipeline.dicom.history.jobs import Job
 from fm_pipeline.dicom.importer.archive_feed import ArchiveListed
 from fm_pipeline.dicom.importer.archive_queue import ArchiveQueue
 from fm_pipeline.dicom.importer.workers import (
-    CHUNK_BYTES,
-    CHUNK_FILES,
+    BUNDLE_BYTES,
+    BUNDLE_FILES,
     Done,
     IsArchive,
     Later,
@@ -98,7 +98,7 @@ class Coordinator:
         self._claimed: list[str] = []
         self._unreadable: list[Unreadable] = []
         self._out = 0  # files that the workers have
-        self._dealt = 0  # chunks
+        self._dealt = 0  # bundles
         self._numbered = 0  # files, in the order of the scan
         self._scanned = False
         self._all_opened = False
@@ -146,23 +146,23 @@ class Coordinator:
         self._write(heed=False)
 
     def _deal(self) -> None:
-        """Keep the workers busy: each has one chunk in progress and one in the queue.
+        """Keep the workers busy: each has one bundle in progress and one in the queue.
 
         Not more, so that results are recorded and a cancellation is noticed in between.
         """
-        while self._out < 2 * self._workers.threads * CHUNK_FILES:
-            if len(self._ready) < CHUNK_FILES and not self._scanned:
+        while self._out < 2 * self._workers.threads * BUNDLE_FILES:
+            if len(self._ready) < BUNDLE_FILES and not self._scanned:
                 self._fetch()
-            elif len(self._ready) < CHUNK_FILES and not self._all_opened:
+            elif len(self._ready) < BUNDLE_FILES and not self._all_opened:
                 self._fetch_members()
             if not self._ready or self._limit_reached():
                 return
-            chunk = list(self._chunk())
-            if not self._workers.offer(chunk):
-                self._ready.extendleft(reversed(chunk))
+            bundle = list(self._bundle())
+            if not self._workers.offer(bundle):
+                self._ready.extendleft(reversed(bundle))
                 return
-            self._out += len(chunk)
-            self._given += len(chunk)
+            self._out += len(bundle)
+            self._given += len(bundle)
             self._dealt += 1
 
     def _limit_reached(self) -> bool:
@@ -183,16 +183,16 @@ class Coordinator:
             return False
         return bool(self._ready or self._later) or self._late()
 
-    def _chunk(self) -> Iterator[Task]:
+    def _bundle(self) -> Iterator[Task]:
         size = 0
-        # The first chunks are small, so that uploads start at once. The last files are distributed evenly, so that no
+        # The first bundles are small, so that uploads start at once. The last files are distributed evenly, so that no
         # single thread is left with all of them.
-        first = 2 << min(self._dealt // self._workers.threads, CHUNK_FILES.bit_length())
+        first = 2 << min(self._dealt // self._workers.threads, BUNDLE_FILES.bit_length())
         ends = self._all_opened or (self._scanned and not self._archives.opening)
-        last = -(-len(self._ready) // (2 * self._workers.threads)) if ends else CHUNK_FILES
-        most = self._limit.files - self._given if self._limit else CHUNK_FILES
-        for _ in range(min(CHUNK_FILES, first, last, most, len(self._ready))):
-            if size > CHUNK_BYTES:
+        last = -(-len(self._ready) // (2 * self._workers.threads)) if ends else BUNDLE_FILES
+        most = self._limit.files - self._given if self._limit else BUNDLE_FILES
+        for _ in range(min(BUNDLE_FILES, first, last, most, len(self._ready))):
+            if size > BUNDLE_BYTES:
                 return
             task = self._ready.popleft()
             size += task.found.size

@@ -44,7 +44,7 @@ class OutcomeDecider:
         """Return the outcome of one candidate.
 
         Args:
-            known: for the chunk of this candidate.
+            known: for the bundle of this candidate.
             sends: how often it was sent before without a response.
 
         Raises:

@@ -62,7 +62,7 @@ class Claims:
 
 
 class Turns:
-    """Lets threads process numbered chunks in parallel, with one step in the order of the numbers."""
+    """Lets threads process numbered bundles in parallel, with one step in the order of the numbers."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -101,7 +101,7 @@ class InstanceRow:
 
 @dataclass(frozen=True)
 class KnownInstances:
-    """What is known of a chunk of instances, by Orthanc's id.
+    """What is known of a bundle of instances, by Orthanc's id.
 
     Attributes:
         stored: rows of files that Orthanc has or had.
@@ -120,7 +120,7 @@ class KnownInstances:
 
 
 class InstanceLookup:
-    """Queries the ledger and Orthanc for chunks of instances.
+    """Queries the ledger and Orthanc for bundles of instances.
 
     Orthanc is queried before anything is sent, even for instances that the ledger does not know: with
     `OverwriteInstances` it would replace its file, and 1.10.1 does not report that setting. A query takes 1 ms.

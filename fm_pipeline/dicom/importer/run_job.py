@@ -1,6 +1,6 @@
 """Run an import job: scan, inspect, look up, send, record, compare. A job can be resumed.
 
-    scan ──▶ spool ──▶ coordinator ──chunks──▶ workers ──▶ Orthanc
+    scan ──▶ spool ──▶ coordinator ──bundles─▶ workers ──▶ Orthanc
                             │ ◀───────outcomes──────────┘
                             ▼ batches, after the upload
                           ledger

@@ -1,4 +1,4 @@
-"""The worker threads of an import: each takes a small chunk of files, reads it, looks it up, and sends it.
+"""The worker threads of an import: each takes a small bundle of files, reads it, looks it up, and sends it.
 
 Each outcome is returned through a queue at once, so that the ledger row soon follows the upload.
 """
@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from fm_pipeline.dicom.files.archives.limits import ArchiveLimits
-from fm_pipeline.dicom.files.buffer import ChunkBuffer
+from fm_pipeline.dicom.files.buffer import BundleBuffer
 from fm_pipeline.dicom.files.read import WHOLE_UP_TO_BYTES, Candidate, UnusableFile, read_candidate
 from fm_pipeline.dicom.history.history_entry import HistoryEntry, entry_of
 from fm_pipeline.dicom.importer.decide import OutcomeDecider
@@ -25,8 +25,8 @@ from fm_pipeline.dicom.orthanc.errors import OtherInstanceId
 from fm_pipeline.dicom.reasons import ARCHIVE
 from fm_pipeline.dicom.scan.archive_members import FoundMember, read_member
 
-# The size of a chunk, which one thread reads into memory: that many files, or that many bytes and one more file.
-CHUNK_FILES, CHUNK_BYTES = 64, 4 << 20
+# The size of a bundle, which one thread reads into memory: that many files, or that many bytes and one more file.
+BUNDLE_FILES, BUNDLE_BYTES = 64, 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class Workers:
         self.claims = Claims()
         self.results: queue.SimpleQueue[Result] = queue.SimpleQueue()
         self._decider, self._lookup, self._limits, self._halt = decider, lookup, limits, halt
-        self._chunks: queue.Queue[tuple[int, list[Task]] | None] = queue.Queue(maxsize=threads)
+        self._bundles: queue.Queue[tuple[int, list[Task]] | None] = queue.Queue(maxsize=threads)
         self._turns, self._offered = Turns(), 0
         self._threads = [threading.Thread(target=self._work, name=f"import-{n}", daemon=True) for n in range(threads)]
 
@@ -115,37 +115,37 @@ class Workers:
         self.join()
 
     def join(self) -> None:
-        """End the threads after the chunks that they have."""
+        """End the threads after the bundles that they have."""
         for _ in self._threads:
-            self._chunks.put(None)
+            self._bundles.put(None)
         while self._threads:
             self._threads.pop().join()
 
-    def offer(self, chunk: list[Task]) -> bool:
-        """Queue a chunk for the next free thread. Return False if the queue is full."""
+    def offer(self, bundle: list[Task]) -> bool:
+        """Queue a bundle for the next free thread. Return False if the queue is full."""
         try:
-            self._chunks.put_nowait((self._offered, chunk))
+            self._bundles.put_nowait((self._offered, bundle))
         except queue.Full:
             return False
         self._offered += 1
         return True
 
     def _work(self) -> None:
-        memory = ChunkBuffer(CHUNK_BYTES + WHOLE_UP_TO_BYTES)
-        while (numbered := self._chunks.get()) is not None:
+        memory = BundleBuffer(BUNDLE_BYTES + WHOLE_UP_TO_BYTES)
+        while (numbered := self._bundles.get()) is not None:
             try:
                 self._carry_out(*numbered, memory)
             finally:
                 self._turns.passed(numbered[0])
-            memory.clear()  # outcomes hold no content, so nothing refers to the buffer after a chunk
+            memory.clear()  # outcomes hold no content, so nothing refers to the buffer after a bundle
 
-    def _carry_out(self, number: int, chunk: Sequence[Task], memory: ChunkBuffer) -> None:
-        left = list(chunk)
+    def _carry_out(self, number: int, bundle: Sequence[Task], memory: BundleBuffer) -> None:
+        left = list(bundle)
         claimed: list[str] = []
         opened = ExitStack()
         try:
             candidates: list[tuple[Task, Candidate]] = []
-            for task in chunk:
+            for task in bundle:
                 self._raise_if_cancelled()
                 read = self._read(task, memory)
                 wanted = read.instance.orthanc_id if isinstance(read, Candidate) else None
@@ -177,13 +177,13 @@ class Workers:
             for task in left:
                 self.results.put(Untouched(task))
 
-    def _read(self, task: Task, memory: ChunkBuffer) -> Candidate | UnusableFile:
+    def _read(self, task: Task, memory: BundleBuffer) -> Candidate | UnusableFile:
         return read_member(task.member, self._limits, memory) if task.member else read_candidate(task.found, memory)
 
     def _claim(
         self, number: int, candidates: Sequence[tuple[Task, Candidate]], claimed: list[str], left: list[Task]
     ) -> list[tuple[Task, Candidate]]:
-        """Claim instances after every earlier chunk has. Candidates that have to wait are returned as `Later`."""
+        """Claim instances after every earlier bundle has. Candidates that have to wait are returned as `Later`."""
         self._turns.wait(number)
         mine = []
         for task, candidate in candidates:

@@ -12,7 +12,7 @@ from fm_pipeline.dicom.files.archives.faults import MemberFault
 from fm_pipeline.dicom.files.archives.limits import ArchiveLimits, CancelCheck
 from fm_pipeline.dicom.files.archives.member import Member
 from fm_pipeline.dicom.files.archives.opened import OpenArchive
-from fm_pipeline.dicom.files.buffer import BufferFile, ChunkBuffer
+from fm_pipeline.dicom.files.buffer import BufferFile, BundleBuffer
 from fm_pipeline.dicom.files.open import FileChangedError, unreadable_reason
 from fm_pipeline.dicom.files.read import WHOLE_UP_TO_BYTES, Candidate, UnusableFile, inspect_safely
 from fm_pipeline.dicom.model import FoundFile, Outcome, RejectedFile
@@ -78,7 +78,7 @@ def without_rows(archive: OpenArchive) -> str:
     return "document" if names & _DOCUMENT_MEMBERS else "archive_without_dicom"
 
 
-def read_member(of: FoundMember, limits: ArchiveLimits, memory: ChunkBuffer | None = None) -> Candidate | UnusableFile:
+def read_member(of: FoundMember, limits: ArchiveLimits, memory: BundleBuffer | None = None) -> Candidate | UnusableFile:
     """Unpack a member into the buffer, or into a temporary file if it is large, and inspect it.
 
     The candidate of a large member keeps its temporary file until it is closed.
@@ -103,7 +103,7 @@ class _Examined:
     def __init__(self, archive: OpenArchive, limits: ArchiveLimits, raise_if_cancelled: CancelCheck) -> None:
         self.unknown: list[UnusableFile] = []
         self.holds_dicom = False
-        memory = ChunkBuffer(WHOLE_UP_TO_BYTES)
+        memory = BundleBuffer(WHOLE_UP_TO_BYTES)
         for member in archive.members:
             raise_if_cancelled()
             memory.clear()
@@ -114,7 +114,7 @@ class _Examined:
             if seen.reason in _UNKNOWN or seen.outcome is Outcome.FAILED:
                 self.unknown.append(seen)
 
-    def _look(self, of: FoundMember, limits: ArchiveLimits, memory: ChunkBuffer) -> UnusableFile | None:
+    def _look(self, of: FoundMember, limits: ArchiveLimits, memory: BundleBuffer) -> UnusableFile | None:
         """Return None for DICOM, also if it is damaged."""
         if of.member.reason:
             return UnusableFile(of.found, of_archive(of.member.reason), of.member.reason)
@@ -124,7 +124,7 @@ class _Examined:
         return None if seen.outcome is Outcome.BAD and seen.reason not in _UNKNOWN else seen
 
 
-def _head_of_large(of: FoundMember, memory: ChunkBuffer) -> Candidate | UnusableFile:
+def _head_of_large(of: FoundMember, memory: BundleBuffer) -> Candidate | UnusableFile:
     data = memory.take(WHOLE_UP_TO_BYTES)
     try:
         at = 0

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from fm_pipeline.dicom.files import read as reading
-from fm_pipeline.dicom.files.buffer import ChunkBuffer
+from fm_pipeline.dicom.files.buffer import BundleBuffer
 from fm_pipeline.dicom.files.open import FileChangedError
 from fm_pipeline.dicom.files.read import (
     Candidate,
@@ -165,7 +165,7 @@ def test_files_are_read_into_memory_that_is_used_again_and_what_does_not_fit_int
     paths = [tmp_path / str(number) for number in range(3)]
     for path, content in zip(paths, contents, strict=True):
         path.write_bytes(content)
-    memory = ChunkBuffer(2 * max(map(len, contents)))
+    memory = BundleBuffer(2 * max(map(len, contents)))
     for _ in range(2):
         read = [read_candidate(found(path), memory) for path in paths]
         assert [bytes(each.data or b"") for each in read if isinstance(each, Candidate)] == contents

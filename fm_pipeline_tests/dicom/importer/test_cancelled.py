@@ -17,7 +17,7 @@ from fm_pipeline_tests.support.waiting import wait_until
 @pytest.fixture(autouse=True)
 def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """However fast the machine is, a cancel is then heard long before the last file."""
-    monkeypatch.setattr("fm_pipeline.dicom.importer.coordinator.CHUNK_FILES", 16)
+    monkeypatch.setattr("fm_pipeline.dicom.importer.coordinator.BUNDLE_FILES", 16)
     monkeypatch.setattr("fm_pipeline.dicom.importer.coordinator._BATCH_ENTRIES", 16)
 
 
@@ -68,9 +68,9 @@ def test_a_cancel_is_heard_though_the_threads_take_every_file_as_soon_as_it_is_o
 ) -> None:
     offer = Workers.offer
 
-    def offer_and_see_it_taken(self: Workers, chunk: list[Task]) -> bool:
-        offered = offer(self, chunk)
-        wait_until(self._chunks.empty, limit_seconds=30)
+    def offer_and_see_it_taken(self: Workers, bundle: list[Task]) -> bool:
+        offered = offer(self, bundle)
+        wait_until(self._bundles.empty, limit_seconds=30)
         return offered
 
     monkeypatch.setattr(Workers, "offer", offer_and_see_it_taken)
