@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     given = parser.parse_args()
     with TemporaryDirectory() as folder:
-        before = _checkout(given.rev, Path(folder))
+        before = checkout_of(given.rev, Path(folder))
         compared: list[Compared] = []
         for name in given.only or BENCHMARKS:
             rows = _compare(name, before, rounds=given.rounds, scale=given.scale)
@@ -80,8 +80,9 @@ def _show(rows: list[Compared]) -> None:
         print(f"{row.row:{width}}  {row.before:9.3f}  {row.now:9.3f}  {row.ratio:6.3f}  {verdict}", flush=True)  # noqa: T201
 
 
-def _checkout(rev: str, folder: Path) -> Path:
-    """The files of a commit, in a folder of their own."""
+def checkout_of(rev: str, folder: Path) -> Path:
+    """Write the files of a commit to a folder of their own, and return it."""
+    folder.mkdir(exist_ok=True)
     archive = subprocess.run(["git", "archive", rev], cwd=TOP, check=True, stdout=subprocess.PIPE)  # noqa: S603, S607
     subprocess.run(["tar", "--extract", "--directory", str(folder)], input=archive.stdout, check=True)  # noqa: S603, S607
     return folder

@@ -1,10 +1,13 @@
 """Syncs, and a reimport that trusts unchanged layouts, against full reimports; all read from a FileMaker stand-in.
 
-    python benchmarks/sync.py [--json FILE] [--rounds N] [--scale N]
+    python benchmarks/sync.py [--json FILE] [--rounds N] [--scale N] [--before REV]
 
 Every round makes the full reimport, a sync with nothing new and one with 1 % changed, one after the other, in the same
 clinic; then a plan and its reimport with nothing new, as by default and with REIMPORT_TRUSTS_UNCHANGED_LAYOUTS. The
 medians count. The CPU time of this process is printed beside; PostgreSQL and the stand-in have their own.
+
+With `--before` each round also makes the full reimport of an earlier commit, in a clinic of its own with the same
+records. The syncs are then compared with it.
 """
 
 from __future__ import annotations
@@ -26,12 +29,14 @@ from zoneinfo import ZoneInfo
 
 import psycopg2
 import yaml
+from compare import checkout_of
+from pydantic import SecretStr
 from results import Row, options, report
 
 from fm_pipeline.nexus.backup.backup import make_backup
 from fm_pipeline.nexus.reimport.plan import Permission
 from fm_pipeline.sandbox.clinic.fill import fill_nexus
-from fm_pipeline.sandbox.clinic.generate import Clinic, generate_clinic
+from fm_pipeline.sandbox.clinic.generate import generate_clinic
 from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition, ServerAccount
 from fm_pipeline.sandbox.filemaker.data.store import Store
 from fm_pipeline.sandbox.nexus.create import create_nexus
@@ -51,28 +56,27 @@ def main() -> None:
     """Measure, print, write."""
     parser = options(__doc__)
     parser.add_argument("--scale", type=float, default=1.0, help="size of the clinic; 1 is the real size")
+    parser.add_argument("--before", metavar="REV", help="compare the syncs with the full reimport of this commit")
     given = parser.parse_args()
     taken: dict[str, list[float]] = {}
     with temporary_stack([PostgreSQLService]) as stack, TemporaryDirectory() as folder:
-        server = stack.service(PostgreSQLService)
+        server, place = stack.service(PostgreSQLService), Path(folder)
+        earlier = checkout_of(given.before, place / "before") if given.before else None
         for number in range(given.rounds):
-            database = f"round_{number}"
-            with closing(psycopg2.connect(server.url("postgres"))) as connection:
-                connection.autocommit = True
-                connection.cursor().execute(f"CREATE DATABASE {database} TEMPLATE template0")
-            place = Path(folder) / database
-            place.mkdir()
-            with clinic_in_both(server.url(database), place, generate_clinic(scale=given.scale)) as (settings, store):
-                for name, seconds in one_round(settings, store).items():
-                    taken.setdefault(name, []).append(seconds)
+            with clinic_in_both(server, f"round_{number}", place, given.scale) as (settings, store):
+                measured = one_round(settings, store)
+            if earlier:
+                with clinic_in_both(server, f"before_{number}", place, given.scale) as (settings, _):
+                    measured["full before"] = earlier_reimport(earlier, settings)
+            for name, took in measured.items():
+                taken.setdefault(name, []).append(took)
     seconds = {name: median(values) for name, values in taken.items()}
+    full = ("full before", f"the full reimport of {given.before}") if earlier else ("full", "a full reimport")
     report(
         "sync",
         [
-            Row(
-                "sync with nothing new, against a full reimport (s)", seconds["quiet"], seconds["full"], 0.1, "at_most"
-            ),
-            Row("sync with 1 % changed, against a full reimport (s)", seconds["1 %"], seconds["full"], 0.2, "at_most"),
+            Row(f"sync with nothing new, against {full[1]} (s)", seconds["quiet"], seconds[full[0]], 0.1, "at_most"),
+            Row(f"sync with 1 % changed, against {full[1]} (s)", seconds["1 %"], seconds[full[0]], 0.2, "at_most"),
             Row(
                 "reimport of unchanged layouts that it trusts, against plan and reimport (s)",
                 seconds["trusting"],
@@ -111,6 +115,24 @@ def one_round(settings: Settings, store: Store) -> dict[str, float]:
     return taken
 
 
+def earlier_reimport(checkout: Path, settings: Settings) -> float:
+    """Return the seconds of a full reimport by the code of another checkout, in a process of its own."""
+    asked = ("nexus_database_url", "filemaker_url", "filemaker_database", "filemaker_username", "filemaker_password")
+    values = settings.model_dump(include={*asked, "rules_file", "state_dir"})
+    environment = {
+        name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        for name, value in values.items()
+    }
+    done = subprocess.run(  # noqa: S603  # our own program
+        [sys.executable, str(Path(__file__).with_name("earlier_reimport.py"))],
+        env=os.environ | environment | {"PYTHONPATH": str(checkout)},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return float(done.stdout)
+
+
 def read_and_plan(settings: Settings, now: datetime) -> ReimportPlan:
     """Read, stage and plan."""
     read_and_stage(settings)
@@ -144,8 +166,13 @@ def change(store: Store, settings: Settings) -> None:
 
 
 @contextmanager
-def clinic_in_both(database_url: str, folder: Path, clinic: Clinic) -> Iterator[tuple[Settings, Store]]:
-    """A clinic in Nexus and in a stand-in that answers over HTTP; each record has a time of its last change."""
+def clinic_in_both(server: PostgreSQLService, name: str, place: Path, scale: float) -> Iterator[tuple[Settings, Store]]:
+    """A clinic in a new Nexus and in a stand-in that answers over HTTP; each record has a time of its last change."""
+    with closing(psycopg2.connect(server.url("postgres"))) as connection:
+        connection.autocommit = True
+        connection.cursor().execute(f"CREATE DATABASE {name} TEMPLATE template0")
+    folder, database_url, clinic = place / name, server.url(name), generate_clinic(scale=scale)
+    folder.mkdir()
     with closing(psycopg2.connect(database_url)) as connection:
         create_nexus(connection)
         connection.commit()
