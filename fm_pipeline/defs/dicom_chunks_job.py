@@ -11,6 +11,7 @@ from pydantic import Field
 
 from fm_pipeline.defs.assets.dicom import DICOM_POOL, JobKind, terminated
 from fm_pipeline.defs.explained_failure import explained
+from fm_pipeline.defs.names import MAX_RUNTIME_TAG
 from fm_pipeline.defs.requester import REMARK, requester
 from fm_pipeline.defs.resources import NexusTarget, OrthancTarget
 from fm_pipeline.dicom.api.requests import carry_out, prepare_shared_import, start_shared_import
@@ -84,7 +85,7 @@ def import_dicom_chunk(
     executor_def=dg.in_process_executor,
     description="Imports DICOM files of the configured directory, or of a job in chunks that was prepared, into Orthanc"
     " on several hosts: this run starts it, and the sensor dicom_chunks launches a run for each chunk.",
-    tags={"dagster/max_runtime": str(12 * 3600)},  # a chunk takes minutes, and the listing of a slow share hours
+    tags={MAX_RUNTIME_TAG: str(12 * 3600)},  # a chunk takes minutes, and the listing of a slow share hours
 )
 def dicom_import_chunks() -> None:
     """One op."""

@@ -12,11 +12,11 @@ from fm_pipeline.defs.assets.reimport import PHASES
 from fm_pipeline.defs.assets.restore import restore_backup
 from fm_pipeline.defs.dicom_chunks_job import dicom_import_chunks
 from fm_pipeline.defs.dicom_removal import remove_dicom_import
-from fm_pipeline.defs.names import BACKUP, EXTRACT, IMAGE_LINK, PLAN, PREFLIGHT, STAGE
+from fm_pipeline.defs.names import BACKUP, EXTRACT, IMAGE_LINK, MAX_RUNTIME_TAG, PLAN, PREFLIGHT, STAGE
 from fm_pipeline.defs.sync_job import filemaker_sync
 
 # Four hours: reading a slow FileMaker Server took more than one, and a run that hangs must not hold the pool for ever.
-MAX_RUNTIME = {"dagster/max_runtime": str(4 * 3600)}
+MAX_RUNTIME = {MAX_RUNTIME_TAG: str(4 * 3600)}
 
 plan_reimport = dg.define_asset_job(
     "plan_reimport",
@@ -43,7 +43,7 @@ import_image_files = dg.define_asset_job(
     executor_def=dg.in_process_executor,
     description="Step 2 of the images, as often as needed: pictures out of FileMaker's containers into S3 and Nexus. A"
     " reimport that is started meanwhile waits; cancel this one if it must not, it goes on later where it stopped.",
-    tags={"dagster/max_runtime": str(12 * 3600)},
+    tags={MAX_RUNTIME_TAG: str(12 * 3600)},
 )
 link_images = dg.define_asset_job(
     "link_images",
@@ -60,7 +60,7 @@ dicom_import = dg.define_asset_job(
     executor_def=dg.in_process_executor,
     description="Imports DICOM files of the configured directory, or of a job that was prepared, into Orthanc. Start it"
     " in the console, on the page DICOM.",
-    tags={"dagster/max_runtime": str(7 * 24 * 3600)},
+    tags={MAX_RUNTIME_TAG: str(7 * 24 * 3600)},
 )
 # Dagster does not export the type of an asset job.
 JOBS: list[Any] = [

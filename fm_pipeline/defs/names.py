@@ -23,3 +23,5 @@ PLAN_TAG = "fm_pipeline/plan"
 CHUNK_TAG = "fm_pipeline/dicom_chunk"
 # With this tag the launcher for several hosts gives the run to Celery. The default one ignores it.
 FOR_CELERY = {"dagster-celery/queue": "dagster"}
+# The tag of a job that limits the seconds of each run; Dagster ends longer ones.
+MAX_RUNTIME_TAG = "dagster/max_runtime"

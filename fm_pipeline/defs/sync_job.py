@@ -4,7 +4,7 @@ import dagster as dg
 from pydantic import Field
 
 from fm_pipeline.defs.explained_failure import explained
-from fm_pipeline.defs.names import POOL
+from fm_pipeline.defs.names import MAX_RUNTIME_TAG, POOL
 from fm_pipeline.defs.requester import REMARK, requester
 from fm_pipeline.defs.resources import NexusTarget
 from fm_pipeline.nexus.reimport.plan import Permission
@@ -71,7 +71,7 @@ def sync_nexus(context: dg.OpExecutionContext, config: SyncConfig, nexus: NexusT
     executor_def=dg.in_process_executor,
     description="Merges what changed in FileMaker into Nexus and keeps what users edited. Stops after its plan unless"
     " FILEMAKER_SYNC_CHANGES allows it; deletions and conflicts always wait for a confirmation.",
-    tags={"dagster/max_runtime": str(4 * 3600)},  # as a reimport's
+    tags={MAX_RUNTIME_TAG: str(4 * 3600)},  # as a reimport's
 )
 def filemaker_sync() -> None:
     """One op."""

@@ -9,7 +9,7 @@ from pydantic import Field
 from fm_pipeline.db.audit import audited
 from fm_pipeline.db.run_reports import store_run_report
 from fm_pipeline.defs.explained_failure import explained
-from fm_pipeline.defs.names import POOL
+from fm_pipeline.defs.names import MAX_RUNTIME_TAG, POOL
 from fm_pipeline.defs.requester import requester
 from fm_pipeline.defs.resources import NexusTarget
 from fm_pipeline.errors import RequestError
@@ -123,7 +123,7 @@ def verify_backup() -> None:
     executor_def=dg.in_process_executor,
     description="Restores the newest backup into the empty database of RESTORE_DRILL_URL, compares every row, rolls it"
     " back, and emails the result. Nexus is unchanged.",
-    tags={"dagster/max_runtime": str(4 * 3600)},  # as a reimport's
+    tags={MAX_RUNTIME_TAG: str(4 * 3600)},  # as a reimport's
 )
 def restore_drill() -> None:
     """One op."""

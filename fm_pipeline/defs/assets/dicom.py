@@ -4,6 +4,7 @@ Two assets of one step, because the first upload starts before the scan ends. No
 and a job is best read as one materialization among others along the time.
 """
 
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from enum import Enum
@@ -17,7 +18,7 @@ from fm_pipeline.defs.assets.own_run import System
 from fm_pipeline.defs.assets.plots import bar_chart
 from fm_pipeline.defs.assets.tables import own_table
 from fm_pipeline.defs.explained_failure import explained
-from fm_pipeline.defs.names import OWNERS
+from fm_pipeline.defs.names import MAX_RUNTIME_TAG, OWNERS
 from fm_pipeline.defs.requester import REMARK, requester
 from fm_pipeline.defs.resources import NexusTarget, OrthancTarget
 from fm_pipeline.dicom.api.requests import carry_out, prepare_import
@@ -191,9 +192,15 @@ def _pull(context: dg.AssetExecutionContext, settings: Settings, actor: str) -> 
 
 
 def terminated(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> bool:
-    """Whether somebody has pressed "Terminate"; at a machine's end the run's process gets a signal only."""
-    run = context.instance.get_run_by_id(context.run.run_id)
-    return run is not None and run.status is dg.DagsterRunStatus.CANCELING
+    """Whether somebody has pressed "Terminate"; at a machine's end the run's process gets a signal only.
+
+    At its time limit Dagster calls a run "canceling" too, for the moment before it is "failed".
+    """
+    record = context.instance.get_run_record_by_id(context.run.run_id)
+    if record is None or record.dagster_run.status is not dg.DagsterRunStatus.CANCELING:
+        return False
+    limit = record.dagster_run.tags.get(MAX_RUNTIME_TAG)
+    return not limit or record.start_time is None or time.time() < record.start_time + float(limit)
 
 
 def _inventory(summary: JobSummary, max_failure_percent: float) -> dg.MaterializeResult:  # type: ignore[type-arg]

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from fm_pipeline.db.connection import connect
 from fm_pipeline.definitions import build_defs
 from fm_pipeline.defs.assets.dicom import INSTANCES, INVENTORY, STEP
+from fm_pipeline.defs.names import MAX_RUNTIME_TAG
 from fm_pipeline.dicom.configuration.configuration import configure
 from fm_pipeline.dicom.ftp.ftp_ledger import only_one_pull
 from fm_pipeline.dicom.history.jobs import create_job, get_job
@@ -138,18 +139,20 @@ def test_no_name_patient_id_or_path_is_in_what_a_run_leaves(graph: Graph, tmp_pa
     assert not any(canary in details + errors for canary in CANARIES.values())
 
 
-@pytest.mark.parametrize("terminated", [False, True])
+@pytest.mark.parametrize("because_of", ["a signal", "its time limit", "a person"])
 @pytest.mark.hard_case(43)
 def test_the_end_of_a_run_cancels_its_job_as_a_person_does_only_if_one_terminated_it_and_another_run_goes_on(
-    graph: Graph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, terminated: bool
+    graph: Graph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, because_of: str
 ) -> None:
     write_series(tmp_path / "hospital", 40, 2_000)
     url = graph.database_url
     job = create_job(url, str(tmp_path / "hospital"), requested_by="anna")
 
     def interrupted(*_: object, **__: object) -> NoReturn:
-        if terminated:  # at a machine's end the process gets a signal, and nobody tells Dagster
-            (run,) = graph.instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
+        (run,) = graph.instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
+        if because_of == "its time limit":
+            graph.instance.add_run_tags(run.run_id, {MAX_RUNTIME_TAG: "0.000001"})
+        if because_of != "a signal":  # at a machine's end the process gets one, and nobody tells Dagster
             graph.instance.report_run_canceling(run)
         raise dg.DagsterExecutionInterruptedError
 
@@ -158,7 +161,7 @@ def test_the_end_of_a_run_cancels_its_job_as_a_person_does_only_if_one_terminate
         assert not graph.run(job_id=job.id).success
     after = get_job(url, job.id)
     assert (after.status, after.files_imported) == ("cancelled", 40)
-    assert (after.cancel_requested_at is not None) is terminated
+    assert (after.cancel_requested_at is not None) is (because_of == "a person")
     assert graph.audit()[-1] == ("dicom_import", "cancelled")
     assert graph.run(job_id=job.id).success
     assert get_job(url, job.id).status == "completed"
