@@ -16,6 +16,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from fm_pipeline.notifications.console_pages import PLAN_PAGE, console_address
+from fm_pipeline.notifications.for_the_operator import who_can_do_it
 from fm_pipeline.notifications.outbox import Outbox
 from fm_pipeline.pluralize import counted
 from fm_pipeline.settings import Settings
@@ -47,7 +48,9 @@ def enqueue_alert(
     if not settings.smtp_host:
         return
     ui = settings.dagster_ui_url
-    lines = [*sentences, "", f"Time: {now.astimezone(ZoneInfo(settings.clinic_time_zone)):%Y-%m-%d %H:%M:%S %Z}"]
+    said = who_can_do_it(*sentences)
+    time = now.astimezone(ZoneInfo(settings.clinic_time_zone))
+    lines = [*sentences, *(["", said] if said else []), "", f"Time: {time:%Y-%m-%d %H:%M:%S %Z}"]
     if address := (page and console_address(settings, page)) or (ui and link and f"{ui.rstrip('/')}/{link}"):
         lines.append(f"Page: {address}")
     if settings.support_contact:

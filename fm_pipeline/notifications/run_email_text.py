@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, tzinfo
 from enum import StrEnum
 from typing import Any
 
 from fm_pipeline.errors import PipelineError
 from fm_pipeline.nexus.reimport.losses import losses
+from fm_pipeline.notifications.for_the_operator import who_can_do_it
 from fm_pipeline.pluralize import counted
 
 
@@ -104,8 +105,12 @@ def _lines(run_event: RunEvent) -> Iterator[str]:
             yield from ("", *losses(run_event.outcome.report))
     if run_event.sentences:
         yield from ("", *run_event.sentences)
+    lost = losses(run_event.outcome.report) if run_event.outcome.report else []
+    asked = () if run_event.event is EventType.STARTED else (COMMIT_SENTENCES[run_event.outcome.committed],)
+    if said := who_can_do_it(*asked, *lost, *run_event.sentences):
+        yield from ("", said)
     if run_event.outcome.report and run_event.event is not EventType.STARTED:
-        yield from ("", *_counts(run_event.outcome.report))
+        yield from ("", *_counts(run_event.outcome.report, run_event.at.tzinfo))
     yield from ("", f"Run:  {run_event.run_id}", f"Time: {run_event.at:%Y-%m-%d %H:%M:%S %Z}")
     if run_event.started_by:
         by = f", cancelled by {run_event.cancelled_by}" if run_event.cancelled_by else ""
@@ -131,8 +136,10 @@ COMMIT_SENTENCES = {
 }
 
 
-def _counts(report: Mapping[str, Any]) -> Iterator[str]:
-    yield f"{counted(report['changed_rows'], 'row')} of Nexus changed in {report['seconds']:.1f} seconds."
+def _counts(report: Mapping[str, Any], zone: tzinfo | None) -> Iterator[str]:
+    at = datetime.fromisoformat(report["started_at"]).astimezone(zone)
+    rows = counted(report["changed_rows"], "row")
+    yield f"{rows} of Nexus changed in {report['seconds']:.1f} seconds, {at:%Y-%m-%d %H:%M:%S}."
     for table in report["tables"]:
         yield (
             f"  {table['table']}: {counted(table['after'], 'row')} ({table['deleted']:,} deleted,"

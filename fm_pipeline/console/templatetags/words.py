@@ -10,6 +10,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from fm_pipeline.nexus.table_names import BATCHES, DOCUMENTS, IMAGES, LETTERS, REMINDERS
+from fm_pipeline.notifications.for_the_operator import who_can_do_it
 from fm_pipeline.pluralize import counted as counted_words
 from fm_pipeline.status.image_reasons import ReasonShown, reasons_shown
 
@@ -60,6 +61,14 @@ def status_word(status: str) -> str:
 def run_is(status: str) -> str:
     """Return what a run of that status does, after its name: "waits for its turn", "is running"."""
     return {"queued": "waits for its turn", "cancelling": "is being cancelled"}.get(status, f"is {status}")
+
+
+@register.simple_tag
+def who_can(*texts: object) -> SafeString:
+    """Return a paragraph that says who does what these texts or lists of texts advise; see `who_can_do_it`."""
+    flat = [text for each in texts for text in (each if isinstance(each, list | tuple) else [each])]
+    said = who_can_do_it(*(str(text) for text in flat if text))
+    return format_html('<p class="hint">{}</p>', said) if said else SafeString("")
 
 
 @register.filter
