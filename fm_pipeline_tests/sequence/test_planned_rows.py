@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from fm_pipeline.entities.rules import load_rules
 from fm_pipeline.errors import PlanStop, RequestError
 from fm_pipeline.sequence.planned_rows import ROW_CHANGES, read_planned_rows
-from fm_pipeline_tests.support.clinics import MigrationBench, Origin
+from fm_pipeline_tests.support.clinics import DATABASE, MigrationBench, Origin
 
 
 def test_the_rows_are_those_that_the_plan_has_counted(staged_once: Origin, bench: MigrationBench) -> None:
@@ -21,6 +22,38 @@ def test_the_rows_are_those_that_the_plan_has_counted(staged_once: Origin, bench
     assert only_in_nexus.count(None) == plan.report.tables["notes"].without_filemaker_id
     some = read_planned_rows(bench.settings, plan.id, "notes", "delete", limit=3)
     assert (len(some.ids), some.more) == (3, True)
+
+
+def test_each_row_to_delete_has_its_reason(reimported_once: Origin, bench: MigrationBench) -> None:
+    ((record_id,),) = bench.execute(
+        "SELECT record_id FROM fm_pipeline.source_records WHERE entity = 'note' ORDER BY record_id LIMIT 1"
+    )
+    bench.store.edit(DATABASE, "Notes", record_id, {"note": ""})
+    bench.store.delete(DATABASE, "Notes", record_id + 1)
+    bench.execute(
+        "INSERT INTO notes SELECT (jsonb_populate_record(n, jsonb_build_object('id', gen_random_uuid()))).*"
+        " FROM notes n LIMIT 1"
+    )
+    plan = bench.extract_and_stage().plan()
+    found = read_planned_rows(bench.settings, plan.id, "notes", "delete")
+    assert sorted(why.kind for why in found.why.values()) == ["gone", "kept_out", "only_in_nexus"]
+    (kept_out,) = [why for why in found.why.values() if why.kind == "kept_out"]
+    assert (kept_out.entity, kept_out.record_id) == ("note", record_id)
+    assert kept_out.rule in load_rules().by_id
+    assert kept_out.means == load_rules()[kept_out.rule].means
+    assert set(found.why) == {nexus_id for nexus_id, _ in found.ids}
+    assert read_planned_rows(bench.settings, plan.id, "notes", "change").why == {}
+
+
+def test_a_patient_who_is_gone_from_filemaker_is_no_patient_of_nexus_alone(gone: str, bench: MigrationBench) -> None:
+    plan = bench.plan()
+    found = read_planned_rows(bench.settings, plan.id, "patients", "delete")
+    assert found.why[gone].kind == "gone"
+
+
+def test_rows_that_a_setting_deletes_say_so(staged_once: Origin, bench: MigrationBench) -> None:
+    found = read_planned_rows(bench.settings, bench.plan().id, "reminders", "delete")
+    assert {why.kind for why in found.why.values()} == {"cleared"}
 
 
 def test_what_has_changed_since_the_plan_is_said(staged_once: Origin, bench: MigrationBench) -> None:

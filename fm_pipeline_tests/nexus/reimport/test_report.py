@@ -7,6 +7,7 @@ import re
 from rich.console import Console
 
 from fm_pipeline.defs.assets.plots import SHOWN_AT_ONCE, changes_by_table, losses_on_top
+from fm_pipeline.nexus.reimport.losses import losses
 from fm_pipeline.nexus.reimport.relink import RelinkResult
 from fm_pipeline.nexus.reimport.report import ReimportReport, TableChange
 from fm_pipeline.sequence.report_terminal import report_lines
@@ -27,7 +28,7 @@ def test_losses_of_other_tables_are_the_first_line_of_every_report() -> None:
     report.references += [reference | {"set_to_null": 3, "column": "other_id"}, reference | {"set_to_null": 1110}]
     sentence = "1,110 rows of invoices would lose their appointment: appointment_id would be emptied."
     assert report.losses[0] == sentence
-    assert report.losses[-1] == "2 patients would be deleted."
+    assert report.losses[-1] == "2 patients would be deleted. Their records are gone from FileMaker."
     assert report.as_markdown().startswith(f"- {sentence}\n")
     assert " ".join(on_terminal(report).split()).startswith(sentence)
     assert losses_on_top(report).startswith(f"- {sentence}\n")
@@ -62,6 +63,19 @@ def test_many_losses_stay_short_enough_for_the_ui_and_none_is_passed_over_in_sil
     assert len(shown) <= SHOWN_AT_ONCE
     named = shown.count(" would lose ")
     assert f"- and {40 - named} more; " in shown
+
+
+def test_a_deletion_says_why_for_each_part_of_its_rows() -> None:
+    report = ReimportReport("an-id", None, RUN_TIME)
+    report.tables["notes"] = TableChange("notes", before=9, deleted=6, without_filemaker_id=1, kept_out=2)
+    assert report.losses == [
+        "6 notes would be deleted. FileMaker has no record of 1 of them and cannot bring it back."
+        " FileMaker still has 2 of them, but a rule keeps them out. The records of 3 of them are gone from FileMaker."
+    ]
+    report.tables["notes"] = TableChange("notes", before=9, deleted=1, kept_out=1)
+    assert "gone" not in report.losses[0]
+    earlier = report.as_dict() | {"tables": [{"table": "notes", "deleted": 2, "without_filemaker_id": 0}]}
+    assert losses(earlier) == ["2 notes would be deleted."], "an earlier release did not count what a rule keeps out"
 
 
 def test_nothing_lost_is_said_too() -> None:
