@@ -29,6 +29,7 @@ class StoredPlan:
     Attributes:
         report: `ReimportReport.as_dict()` of the run that was rolled back.
         database, patients: what the confirmation names.
+        carried_out_at: when the reimport changed Nexus.
         carried_out_by: the run that carried it out; None if none has, or if no run is on record.
         undone_by: the restore that has undone the reimport; None if Nexus has it.
     """
@@ -43,6 +44,7 @@ class StoredPlan:
     carried_out: bool
     carried_out_by: str | None
     undone_by: Restore | None = None
+    carried_out_at: datetime | None = None
 
     @property
     def dagster_run(self) -> str | None:
@@ -100,4 +102,5 @@ def _find(database_url: str, condition: str, value: object) -> StoredPlan | None
             return None
         inputs, at, backup_id = row.pop("inputs"), row.pop("started_at"), row.pop("backup_id")
         undone = undone_by(connection, at, backup_id) if at else None
-        return StoredPlan(**row, undone_by=undone, database=inputs["database"], patients=inputs["patients"])
+        names = {"database": inputs["database"], "patients": inputs["patients"]}
+        return StoredPlan(**row, **names, carried_out_at=at, undone_by=undone)

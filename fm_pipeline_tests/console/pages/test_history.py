@@ -29,6 +29,20 @@ def test_a_viewer_reads_the_history_and_the_report_of_each_run(console: Console)
         fetch(console, viewer, f"/settings/history/{path}", 404)
 
 
+def test_a_reimport_has_the_same_time_on_every_page(console: Console) -> None:
+    viewer = console.session("reception")
+    ((identifier, plan_id),) = console.bench.execute(
+        "SELECT id::text, plan_id::text FROM fm_pipeline.reimports ORDER BY started_at LIMIT 1"
+    )
+    report = fetch(console, viewer, f"/settings/history/reimports/{identifier}")
+    found = re.search(r"<dt>Changed Nexus</dt><dd>([-0-9]{10} [:0-9]{8})</dd>", report)
+    assert found
+    assert f"<h1>Reimport of {found[1]}</h1>" in report
+    plan = fetch(console, viewer, f"/settings/data-management/plans/{plan_id}")
+    assert f"carried out, and changed Nexus {found[1]}" in plan
+    assert found[1] in fetch(console, viewer, "/settings/history/?kind=reimport&since=2000-01-01")
+
+
 def test_a_plan_of_the_first_release_is_shown_with_what_would_be_lost(console: Console) -> None:
     plan = str(uuid.uuid4())
     since_then = ["losses", "stays", "restore", "accepted", "patients_by"]
