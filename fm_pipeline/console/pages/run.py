@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -189,6 +190,7 @@ def _state(run: RunState) -> dict[str, Any]:
         run = replace(run, status="done")
     shown = [_step(step, run) for step in steps.steps if run.unfinished or step.started_at]
     current = next((step["label"] for step in shown if step["state"] == "running"), "")
+    last_done = next((step["label"] for step in reversed(shown) if step["state"] == "done"), "")
     report, undone = report_of_reimport(url, run.run_id) if run.job == "full_reimport" else (None, None)
     reports = read_run_reports(url, run.run_id)
     restored = next((each for each in reports if each["action"] == "restore" and not each["dry_run"]), None)
@@ -203,6 +205,7 @@ def _state(run: RunState) -> dict[str, Any]:
         "requester": run_requester(url, run.run_id),
         "steps": shown,
         "current": current,
+        "last_done": last_done,
         "left": _left(steps.seconds_left, run),
         "plan": made,
         "carried_out_plan": op_config(run, "reimport_transaction").get("plan_id"),
@@ -212,6 +215,7 @@ def _state(run: RunState) -> dict[str, Any]:
         "errors_are": "Quarantined" if run.job in CHECKS_RECORDS else "Errors",
         "too_late": who_cancelled(url, run.run_id) if run.status == "done" else "",
         "committed": plan.report_parts(report) if report else None,
+        "committed_at": datetime.fromisoformat(report["started_at"]) if report else None,
         "undone": undone,
         "restored": restored["report"] if restored else None,
         "way_back": _way_back(restored) if restored else None,
