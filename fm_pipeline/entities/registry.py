@@ -28,6 +28,7 @@ LOOK_UPS = {
     "funding": ("funding_sources", "name"),
 }
 ID_COLUMNS = ("nexus_id", "record_id", "filemaker_key")
+FILE_LINKS = "staged_file_links"  # the staged table of documents and images
 
 
 def looked_up_in(name: str) -> tuple[str, str]:
@@ -133,7 +134,7 @@ class Entity:
     @property
     def staged_table(self) -> str:
         """Its table in the schema `fm_pipeline`; documents and images share one."""
-        return "staged_file_links" if self.files else f"staged_{self.plural}"
+        return FILE_LINKS if self.files else f"staged_{self.plural}"
 
     @property
     def staged_columns(self) -> tuple[str, ...]:

@@ -1,11 +1,11 @@
-"""What makes a plan stale, and when it changed: for somebody who reads the plan, before anything is confirmed.
+"""What makes a plan stale, when it changed, and by which run: for somebody who reads the plan, before a confirmation.
 
 The reimport itself refuses a stale plan: `refuse_stale` in `fm_pipeline/nexus/reimport/plan.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -17,10 +17,13 @@ from fm_pipeline.db.queries import database_name
 from fm_pipeline.errors import CatalogueStop
 from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
 from fm_pipeline.nexus.reimport.plan import usable_plan
-from fm_pipeline.nexus.reimport.plan_inputs import Inputs, deciding_settings, reread_inputs
+from fm_pipeline.nexus.reimport.plan_inputs import Change, Inputs, deciding_settings, reread_inputs
+from fm_pipeline.nexus.table_names import BATCHES, IMAGES
+from fm_pipeline.sequence.writing_runs import WritingRun, runs_since
 from fm_pipeline.settings import Settings
 
-_PARTS = ("database", "schema", "settings", "staged", "target")
+_OF_FILEMAKER = ("filemaker", "files")
+_IMAGE_RUNS = ("image_link", "image_import")
 
 
 @dataclass(frozen=True)
@@ -28,15 +31,17 @@ class InputChange:
     """One kind of what has changed since a plan was made.
 
     Attributes:
-        words: part of a sentence, as in the error for a stale plan.
-        of_filemaker: whether it is FileMaker's data.
+        change: what, in words and by its tables.
         at: of FileMaker's data when it was last read, of rows of Nexus the newest `updated_at` since the plan. None if
             there is none: a deleted row leaves no time, and SQL by hand often sets none.
+        read_by: the run that has read FileMaker's data last; None if it is not on record.
+        runs: of the pipeline, since the plan, that write to these tables; the newest first.
     """
 
-    words: str
-    of_filemaker: bool = False
+    change: Change
     at: datetime | None = None
+    read_by: str | None = None
+    runs: Sequence[WritingRun] = ()
 
 
 def changes_since_plan(settings: Settings, plan_id: str, made_at: datetime) -> list[InputChange]:
@@ -58,36 +63,45 @@ def changes_since_plan(settings: Settings, plan_id: str, made_at: datetime) -> l
         try:
             catalogue = read_catalogue(cursor, settings.nexus_schema)
         except CatalogueStop as stop:
-            return [InputChange(stop.what.rstrip("."))]
+            return [InputChange(Change("schema", stop.what.rstrip(".")))]
         if not now.changes_since(planned):  # for another database or schema, nothing else needs to be read
             now = reread_inputs(cursor, planned, catalogue, settings, staged=True)
-        return list(_changes(cursor, catalogue, planned, now, made_at))
+        return list(_explained(cursor, catalogue, now.compare(planned), made_at))
 
 
-def _changes(
-    cursor: Cursor, catalogue: Catalogue, planned: Inputs, now: Inputs, made_at: datetime
+def _explained(
+    cursor: Cursor, catalogue: Catalogue, changes: Sequence[Change], made_at: datetime
 ) -> Iterator[InputChange]:
-    for part in _PARTS:
-        changed = replace(planned, **{part: getattr(now, part)})
-        for words in changed.changes_since(planned):
-            of_filemaker = part == "staged"
-            at = _read_at(cursor) if of_filemaker else _written_at(cursor, catalogue, planned, changed)
-            yield InputChange(words, of_filemaker, at if at and at > made_at else None)
+    runs = runs_since(cursor, made_at) if changes else []
+    for change in changes:
+        at, read_by = None, None
+        if change.of in _OF_FILEMAKER:
+            at, read_by = _last_reading(cursor)
+        elif change.of == "nexus":
+            at = _written_at(cursor, catalogue, change.tables)
+        if at and at <= made_at:
+            at, read_by = None, None
+        yield InputChange(change, at, read_by, [run for run in runs if _may_be_by(run, change)])
 
 
-def _read_at(cursor: Cursor) -> datetime | None:
-    cursor.execute("SELECT max(finished_at) FROM fm_pipeline.source_extractions")
-    return max((at for (at,) in cursor.fetchall() if at), default=None)
+def _may_be_by(run: WritingRun, change: Change) -> bool:
+    """Whether such a run writes what has changed; a link or an import of images writes images only."""
+    if change.of == "nexus" and run.kind in _IMAGE_RUNS:
+        return any(table.rpartition(".")[2] in (BATCHES, IMAGES) for table in change.tables)
+    return change.of in ("files", "links", "nexus")
 
 
-def _written_at(cursor: Cursor, catalogue: Catalogue, planned: Inputs, now: Inputs) -> datetime | None:
-    """Return the newest `updated_at` of the tables of Nexus that differ."""
+def _last_reading(cursor: Cursor) -> tuple[datetime | None, str | None]:
+    cursor.execute("SELECT finished_at, run_id FROM fm_pipeline.source_extractions ORDER BY finished_at DESC LIMIT 1")
+    return cursor.fetchone() or (None, None)
+
+
+def _written_at(cursor: Cursor, catalogue: Catalogue, names: Sequence[str]) -> datetime | None:
+    """Return the newest `updated_at` of tables of Nexus."""
     newest = []
     for table, columns in catalogue.columns.items():
         column = columns.get("updated_at")
-        if now.target.get(str(table)) == planned.target.get(str(table)) or column is None:
-            continue
-        if column.type == "timestamp with time zone":
+        if str(table) in names and column and column.type == "timestamp with time zone":
             cursor.execute(sql.SQL("SELECT max(updated_at) FROM {}").format(table.identifier))
             newest += [at for (at,) in cursor.fetchall() if at]
     return max(newest, default=None)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -49,11 +51,14 @@ def plan_page(request: HttpRequest, plan: StoredPlan, refusal: PipelineError | N
     """
     # The run that makes the plan ends a moment after it.
     running = [run for run in runs().unfinished([JOB, REIMPORT]) if run.run_id != plan.run_id]
+    changes = [] if running else plan_changes(plan)
     context = {
         "plan": plan,
         **report_parts(plan.report),
         "running": running,
-        "changes": [] if running else plan_changes(plan),
+        # The links of records to rows change with these rows or files, which say more to a person.
+        "changes": [each for each in changes if each.change.of != "links" or len(changes) == 1],
+        "writing_runs": list(dict.fromkeys(run for each in changes for run in each.runs)),
         "lines": list(sign_off(plan)),
         "ticked": set(request.POST),
         "refusal": refusal,
@@ -83,7 +88,16 @@ def rows(request: HttpRequest, plan_id: UUID, table: str, change: RowChange) -> 
     """Show the ids of the rows of a table that would be deleted, inserted or changed."""
     plan = read_plan(PIPELINE.nexus_database_url.get_secret_value(), str(plan_id))
     found = read_planned_rows(PIPELINE, plan.id, table, change, limit=ROWS)
-    return render(request, "console/planned_rows.html", {"plan": plan, "table": table, "change": change, "rows": found})
+    counts = Counter(replace(reason, record_id=0) for reason in found.why.values())  # those of one rule together
+    context = {
+        "plan": plan,
+        "table": table,
+        "change": change,
+        "rows": found,
+        "reasons": counts.most_common(),
+        "listed": [(nexus_id, key, found.why.get(nexus_id)) for nexus_id, key in found.ids],
+    }
+    return render(request, "console/planned_rows.html", context)
 
 
 def report_parts(report: Mapping[str, Any]) -> dict[str, Any]:
@@ -100,10 +114,7 @@ def report_parts(report: Mapping[str, Any]) -> dict[str, Any]:
         "rules": {
             rule: known[rule] for source in report["sources"] for rule in sorted(source["by_rule"]) if rule in known
         },
-        "totals": {
-            name: sum(int(table[name]) for table in report["tables"])
-            for name in ("before", "deleted", "inserted", "updated", "unchanged", "without_filemaker_id", "after")
-        },
+        "totals": row_totals(report),
         "files": [_file(one, many, each, done=bool(report["committed"])) for one, many, each in files if each],
         "not_loaded": [source for source in report["sources"] if source["quarantined"] or source["skipped"]],
         "failed_checks": [check for check in report["checks"] if not check["holds"]],
@@ -111,6 +122,14 @@ def report_parts(report: Mapping[str, Any]) -> dict[str, Any]:
             kind: [row for row in report.get("patients_by", ()) if row["by"] == kind] for kind in ("clinic", "funding")
         },
     }
+
+
+def row_totals(report: Mapping[str, Any]) -> dict[str, int]:
+    """Return the numbers of rows of all tables together; `elsewhere` are those that refer to rows of these tables."""
+    names = ("before", "deleted", "inserted", "updated", "unchanged", "without_filemaker_id", "after")
+    totals = {name: sum(int(table[name]) for table in report["tables"]) for name in names}
+    done = totals["deleted"] + totals["inserted"] + totals["updated"]
+    return totals | {"elsewhere": max(int(report["changed_rows"]) - done, 0)}
 
 
 def _file(one: str, many: str, relinked: Mapping[str, Any], *, done: bool) -> dict[str, Any]:

@@ -19,7 +19,6 @@ from fm_pipeline.errors import DatabaseError, LockStop, PlanStop, StagingStop
 from fm_pipeline.nexus.backup.backup import make_backup
 from fm_pipeline.nexus.reimport.report import PhaseRecord
 from fm_pipeline.sequence.reimport import reimport
-from fm_pipeline.sequence.staleness import changes_since_plan
 from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench, small_clinic
 from fm_pipeline_tests.support.proxy import Moment, cutting_proxy
 from fm_pipeline_tests.support.waiting import LIMIT_SECONDS, InThread, wait_until
@@ -214,15 +213,6 @@ def test_a_plan_is_stale_when_filemaker_has_changed(bench: MigrationBench) -> No
     bench.store.edit("clinic", "Notes", 1, {"note": "Somebody has just typed this."})
     bench.extract_and_stage()
     _refused(bench, permission, "stale: FileMaker's data changed .notes.")
-
-
-@pytest.mark.usefixtures("staged_once")
-def test_a_plan_that_another_reimport_has_made_stale_does_not_blame_filemaker(bench: MigrationBench) -> None:
-    older = bench.plan()
-    bench.reimport()
-    words = [change.words for change in changes_since_plan(bench.settings, older.id, RUN_TIME)]
-    assert "the links of FileMaker's records to rows of Nexus changed, as by a reimport or a restore" in words
-    assert not any(each.startswith("FileMaker's data") for each in words)
 
 
 @pytest.mark.hard_case(17)
