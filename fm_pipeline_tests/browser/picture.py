@@ -174,7 +174,7 @@ def administrator(browser: BrowserContext, url: str, folder: Path) -> None:
     for box in page.get_by_role("checkbox").all():
         box.check()
     page.locator("#confirm").fill(page.locator("label.confirm .words").inner_text())
-    page.get_by_role("button", name="Delete and reimport everything").click()
+    page.get_by_role("button", name="Reimport, and delete").click()
     page.get_by_role("heading", name="Result").wait_for()
     page.locator("#run .badge.good").get_by_text("done").wait_for()
     page.reload()  # ended, so that nothing moves

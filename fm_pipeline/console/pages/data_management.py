@@ -43,6 +43,7 @@ def page(request: HttpRequest) -> HttpResponse:
         {
             **_state(newest_change(url), FIRST_ANSWER_SECONDS),
             "plan": newest,
+            "totals": plan.row_totals(newest.report) if newest else {},
             "verdict": verdict(recent, missed),
             "is_bad": bool(missed) or any(each.is_bad for each in recent),
             "recent": [(each, _list_of(each, yesterday), _errors_of(each)) for each in recent],
