@@ -8,7 +8,7 @@ Nothing in them leads to a person any more.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from psycopg2.extensions import cursor as Cursor
 
@@ -120,15 +120,26 @@ def _folders(files: dict[str, str], shared: Collection[str]) -> set[str]:
     return found
 
 
-def _folders_of_nobody_else(cursor: Cursor, patient_ids: Sequence[str], folders: Iterable[str]) -> list[str]:
-    """Return the folders and archives that hold no file of another patient."""
+def _folders_of_nobody_else(cursor: Cursor, patient_ids: Sequence[str], folders: set[str]) -> list[str]:
+    """Return the folders and archives that hold no file of another patient, without those below another one."""
+    # The history is read once: its paths have no index, and a patient may have many folders.
     cursor.execute(
-        "SELECT f FROM unnest(%s::text[]) f WHERE NOT EXISTS (SELECT FROM fm_pipeline.import_history h"
-        " WHERE starts_with(h.file_path, f || '/') AND h.patient_id IS NOT NULL AND h.patient_id <> ALL(%s))",
-        (sorted(folders), list(patient_ids)),
+        "SELECT DISTINCT substring(file_path FROM '^(.*)/') FROM fm_pipeline.import_history"
+        " WHERE patient_id IS NOT NULL AND patient_id <> ALL(%s)",
+        (list(patient_ids),),
     )
-    found = [folder for (folder,) in cursor.fetchall()]
+    own = set(folders)
+    for (folder,) in cursor:
+        own.difference_update(_with_parents(folder or ""))
+    found = sorted(folder for folder in own if own.isdisjoint(_with_parents(os.path.dirname(folder))))
     return found + [folder.removesuffix("!") for folder in found if folder.endswith("!")]
+
+
+def _with_parents(folder: str) -> Iterator[str]:
+    """Yield a folder and every folder above it."""
+    while folder not in {"", "/"}:
+        yield folder
+        folder = os.path.dirname(folder)
 
 
 def _pulled(cursor: Cursor, files: Collection[str], folders: Sequence[str]) -> list[tuple[int, str, bytes]]:

@@ -23,6 +23,17 @@ from fm_pipeline.pluralize import counted
 _BATCH = 2000  # instances per query; 6,000 took 0.07 s
 _QUESTIONS = 100  # about single instances, between two looks whether the job was cancelled
 _HELD = "status IN ('imported', 'already_there', 'duplicate', 'conflict') AND removed_at IS NULL"
+# An archive has to be opened again as long as Orthanc lacks one of its members, and only so long.
+_INCOMPLETE_ARCHIVES = """
+UPDATE fm_pipeline.import_history SET missing_since = clock_timestamp() WHERE missing_since IS NULL
+AND path_hash IN (SELECT archive_hash FROM fm_pipeline.import_history
+                  WHERE archive_hash IS NOT NULL AND missing_since IS NOT NULL)
+"""
+_COMPLETE_ARCHIVES = """
+UPDATE fm_pipeline.import_history archive SET missing_since = NULL WHERE missing_since IS NOT NULL
+AND orthanc_instance_id IS NULL AND NOT EXISTS (SELECT FROM fm_pipeline.import_history member
+    WHERE member.archive_hash = archive.path_hash AND member.missing_since IS NOT NULL)
+"""
 
 
 @dataclass(frozen=True)
@@ -137,7 +148,7 @@ def compare(
         expected, missing = expected + len(ids), missing + len(gone)
         on_progress(expected)
     comparison = Comparison(expected, missing, differing)
-    _count(ledger, comparison)
+    _end(ledger, comparison)
     return comparison
 
 
@@ -167,35 +178,36 @@ def next_instances(cursor: Cursor, job_id: int, after: str) -> list[tuple[str, i
 
 
 def _write_down(ledger: JobLedger, held: list[str], gone: list[str]) -> None:
-    """Record which instances Orthanc has, and which it has lost. Others stay as they are."""
+    """Record which instances Orthanc has, and which it has lost. Others stay as they are.
+
+    An archive of one that is lost is recorded too: the comparison may be interrupted before its end.
+    """
 
     def action(cursor: Cursor) -> None:
         if gone:
             cursor.execute(
-                "UPDATE fm_pipeline.import_history SET missing_since = clock_timestamp()"  # noqa: S608
-                f" WHERE orthanc_instance_id = ANY(%s) AND missing_since IS NULL AND {_HELD}",
+                "WITH lost AS (UPDATE fm_pipeline.import_history SET missing_since = clock_timestamp()"  # noqa: S608
+                f" WHERE orthanc_instance_id = ANY(%s) AND missing_since IS NULL AND {_HELD} RETURNING archive_hash)"
+                " SELECT DISTINCT archive_hash::text FROM lost WHERE archive_hash IS NOT NULL",
                 (gone,),
             )
-        cursor.execute(
-            # A row stays missing if Orthanc now holds another file of the instance.
-            "UPDATE fm_pipeline.import_history back SET missing_since = NULL"
-            " WHERE orthanc_instance_id = ANY(%s) AND missing_since IS NOT NULL"
-            " AND NOT EXISTS (SELECT FROM fm_pipeline.import_history other WHERE other.job_id = %s"
-            "  AND other.status = 'conflict' AND other.orthanc_instance_id = back.orthanc_instance_id"
-            "  AND other.file_hash = back.file_hash)",
-            (held, ledger.job_id),
-        )
-        # An archive has to be opened again as long as Orthanc lacks one of its members.
-        cursor.execute(
-            "UPDATE fm_pipeline.import_history SET missing_since = clock_timestamp() WHERE missing_since IS NULL"
-            " AND path_hash IN (SELECT archive_hash FROM fm_pipeline.import_history"
-            "  WHERE archive_hash IS NOT NULL AND missing_since IS NOT NULL)"
-        )
-        cursor.execute(
-            "UPDATE fm_pipeline.import_history archive SET missing_since = NULL WHERE missing_since IS NOT NULL"
-            " AND orthanc_instance_id IS NULL AND NOT EXISTS (SELECT FROM fm_pipeline.import_history member"
-            "  WHERE member.archive_hash = archive.path_hash AND member.missing_since IS NOT NULL)"
-        )
+            cursor.execute(
+                "UPDATE fm_pipeline.import_history SET missing_since = clock_timestamp()"
+                " WHERE path_hash = ANY(%s::uuid[]) AND missing_since IS NULL",
+                ([archive for (archive,) in cursor.fetchall()],),
+            )
+        if held:
+            cursor.execute(
+                # A row stays missing if Orthanc now holds another file of the instance. OFFSET makes PostgreSQL look up
+                # the instances, and not all rows that are missing so far.
+                "UPDATE fm_pipeline.import_history back SET missing_since = NULL"
+                " WHERE id = ANY(ARRAY(SELECT id FROM (SELECT id, missing_since FROM fm_pipeline.import_history"
+                "  WHERE orthanc_instance_id = ANY(%s) OFFSET 0) met WHERE missing_since IS NOT NULL))"
+                " AND NOT EXISTS (SELECT FROM fm_pipeline.import_history other WHERE other.job_id = %s"
+                "  AND other.status = 'conflict' AND other.orthanc_instance_id = back.orthanc_instance_id"
+                "  AND other.file_hash = back.file_hash)",
+                (held, ledger.job_id),
+            )
         _raise_if_cancelled(cursor, ledger.job_id)
 
     ledger.run(action)
@@ -207,8 +219,12 @@ def _raise_if_cancelled(cursor: Cursor, job_id: int) -> None:
         raise Interrupted
 
 
-def _count(ledger: JobLedger, comparison: Comparison) -> None:
+def _end(ledger: JobLedger, comparison: Comparison) -> None:
+    """Record what the comparison found. Of all archives, once: each part would read all members that are missing."""
+
     def action(cursor: Cursor) -> None:
+        cursor.execute(_INCOMPLETE_ARCHIVES)
+        cursor.execute(_COMPLETE_ARCHIVES)
         cursor.execute(
             "UPDATE fm_pipeline.import_jobs SET instances_expected = %s, instances_missing = %s,"
             " instances_differing = %s, compared_at = clock_timestamp() WHERE id = %s",

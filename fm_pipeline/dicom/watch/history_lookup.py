@@ -73,7 +73,7 @@ def directories_to_look_up(cursor: Cursor) -> set[str]:
 
 @dataclass(frozen=True)
 class ReservedFiles:
-    """Files that a tick must not put into another job; paths as `paths.printable` writes them.
+    """Files that a tick must not put into another job, by their paths.
 
     Attributes:
         in_active_jobs: of a pending or running job.
@@ -85,29 +85,28 @@ class ReservedFiles:
     cancelled: frozenset[str]
 
 
-def reserved_by_jobs(cursor: Cursor) -> ReservedFiles:
-    """Return the files of unfinished jobs that have a list of files."""
+def reserved_by_jobs(cursor: Cursor, paths: Sequence[str]) -> ReservedFiles:
+    """Return those of these files that are in the list of an unfinished job. The lists of all jobs may be long."""
+    by_text = {printable(path): path for path in paths}
     cursor.execute(
-        "SELECT file_path, j.id, j.status = 'cancelled' FROM fm_pipeline.import_job_files"
-        " JOIN fm_pipeline.import_jobs j ON j.id = job_id"
-        " WHERE j.status IN ('pending', 'running') OR (j.status = 'cancelled' AND j.cancel_requested_at IS NOT NULL)"
-        " ORDER BY j.id"
+        "SELECT file_path, bool_or(j.status <> 'cancelled'), max(j.id) FILTER (WHERE j.status = 'cancelled')"
+        " FROM fm_pipeline.import_job_files JOIN fm_pipeline.import_jobs j ON j.id = job_id"
+        " WHERE file_path = ANY(%s) AND (j.status IN ('pending', 'running')"
+        " OR (j.status = 'cancelled' AND j.cancel_requested_at IS NOT NULL)) GROUP BY file_path",
+        [list(by_text)],
     )
     rows = cursor.fetchall()
-    cancelled = {text: job_id for text, job_id, is_cancelled in rows if is_cancelled}
-    by_key = {path_hash(real_path(text)): text for text in cancelled}
-    cursor.execute(
-        "SELECT path_hash::text, max(job_id) FROM fm_pipeline.import_history WHERE path_hash = ANY(%s::uuid[])"
-        " GROUP BY path_hash",
-        [list(by_key)],
-    )
-    recorded = {by_key[key]: job_id for key, job_id in cursor.fetchall()}
+    cancelled = {path_hash(by_text[text]): (by_text[text], job_id) for text, _, job_id in rows if job_id}
+    if cancelled:
+        cursor.execute(
+            "SELECT path_hash::text, max(job_id) FROM fm_pipeline.import_history WHERE path_hash = ANY(%s::uuid[])"
+            " GROUP BY path_hash",
+            [list(cancelled)],
+        )
+        for key, recorded_by in cursor.fetchall():
+            if recorded_by >= cancelled[key][1]:
+                del cancelled[key]
     return ReservedFiles(
-        frozenset(text for text, _, is_cancelled in rows if not is_cancelled),
-        frozenset(text for text, job_id in cancelled.items() if recorded.get(text, 0) < job_id),
+        frozenset(by_text[text] for text, is_active, _ in rows if is_active),
+        frozenset(path for path, _ in cancelled.values()),
     )
-
-
-def is_in(texts: frozenset[str], path: str) -> bool:
-    """Return whether a path is in a set of printable paths."""
-    return bool(texts) and printable(path) in texts

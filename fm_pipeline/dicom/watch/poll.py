@@ -33,7 +33,7 @@ from fm_pipeline.dicom.watch import watched_directories
 from fm_pipeline.dicom.watch.history_lookup import (
     MOST_ASKED_AT_ONCE,
     HistoryState,
-    is_in,
+    ReservedFiles,
     look_up_history,
     reserved_by_jobs,
 )
@@ -200,7 +200,6 @@ class _Poll:
         self._cursor, self._root = cursor, root
         self._path, self._real_root, self._excluded = path, os.path.realpath(path), excluded
         self._now, self._quiet_seconds, self._max_files, self._clock = now, quiet_seconds, max_files, clock
-        self._reserved = reserved_by_jobs(cursor)
         self._future = watched_directories.future_files(cursor, root.id)
         self._unmoved_by = False  # whether the directory that was listed last has a new file that is not recent
         self._kept: list[WatchedDirectory] = []
@@ -330,6 +329,8 @@ class _Poll:
         while piece := list(islice(rest, MOST_ASKED_AT_ONCE)):
             found = [met(entry_path(directory, name), facts, self._real_root) for name, facts in piece]
             self.result.files_seen += len(found)
+            # Before the history: a job that ends in between has recorded its files by then.
+            reserved = reserved_by_jobs(self._cursor, [each.path for each in found if isinstance(each, FoundFile)])
             for each, known in zip(found, look_up_history(self._cursor, found), strict=True):
                 complete = complete and known is HistoryState.DONE
                 if isinstance(each, SetAside) and each.reason == REASON:
@@ -337,7 +338,7 @@ class _Poll:
                 # Entries that are set aside and files that failed before are left to the nightly scan.
                 if known in {HistoryState.NEW, HistoryState.CHANGED} and isinstance(each, FoundFile):
                     settled = False
-                    self._take_file(each)
+                    self._take_file(each, reserved)
                     self._unmoved_by |= known is HistoryState.NEW and self._came_long_ago(each)
             if self.result.more:
                 return False, False
@@ -348,10 +349,10 @@ class _Poll:
         times = (file.modified_ns, file.changed_ns)
         return quiet(times, "", None, self._now, OLDEST_CACHE.total_seconds()) is Quiet.YES
 
-    def _take_file(self, file: FoundFile) -> None:
-        if is_in(self._reserved.in_active_jobs, file.path):
+    def _take_file(self, file: FoundFile, reserved: ReservedFiles) -> None:
+        if file.path in reserved.in_active_jobs:
             return
-        if is_in(self._reserved.cancelled, file.path):
+        if file.path in reserved.cancelled:
             self.result.cancelled += 1
             return
         key = path_hash(file.path)

@@ -7,7 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from fm_pipeline.db.connection import connect
+from fm_pipeline.dicom.history.erase_patient import _folders_of_nobody_else, erase_patient_files
 from fm_pipeline.dicom.history.history import list_history
+from fm_pipeline.dicom.history.job_ledger import JobLedger
 from fm_pipeline.dicom.history.removals import (
     begin_removal,
     end_removal,
@@ -15,6 +17,7 @@ from fm_pipeline.dicom.history.removals import (
     next_removable,
     record_removed,
 )
+from fm_pipeline.dicom.importer import verify
 from fm_pipeline.dicom.importer.verify import next_instances
 from fm_pipeline.dicom.watch.history_lookup import directories_to_look_up
 from fm_pipeline_tests.dicom.history.test_jobs import execute, new_job
@@ -22,9 +25,10 @@ from fm_pipeline_tests.support.postgres import rows_read
 
 FILES = """
 INSERT INTO fm_pipeline.import_history (job_id, file_path, file_name, path_hash, file_size_bytes, file_hash, status,
-    orthanc_instance_id, patient_id)
+    orthanc_instance_id, patient_id, archive_hash)
 SELECT %s, format('/hospital/%%s/%%s/%%s', %s, n %% 50, n), n::text, md5(format('%%s/%%s', %s, n))::uuid, 10,
-       md5(n::text), 'imported', md5(format('%%s/%%s', %s, n)), 'P' || n %% 50 FROM generate_series(1, %s) n
+       md5(n::text), 'imported', md5(format('%%s/%%s', %s, n)), 'P' || n %% 50,
+       md5((n %% 9)::text)::uuid FROM generate_series(1, %s) n
 """
 
 
@@ -60,7 +64,21 @@ def remove_all(url: str, job_id: int) -> None:
         end_removal(cursor, removal)
 
 
-@pytest.mark.parametrize(("work", "files", "times"), [(compare_all, 8_000, 5), (remove_all, 10_000, 10)])
+def lose_half(url: str, job_id: int) -> None:
+    """Record that Orthanc has lost every second instance, as a comparison does."""
+    execute(url, "UPDATE fm_pipeline.import_jobs SET status = 'running' WHERE id = %s", job_id)
+    with connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT orthanc_instance_id FROM fm_pipeline.import_history WHERE job_id = %s", (job_id,))
+        ids = [own for (own,) in cursor.fetchall()]
+    with JobLedger(url, job_id) as ledger:
+        for begin in range(0, len(ids), 100):
+            verify._write_down(ledger, ids[begin : begin + 100 : 2], ids[begin + 1 : begin + 100 : 2])
+        verify._end(ledger, verify.Comparison(len(ids), len(ids) // 2, 0))
+
+
+@pytest.mark.parametrize(
+    ("work", "files", "times"), [(compare_all, 8_000, 5), (remove_all, 10_000, 10), (lose_half, 5_000, 10)]
+)
 def test_each_row_of_a_large_job_is_read_a_few_times(
     ledger: str, work: Callable[[str, int], None], files: int, times: int
 ) -> None:
@@ -81,3 +99,29 @@ def test_only_directories_are_looked_up_when_orthanc_has_lost_everything(ledger:
     with connect(ledger) as connection, connection.cursor() as cursor:
         assert directories_to_look_up(cursor) == {f"/hospital/{job_id}/{number}" for number in range(50)}
         assert cursor.rowcount == 50
+
+
+def test_an_erasure_asks_for_the_folders_above_all_others_of_a_patient_and_reads_the_history_a_few_times(
+    ledger: str,
+) -> None:
+    job_id = fill(ledger, 2_000)
+    execute(
+        ledger,
+        "UPDATE fm_pipeline.import_history SET patient_id = 'X',"
+        " file_path = format('/hospital/x/%%s/%%s.zip!/%%s', id %% 40, id, id)"
+        " WHERE job_id = %s AND patient_id IN ('P7', 'P8')",
+        job_id,
+    )
+
+    def erase() -> None:
+        with connect(ledger) as connection, connection.cursor() as cursor:
+            assert erase_patient_files(cursor, ["X"], ["/hospital"])["import_history"] == 80
+            connection.commit()
+
+    assert rows_read(ledger, "import_history", erase) < 6 * 4_000
+    with connect(ledger) as connection, connection.cursor() as cursor:
+        names = {f"/hospital/{name}" for name in ("x", "x/1", "x/1/7.zip!", "x/2", f"{job_id}", f"{job_id}/3")}
+        assert _folders_of_nobody_else(cursor, ["X"], names) == ["/hospital/x"]
+        assert _folders_of_nobody_else(cursor, ["P3"], names - {"/hospital/x"}) == [
+            *(f"/hospital/{name}" for name in (f"{job_id}/3", "x/1", "x/2"))
+        ]

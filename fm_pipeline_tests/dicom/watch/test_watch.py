@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from fm_pipeline.db.connection import connect
 from fm_pipeline.dicom.watch import poll as watch_module
 from fm_pipeline.dicom.watch.new_files import NewFiles
 from fm_pipeline_tests.dicom.watch.watching import LATER, MUCH_LATER, SOON, Watched, record
+from fm_pipeline_tests.support.postgres import rows_read
 
 
 def test_new_files_are_found_in_every_directory_and_again_until_history_has_them(watched: Watched) -> None:
@@ -88,6 +90,31 @@ def test_a_file_of_a_cancelled_job_that_a_later_job_has_recorded_waits_no_more(w
     path.unlink()
     path.write_bytes(b"corrected")
     assert watched.names(MUCH_LATER) == {"a.dcm"}
+
+
+def test_a_tick_reads_only_those_files_of_cancelled_jobs_that_it_meets(watched: Watched, ledger: str) -> None:
+    watched.write("known.dcm")
+    watched.settle()
+    job = record(watched.connection, [], job_status="cancelled")
+    with watched.connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO fm_pipeline.import_job_files SELECT %s, format('/elsewhere/%%s', n)"
+            " FROM generate_series(1, 5000) n",
+            (job,),
+        )
+        cursor.execute("UPDATE fm_pipeline.import_jobs SET cancel_requested_at = now() WHERE id = %s", (job,))
+    watched.connection.commit()
+    with watched.connection.cursor() as cursor:
+        cursor.execute("ANALYZE fm_pipeline.import_job_files")
+    watched.connection.commit()
+
+    def tick() -> None:
+        with connect(ledger) as watched.connection:
+            watched.tick()
+
+    assert rows_read(ledger, "import_job_files", tick) == 0
+    watched.write("new.dcm")
+    assert rows_read(ledger, "import_job_files", tick) == 0
 
 
 @pytest.mark.hard_case(44)

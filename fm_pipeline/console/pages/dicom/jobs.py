@@ -73,17 +73,18 @@ def listing(request: HttpRequest) -> HttpResponse:
 def job(request: HttpRequest, job_id: int) -> HttpResponse:
     """Show one job and a page of its files; only its progress if htmx asks for that again."""
     found = get_job(_URL, job_id)
+    removing = [run for run in runs().unfinished([REMOVE]) if op_config(run, REMOVE_OP).get("job_id") == job_id]
     with connect(_URL) as connection, connection.cursor() as cursor:
         removals = list_removals(cursor, job_id)
-        takeback = read_takeback(cursor, job_id) if found.status in ENDED else Takeback()
-    removing = [run for run in runs().unfinished([REMOVE]) if op_config(run, REMOVE_OP).get("job_id") == job_id]
+        # A removal is asked about every few seconds; what is left to take back is then of no use.
+        takeback = Takeback() if removing or found.status not in ENDED else read_takeback(cursor, job_id)
     context: dict[str, Any] = {
         "job": shown_job(found),
         "removals": removals,
         "removing": removing,
-        "removable": takeback.removable and not removing,
+        "removable": takeback.removable,
         "taken_back": sum(removal.instances_deleted + removal.instances_absent for removal in removals),
-        "stays": takeback.stays and not removing,
+        "stays": takeback.stays,
         "found_again": takeback.found_again_by,
         "busy": found.status in ACTIVE or removing or any(removal.completed_at is None for removal in removals),
     }
