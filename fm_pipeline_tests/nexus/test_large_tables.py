@@ -1,20 +1,25 @@
-"""What a sync asks of tables with millions of rows."""
+"""What a sync and a reimport ask of tables with millions of rows."""
 
 from __future__ import annotations
 
+import re
 import uuid
+from typing import Any
 
 import pytest
 from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.table import Table
 from fm_pipeline.entities.registry import ENTITIES
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
+from fm_pipeline.nexus.reimport import trigger_checks
 from fm_pipeline.nexus.reimport.difference import Difference
 from fm_pipeline.nexus.sync import before_images
 
 PATIENTS = Table("public", "patients")
+_UUID = re.compile(rb"[0-9a-f]{8}-[0-9a-f-]{27}")
 ROWS = """
 CREATE TABLE patients (id uuid PRIMARY KEY, name text);
 INSERT INTO patients SELECT md5(n::text)::uuid, 'before ' || n FROM generate_series(1, 20) n
@@ -64,6 +69,47 @@ def test_the_rows_that_a_sync_changes_are_stored_in_portions(
         *((f"before {n}", None) for n in range(11, 16)),
         *((None, f"new {n}") for n in range(5)),
     }
+
+
+class CountingCursor(Cursor):
+    """Knows the most ids that any of its statements had."""
+
+    most = 0
+
+    def execute(self, *statement: Any) -> None:
+        super().execute(*statement)
+        self.most = max(self.most, len(_UUID.findall(self.query or b"")))
+
+
+@pytest.mark.parametrize("changed", ["none", "note"])
+def test_no_statement_has_more_than_some_of_the_ids_of_rows_that_were_written(
+    migrated_url: str, monkeypatch: pytest.MonkeyPatch, changed: str
+) -> None:
+    monkeypatch.setattr(trigger_checks, "IDS_AT_ONCE", 4)
+    with connect(migrated_url) as gate, connect(migrated_url) as connection:
+        with connection.cursor() as cursor:
+            cursor.execute(ROWS)
+            cursor.execute("ALTER TABLE patients ADD note text")
+        connection.commit()
+        with (
+            gate.cursor(cursor_factory=CountingCursor) as other,
+            connection.cursor(cursor_factory=CountingCursor) as own,
+        ):
+            own.execute("UPDATE patients SET name = replace(name, 'before', 'after')")
+            own.execute("INSERT INTO patients SELECT gen_random_uuid(), 'new ' || n FROM generate_series(1, 9) n")
+            if changed == "note":
+                own.execute("UPDATE patients SET note = 'by a trigger' WHERE name = 'after 7'")
+            catalogue = read_catalogue(own, "public")
+            difference = Difference(ENTITIES["patient"], PATIENTS, {}, {}, kept=[])
+            checks = [
+                trigger_checks.check_kept_columns(own, other, catalogue, difference, ["name"]),
+                *trigger_checks.check_other_columns_unchanged(
+                    own, other, catalogue, {PATIENTS: ["name"]}, growing=[PATIENTS]
+                ),
+            ]
+            assert max(own.most, other.most) == 4
+    assert {check.found for check in checks} == {f"{changed} changed"}
+    assert {check.holds for check in checks} == {changed == "none"}
 
 
 def _change(connection: Connection) -> None:

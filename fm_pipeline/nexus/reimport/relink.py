@@ -223,12 +223,17 @@ def _collect_evidence(cursor: Cursor, catalogue: Catalogue, table: Table, patien
     return total, evidence
 
 
-def relinked_rows(cursor: Cursor, table: Table) -> dict[str, str | None]:
-    """Return ids of the rows whose patient this transaction has changed or removed, each with the new patient's id."""
-    if not has_table(cursor, f"pg_temp.{relinked_table(table).as_string(cursor)}"):
-        return {}
-    cursor.execute(sql.SQL("SELECT id, patient FROM {}").format(relinked_table(table)))
-    return dict(cursor.fetchall())
+def relinked_rows(cursor: Cursor, table: Table) -> set[str]:
+    """Return ids of the rows whose patient this transaction has changed or removed."""
+    if not has_relinked(cursor, table):
+        return set()
+    cursor.execute(sql.SQL("SELECT id FROM {}").format(relinked_table(table)))
+    return {row[0] for row in cursor.fetchall()}
+
+
+def has_relinked(cursor: Cursor, table: Table) -> bool:
+    """Return whether this transaction has made the table of `relinked_table`."""
+    return has_table(cursor, f"pg_temp.{relinked_table(table).as_string(cursor)}")
 
 
 def relinked_table(table: Table) -> sql.Identifier:

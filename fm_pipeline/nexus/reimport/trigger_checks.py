@@ -6,11 +6,12 @@ different. So the result of each statement is read again, and compared with what
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
+from fm_pipeline.db.copy import copy_rows
 from fm_pipeline.db.digest import table_digest
 from fm_pipeline.db.queries import count
 from fm_pipeline.db.row_versions import later_than, own_transaction
@@ -19,6 +20,9 @@ from fm_pipeline.nexus.catalogue.schema import Catalogue
 from fm_pipeline.nexus.catalogue.table_details import generated_columns
 from fm_pipeline.nexus.reimport.checks import Check
 from fm_pipeline.nexus.reimport.difference import Difference, gone
+
+IDS_AT_ONCE = 10_000  # of a statement: more would have to be held twice, by this process and by PostgreSQL
+_ALL = sql.SQL("true")
 
 
 def check_rows_deleted(cursor: Cursor, tables: Iterable[Table]) -> Check:
@@ -47,13 +51,13 @@ def check_kept_columns(
     name = f"{table.name}_kept_columns"
     if names == ["id"]:  # all other columns are set, and another check compares them
         return Check(name, holds=True, found="every column is set")
-    where: sql.Composable = sql.SQL("false")
-    if ids := _written(cursor, table):
+    unlike: set[str] = set()
+    for ids in written_ids(cursor, table):
         these = one_of(catalogue, table, ids)
         other.execute(sql.SQL("SELECT id::text FROM {} WHERE {}").format(table.identifier, these))
-        where = one_of(catalogue, table, [row[0] for row in other.fetchall()])
-    unlike = _unlike(cursor, other, table, names, where)
-    return Check(name, not unlike, f"{', '.join(unlike) or 'none'} changed")
+        updated = one_of(catalogue, table, [row[0] for row in other.fetchall()])
+        unlike.update(_unlike(cursor, other, table, names, updated, updated))
+    return Check(name, not unlike, f"{', '.join(sorted(unlike)) or 'none'} changed")
 
 
 def check_other_columns_unchanged(
@@ -72,8 +76,8 @@ def check_other_columns_unchanged(
     checks = []
     for table, columns in sorted(repointed.items()):
         names = sorted(set(catalogue.columns[table]) - {*columns} - _kept_by_the_database(cursor, catalogue, table))
-        where = _not_new(cursor, other, catalogue, table) if table in growing else sql.SQL("true")
-        unlike = _unlike(cursor, other, table, names, where)
+        old = _not_new(cursor, other, catalogue, table) if table in growing else _ALL
+        unlike = _unlike(cursor, other, table, names, old, _ALL)
         checks.append(Check(f"{table}_only_repointed", not unlike, f"{', '.join(unlike) or 'none'} changed"))
     return checks
 
@@ -81,22 +85,34 @@ def check_other_columns_unchanged(
 def _not_new(cursor: Cursor, other: Cursor, catalogue: Catalogue, table: Table) -> sql.Composable:
     """Condition: this transaction did not insert the row. True for every row of a table without a column `id`."""
     if "id" not in catalogue.columns[table]:
-        return sql.SQL("true")
-    ids = _written(cursor, table)
-    other.execute(sql.SQL("SELECT id::text FROM {} WHERE {}").format(table.identifier, one_of(catalogue, table, ids)))
-    return sql.SQL("NOT {}").format(one_of(catalogue, table, ids - {row[0] for row in other.fetchall()}))
-
-
-def _written(cursor: Cursor, table: Table) -> set[str]:
-    """Return ids of the rows that this transaction has written."""
+        return _ALL
+    new = sql.Identifier(f"new_{table.schema}_{table.name}")
     cursor.execute(
-        sql.SQL("SELECT id::text FROM {} WHERE {}").format(table.identifier, later_than(own_transaction(cursor)))
+        sql.SQL("CREATE TEMP TABLE {} ON COMMIT DROP AS SELECT id FROM {} WHERE false").format(new, table.identifier)
     )
-    return {row[0] for row in cursor.fetchall()}
+    for ids in written_ids(cursor, table):
+        these = one_of(catalogue, table, ids)
+        other.execute(sql.SQL("SELECT id::text FROM {} WHERE {}").format(table.identifier, these))
+        inserted = set(ids) - {row[0] for row in other.fetchall()}
+        copy_rows(cursor, new.as_string(cursor), ["id"], ([each] for each in inserted))
+    return sql.SQL("NOT EXISTS (SELECT FROM {} n WHERE n.id = {}.id)").format(new, table.identifier)
+
+
+def written_ids(cursor: Cursor, table: Table) -> Iterator[list[str]]:
+    """Yield the ids of the rows that this transaction has written, in portions: it may have written millions."""
+    own = later_than(own_transaction(cursor))
+    with cursor.connection.cursor("ids_that_were_written") as reading:
+        reading.execute(sql.SQL("SELECT id::text FROM {} WHERE {}").format(table.identifier, own))
+        while ids := [row[0] for row in reading.fetchmany(IDS_AT_ONCE)]:
+            yield ids
 
 
 def one_of(catalogue: Catalogue, table: Table, ids: Collection[str]) -> sql.Composable:
-    """Condition: the row has one of these ids."""
+    """Condition: the row has one of these ids.
+
+    Args:
+        ids: at most some thousands. They are sent with the statement.
+    """
     kind = sql.SQL(catalogue.columns[table]["id"].type)
     return sql.SQL("id = ANY({}::text[]::{}[])").format(sql.Literal(list(ids)), kind)
 
@@ -107,11 +123,17 @@ def _kept_by_the_database(cursor: Cursor, catalogue: Catalogue, table: Table) ->
     return {"updated_at"} | following | generated_columns(cursor, table)
 
 
-def _unlike(cursor: Cursor, other: Cursor, table: Table, names: Collection[str], where: sql.Composable) -> list[str]:
-    """Return the columns that differ between the two connections; "rows" if no single column accounts for it."""
+def _unlike(
+    cursor: Cursor, other: Cursor, table: Table, names: Collection[str], where: sql.Composable, before: sql.Composable
+) -> list[str]:
+    """Return the columns that differ between the two connections; "rows" if no single column accounts for it.
+
+    Args:
+        where, before: the condition for the rows, as `cursor` sees them and as `other` does.
+    """
 
     def same(columns: Collection[str]) -> bool:
-        return table_digest(cursor, table, columns, where=where) == table_digest(other, table, columns, where=where)
+        return table_digest(cursor, table, columns, where=where) == table_digest(other, table, columns, where=before)
 
     if same(names):
         return []

@@ -5,7 +5,7 @@ They are listed in docs/architecture.md.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Set
 from datetime import datetime
 
 from psycopg2 import sql
@@ -13,15 +13,15 @@ from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.digest import table_digest
 from fm_pipeline.db.queries import count
-from fm_pipeline.db.row_versions import later_than, own_transaction, read_versions
+from fm_pipeline.db.row_versions import own_transaction, read_versions
 from fm_pipeline.db.table import Table
 from fm_pipeline.entities.registry import Entity
 from fm_pipeline.nexus.catalogue.file_ids import id_key, is_uuid
 from fm_pipeline.nexus.catalogue.schema import Catalogue
 from fm_pipeline.nexus.reimport.checks import Check
 from fm_pipeline.nexus.reimport.difference import Difference, gone
-from fm_pipeline.nexus.reimport.relink import relinked_rows
-from fm_pipeline.nexus.reimport.trigger_checks import one_of
+from fm_pipeline.nexus.reimport.relink import has_relinked, relinked_rows, relinked_table
+from fm_pipeline.nexus.reimport.trigger_checks import one_of, written_ids
 from fm_pipeline.nexus.table_names import BATCHES, DOCUMENTS, IMAGES, SYSTEM_CONFIGURATION
 from fm_pipeline.pluralize import counted
 
@@ -52,22 +52,34 @@ def check_protected(
         Check(
             f"{table.name}_untouched",
             rows == after[table].rows
-            and (not after[table].later or _only_relinked(cursor, other, catalogue, table, own, patient_type)),
+            and (not after[table].later or _only_relinked(cursor, other, catalogue, table, patient_type)),
             f"{counted(rows, 'row')}, {after[table].rows:,} after",
         )
         for table, rows in before.items()
     ]
 
 
-def _only_relinked(
-    cursor: Cursor, other: Cursor, catalogue: Catalogue, table: Table, own: str, patient_type: int
-) -> bool:
+def _only_relinked(cursor: Cursor, other: Cursor, catalogue: Catalogue, table: Table, patient_type: int) -> bool:
     """Return whether the rows that this transaction has written differ only in the columns of relinking."""
-    cursor.execute(sql.SQL("SELECT id::text FROM {} WHERE {}").format(table.identifier, later_than(own)))
-    written = {row[0] for row in cursor.fetchall()}
-    free: set[str] = set()
+    relinked = relinked_rows(cursor, table) if table.name in (DOCUMENTS, BATCHES) else set()
+    return all(
+        _are_only_relinked(cursor, other, catalogue, table, written, relinked, patient_type)
+        for written in written_ids(cursor, table)
+    )
+
+
+def _are_only_relinked(
+    cursor: Cursor,
+    other: Cursor,
+    catalogue: Catalogue,
+    table: Table,
+    written: Collection[str],
+    relinked: Set[str],
+    patient_type: int,
+) -> bool:
+    """Return it for some of the rows."""
+    free = {each for each in written if each in relinked}
     if table.name in (DOCUMENTS, BATCHES):
-        free = set(relinked_rows(cursor, table))
         # References to deleted rows of other kinds (appointments) were set to NULL, and checked at that time.
         other.execute(
             sql.SQL("SELECT id::text FROM {} WHERE content_type_id <> %s AND {}").format(
@@ -82,31 +94,37 @@ def _only_relinked(
         now = table_digest(cursor, table, without=without, where=these)
         return now == table_digest(other, table, without=without, where=these)
 
-    return same(written - free, ()) and same(written & free, RELINK_COLUMNS)
+    return same({*written} - free, ()) and same(free, RELINK_COLUMNS)
 
 
 def check_relinked(cursor: Cursor, catalogue: Catalogue, patient_type: int) -> list[Check]:
     """Check that every relinked document and batch points to the patient of its evidence."""
     checks = []
     for name in (DOCUMENTS, BATCHES):
-        table = catalogue.table(name)
-        patients = relinked_rows(cursor, table)
-        cursor.execute(
-            sql.SQL("SELECT id::text, object_id::text FROM {} WHERE content_type_id = %s AND {}").format(
-                table.identifier, one_of(catalogue, table, patients)
-            ),
-            (patient_type,),
-        )
-        found = dict(cursor.fetchall())
-        unlike = sum(found.get(row) != patient for row, patient in patients.items())
+        rows, unlike = _count_relinked(cursor, catalogue, catalogue.table(name), patient_type)
         checks.append(
             Check(
                 f"{name}_relinked",
                 not unlike,
-                f"of {len(patients):,}, {counted(unlike, 'does', 'do')} not point to that patient",
+                f"of {rows:,}, {counted(unlike, 'does', 'do')} not point to that patient",
             )
         )
     return checks
+
+
+def _count_relinked(cursor: Cursor, catalogue: Catalogue, table: Table, patient_type: int) -> tuple[int, int]:
+    """Return how many rows were relinked, and how many of them do not point to the patient of their evidence."""
+    if not has_relinked(cursor, table):
+        return 0, 0
+    cursor.execute(
+        sql.SQL(
+            "SELECT count(*), count(*) FILTER (WHERE t.object_id::text IS DISTINCT FROM r.patient) FROM {} r"
+            " LEFT JOIN {} t ON t.id::text = r.id AND t.content_type_id = %s"
+        ).format(relinked_table(table), table.identifier),
+        (patient_type,),
+    )
+    rows, unlike = cursor.fetchone() or (0, 0)
+    return rows, unlike
 
 
 def check_loaded(cursor: Cursor, difference: Difference, now: datetime, *, deleted: bool) -> list[Check]:
