@@ -6,6 +6,7 @@ A restore takes two steps: a dry run shows what it would do, then the words that
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
@@ -23,7 +24,7 @@ from fm_pipeline.console.launching import are_words, op_config, start_and_show
 from fm_pipeline.console.pages.paging import page_number
 from fm_pipeline.console.pages.run import is_dry_restore
 from fm_pipeline.errors import RequestError
-from fm_pipeline.nexus.backup.backup import Backup, list_backups
+from fm_pipeline.nexus.backup.backup import Backup, find_backup, newest_backups
 from fm_pipeline.nexus.backup.export_csv import list_exports, open_export
 from fm_pipeline.status.history import last_run_report, reimports_with_backup, valid_dry_restore
 
@@ -36,15 +37,15 @@ PAGE = 50
 def listing(request: HttpRequest) -> HttpResponse:
     """Show a page of the verified backups and of the exports."""
     number = page_number(request)
-    shown = slice((number - 1) * PAGE, number * PAGE)
-    every_backup, every_export = list_backups(PIPELINE), list_exports(PIPELINE)
-    backups, exports = every_backup[shown], every_export[shown]
+    first, end = (number - 1) * PAGE, number * PAGE
+    found, every_export = list(islice(newest_backups(PIPELINE), first, end + 1)), list_exports(PIPELINE)
+    backups, exports = found[:PAGE], every_export[first:end]
     made_by = {each["backup_id"]: each for each in reimports_with_backup(_URL)} if backups else {}
     context = {
         "backups": [_shown(backup) | {"reimport": made_by.get(backup.id)} for backup in backups],
         "exports": exports,
         "number": number,
-        "more": max(len(every_backup), len(every_export)) > number * PAGE,
+        "more": len(found) > PAGE or len(every_export) > end,
         "encrypted": PIPELINE.backup_key is not None,
     }
     return render(request, "console/backups.html", context)
@@ -148,9 +149,8 @@ def _restore(
 
 
 def _find(backup_id: str) -> Backup:
-    for found in list_backups(PIPELINE):
-        if found.id == backup_id:
-            return found
+    if found := find_backup(PIPELINE, backup_id):
+        return found
     raise RequestError("There is no backup of this id.", code=404, remedy="Take one of the list.")
 
 

@@ -15,7 +15,7 @@ from fm_pipeline.console.current_runs import runs
 from fm_pipeline.console.django_settings import PIPELINE
 from fm_pipeline.console.pages.paging import page_number, without_nul
 from fm_pipeline.console.pages.plan import report_parts
-from fm_pipeline.nexus.backup.backup import list_backups
+from fm_pipeline.nexus.backup.backup import find_backup
 from fm_pipeline.status.history import (
     KINDS,
     OUTCOMES,
@@ -78,7 +78,7 @@ def _report(request: HttpRequest, kind: str, identifier: str) -> HttpResponse:
     report = found["report"]
     context = {
         "entry": found,
-        "backup": next((each for each in list_backups(PIPELINE) if each.id == found["backup_id"]), None),
+        "backup": find_backup(PIPELINE, found["backup_id"] or ""),
         "phases": phase_bars(report.get("phases", ())),
         "chart": {"width": LABELS + WIDTH + 90, "height": len(report.get("phases", ())) * (BAR + GAP)},
     }

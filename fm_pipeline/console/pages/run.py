@@ -28,7 +28,7 @@ from fm_pipeline.console.pages import plan
 from fm_pipeline.db.run_requests import run_requester
 from fm_pipeline.dicom.formats import duration_formatted
 from fm_pipeline.errors import RequestError
-from fm_pipeline.nexus.backup.backup import Backup, list_backups
+from fm_pipeline.nexus.backup.backup import Backup, newest_backups
 from fm_pipeline.sequence.progress import PREPARATION_STEP
 from fm_pipeline.status.history import (
     KIND_OF_JOB,
@@ -265,13 +265,13 @@ def _backup(run: RunState, *, committed: bool) -> Backup | None:
         made = {each["backup_id"] for each in known if each["run_id"] == run.run_id}
     if not folder and not made:
         return None
-    return next((each for each in list_backups(PIPELINE) if str(each.folder) == folder or each.id in made), None)
+    return next((each for each in newest_backups(PIPELINE) if str(each.folder) == folder or each.id in made), None)
 
 
 def _way_back(restored: Mapping[str, Any]) -> Backup | None:
     """Return the newest backup from before a restore; None if that is the backup that was restored."""
-    before = [each for each in list_backups(PIPELINE) if each.created_at < restored["at"] and each.folder.is_dir()]
-    newest = max(before, key=lambda each: each.created_at, default=None)
+    before = (each for each in newest_backups(PIPELINE) if each.created_at < restored["at"] and each.folder.is_dir())
+    newest = next(before, None)
     return newest if newest and newest.id != restored["subject"] else None
 
 

@@ -13,7 +13,7 @@ from fm_pipeline.defs.names import MAX_RUNTIME_TAG, POOL
 from fm_pipeline.defs.requester import requester
 from fm_pipeline.defs.resources import NexusTarget
 from fm_pipeline.errors import RequestError
-from fm_pipeline.nexus.backup.backup import Backup, list_backups
+from fm_pipeline.nexus.backup.backup import Backup, find_backup
 from fm_pipeline.nexus.backup.backup import make_backup as make
 from fm_pipeline.nexus.backup.export_csv import export_csv
 from fm_pipeline.nexus.backup.files import read_key
@@ -140,9 +140,8 @@ def export_nexus_csv() -> None:
 
 
 def _find(settings: Settings, backup_id: str) -> Backup:
-    for backup in list_backups(settings):
-        if backup.id == backup_id.strip().lower():
-            return backup
+    if found := find_backup(settings, backup_id):
+        return found
     raise RequestError(
         "This database has no backup of this id.", code=404, remedy="fm-pipeline backup --list shows the backups."
     )

@@ -37,6 +37,7 @@ from fm_pipeline.nexus.catalogue.unread_columns import unread_columns
 from fm_pipeline.settings import Settings
 
 PARTIAL = ".partial"
+BACKUPS_AT_ONCE = 50  # read: each has the digests of all its tables
 
 
 def ignore_progress(_step: str, _done: int, _total: int | None) -> None:
@@ -114,18 +115,38 @@ def backup_folder(settings: Settings) -> Path:
 
 def list_backups(settings: Settings) -> list[Backup]:
     """Return the verified backups that are recorded in this database, newest first; a folder may have been removed."""
-    with connect(settings.nexus_database_url.get_secret_value()) as connection, connection.cursor() as cursor:
+    return list(newest_backups(settings))
+
+
+def newest_backups(settings: Settings) -> Iterator[Backup]:
+    """Yield what `list_backups` returns. Few are read at a time: there may be thousands, and a page needs one."""
+    yield from _read(settings)
+
+
+def find_backup(settings: Settings, backup_id: str) -> Backup | None:
+    """Return the verified backup of an id, in any spelling; None if this database has none."""
+    try:
+        key = str(uuid.UUID(backup_id.strip()))
+    except ValueError:
+        return None
+    return next(_read(settings, key), None)
+
+
+def _read(settings: Settings, backup_id: str | None = None) -> Iterator[Backup]:
+    where = sql.SQL("WHERE id = {}").format(sql.Literal(backup_id)) if backup_id else sql.SQL("")
+    url = settings.nexus_database_url.get_secret_value()
+    with connect(url) as connection, connection.cursor("backups") as cursor:
+        cursor.itersize = BACKUPS_AT_ONCE
         cursor.execute(
-            "SELECT id::text, folder, created_at, digests, bytes, encrypted FROM fm_pipeline.backups"
-            " ORDER BY number DESC, created_at DESC"
+            sql.SQL(
+                "SELECT id::text, folder, created_at, digests, bytes, encrypted FROM fm_pipeline.backups {}"
+                " ORDER BY number DESC, created_at DESC"
+            ).format(where)
         )
-        backups = []
-        for backup_id, recorded, created_at, digests, size, encrypted in cursor.fetchall():
+        for own_id, recorded, created_at, digests, size, encrypted in cursor:
             folder = folder_now(settings, recorded)
             by_name = {name: Digest(*digest) for name, digest in digests.items()}
-            moved = folder != Path(recorded)
-            backups.append(Backup(backup_id, folder, created_at, by_name, size, encrypted, moved=moved))
-        return backups
+            yield Backup(own_id, folder, created_at, by_name, size, encrypted, moved=folder != Path(recorded))
 
 
 def folder_now(settings: Settings, recorded: str) -> Path:
