@@ -122,13 +122,18 @@ class SourceWentBack(Exception):
     """The file was restored from a backup, or the account sees less of a record than before."""
 
 
-def refuse_lower_versions(before: Mapping[int, int], now: Mapping[int, int]) -> None:
-    """Compare the versions of records, by record id.
+def refuse_lower_versions(cursor: Cursor, entity: str) -> None:
+    """Compare the known versions of records with those in the temporary table `listed`.
 
     Raises:
         SourceWentBack: one is lower.
     """
-    if any(now.get(record_id, version) < version for record_id, version in before.items()):
+    cursor.execute(
+        "SELECT EXISTS (SELECT FROM listed l JOIN fm_pipeline.source_records r ON r.entity = %s"
+        " AND r.record_id = l.record_id WHERE l.mod_id < r.mod_id)",
+        (entity,),
+    )
+    if cursor.fetchone() == (True,):
         raise SourceWentBack
 
 

@@ -20,7 +20,8 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -186,23 +187,33 @@ def _take_other_versions(
 
     Returns None if they are too many, or one went while it was read. May raise `SourceWentBack`.
     """
-    versions = read_versions(door.client, resolution.layout)
-    cursor.execute("SELECT record_id, mod_id FROM fm_pipeline.source_records WHERE entity = %s", (resolution.entity,))
-    before = dict(cursor.fetchall())
-    refuse_lower_versions(before, versions)
-    other = {record_id for record_id, version in versions.items() if before.get(record_id) != version}
-    if len(other) > _most_changes(known):
+    versions, entity = read_versions(door.client, resolution.layout), resolution.entity
+    _list(cursor, zip(versions.ids, versions.counts, strict=True))
+    refuse_lower_versions(cursor, entity)
+    most = int(_most_changes(known))
+    cursor.execute(
+        "SELECT l.record_id FROM listed l LEFT JOIN fm_pipeline.source_records r ON r.entity = %s"
+        " AND r.record_id = l.record_id WHERE r.mod_id IS DISTINCT FROM l.mod_id LIMIT %s",
+        (entity, most + 1),
+    )
+    other = {record_id for (record_id,) in cursor.fetchall()}
+    if len(other) > most:
         return None
-    newest = max(versions.keys() - other, default=None)  # after a restore, ids come again from there
-    wanted = other if newest is None else {*other, newest}
-    found = read_listed(door.client, Reading(resolution.layout, resolution.fields, page_size), list(versions), wanted)
+    cursor.execute(  # after a restore, ids come again from there
+        "SELECT l.record_id, l.mod_id FROM listed l JOIN fm_pipeline.source_records r ON r.entity = %s"
+        " AND (r.record_id, r.mod_id) = (l.record_id, l.mod_id) ORDER BY 1 DESC LIMIT 1",
+        (entity,),
+    )
+    newest = cursor.fetchone()
+    wanted = {*other, newest[0]} if newest else other
+    found = read_listed(door.client, Reading(resolution.layout, resolution.fields, page_size), versions.ids, wanted)
     if found is None:
         return None
-    as_known = [record for record in found if record.record_id == newest and record.mod_id == before[newest]]
+    as_known = [record for record in found if (record.record_id, record.mod_id) == newest]
     if as_known and _upsert(cursor, profile, resolution, as_known, taken)[0]:
         raise SourceWentBack
     changed, _ = _upsert(cursor, profile, resolution, found, taken)
-    return changed + _delete_others(cursor, resolution, list(versions), taken)
+    return changed + _delete_others(cursor, resolution, taken)
 
 
 def _take_modified(
@@ -337,16 +348,24 @@ def _delete_missing(
     layout = next((spelled[n.casefold()] for n in (mapping and mapping.ids) or () if n.casefold() in spelled), None)
     if layout is None:
         return 0
-    ids: list[int] = read_completely(partial(door.client.page, layout), _ids, page_size=page_size)
-    return _delete_others(cursor, resolution, ids, taken)
+    ids: array[int] = read_completely(partial(door.client.page, layout), _ids, page_size=page_size)
+    _list(cursor, ((record_id, None) for record_id in ids))
+    return _delete_others(cursor, resolution, taken)
 
 
-def _delete_others(cursor: Cursor, resolution: Resolution, ids: list[int], taken: DigestedRows) -> int:
-    """Delete the records of other ids; return how many."""
+def _list(cursor: Cursor, versions: Iterable[tuple[int, int | None]]) -> None:
+    """Put the ids and versions that FileMaker has into the temporary table `listed`: they may be millions."""
+    cursor.execute("CREATE TEMP TABLE listed (record_id bigint, mod_id bigint) ON COMMIT DROP")
+    copy_rows(cursor, "listed", ("record_id", "mod_id"), versions)
+    cursor.execute("ANALYZE listed")  # nothing else does it for a temporary table
+
+
+def _delete_others(cursor: Cursor, resolution: Resolution, taken: DigestedRows) -> int:
+    """Delete the records that are not `listed`; return how many."""
     cursor.execute(
-        "DELETE FROM fm_pipeline.source_records WHERE entity = %s AND NOT EXISTS"
-        " (SELECT FROM unnest(%s::bigint[]) AS there(id) WHERE there.id = record_id) RETURNING record_id, fields::text",
-        (resolution.entity, ids),
+        "DELETE FROM fm_pipeline.source_records s WHERE entity = %s AND NOT EXISTS"
+        " (SELECT FROM listed l WHERE l.record_id = s.record_id) RETURNING record_id, fields::text",
+        (resolution.entity,),
     )
     gone = cursor.fetchall()
     for record_id, fields in gone:
@@ -354,8 +373,8 @@ def _delete_others(cursor: Cursor, resolution: Resolution, ids: list[int], taken
     return len(gone)
 
 
-def _ids(records: Iterator[FileMakerRecord]) -> list[int]:
-    return [record.record_id for record in records]
+def _ids(records: Iterable[FileMakerRecord]) -> array[int]:
+    return array("q", (record.record_id for record in records))
 
 
 def _replace_extraction(cursor: Cursor, result: ExtractionResult, now: dt.datetime) -> None:

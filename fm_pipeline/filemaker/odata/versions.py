@@ -7,7 +7,9 @@ those after a record id. So nothing is asked of the server that a whole reading 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence, Set
+from array import array
+from collections.abc import Iterable, Iterator, Sequence, Set
+from typing import NamedTuple
 
 from fm_pipeline.filemaker.door import Reading
 from fm_pipeline.filemaker.errors import ChangedWhileReading
@@ -22,8 +24,13 @@ from fm_pipeline.filemaker.odata.paging import (
 )
 from fm_pipeline.filemaker.page_size import PageSize
 
-Versions = dict[int, int]
-"""Modification count by record id, in the order of the ids."""
+
+class Versions(NamedTuple):
+    """The ids of all records, ascending, and their modification counts. As arrays: there may be millions."""
+
+    ids: array[int]
+    counts: array[int]
+
 
 GAP = 100  # this many rows that nobody needs cost no more than another request
 
@@ -70,8 +77,12 @@ def read_listed(
         return None
 
 
-def _versions(records: Iterator[FileMakerRecord]) -> Versions:
-    return {record.record_id: record.mod_id for record in records}
+def _versions(records: Iterable[FileMakerRecord]) -> Versions:
+    versions = Versions(array("q"), array("q"))
+    for record in records:
+        versions.ids.append(record.record_id)
+        versions.counts.append(record.mod_id)
+    return versions
 
 
 def _runs(listed: Sequence[int], wanted: Set[int], most: int) -> Iterator[Sequence[int]]:

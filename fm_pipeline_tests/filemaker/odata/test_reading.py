@@ -104,14 +104,21 @@ def test_chosen_records_are_read_as_a_whole_reading_reads_them_or_not_at_all(
     with clinic.odata() as opened, pytest.MonkeyPatch.context() as patched:
         patched.setattr(versions, "GAP", gap)
         reading = Reading(table, opened.fields(table), page_size)
-        listed = list(read_versions(opened.client, table))
-        assert listed == list(range(1, count + 1))
+        listed, _ = read_versions(opened.client, table)
+        assert list(listed) == list(range(1, count + 1))
         expected = [record for record in opened.read(reading, list) if record.record_id in wanted]
         clinic.server.faults(between_pages=[{"after": 1, "do": [_delete(table, record) for record in gone]}])
         read = read_listed(opened.client, reading, listed, wanted)
         clinic.server.faults()
         present = opened.read(reading, ids_of)
     assert read in ((expected,) if wanted <= set(present) else (expected, None))
+
+
+def test_the_version_of_a_record_takes_sixteen_bytes(clinic: Clinic) -> None:
+    table = _table_of(clinic, 30)
+    with clinic.odata() as opened:
+        found = read_versions(opened.client, table)
+    assert sum(len(numbers) * numbers.itemsize for numbers in found) == 16 * 30
 
 
 def test_a_table_of_many_fields_is_read_in_parts_and_each_record_in_one_version(
