@@ -29,11 +29,13 @@ WHERE c.sync_id = {sync} AND c.schema_name = {schema} AND c.table_name = {name}
     THEN {row_without_nulls}::text IS DISTINCT FROM (SELECT {row_without_nulls}::text FROM {stored_row} t)
     ELSE {row}::text IS DISTINCT FROM (SELECT {row}::text FROM {stored_row} t) END ORDER BY 1
 """
-# Columns that a migration of Nexus has added since: nobody has saved what they hold.
+# Columns that a migration of Nexus has added since: nobody has saved what they hold. A sync stores all rows of a table
+# with the same columns, so one row tells them.
 _NEW_COLUMNS = """
 SELECT attname FROM pg_attribute WHERE attrelid = %(table)s::regclass AND attnum > 0 AND NOT attisdropped
-EXCEPT SELECT json_object_keys(coalesce(after, before)) FROM fm_pipeline.sync_changes
-WHERE sync_id = %(sync)s AND schema_name = %(schema)s AND table_name = %(name)s
+EXCEPT SELECT json_object_keys(one.stored) FROM (
+  SELECT coalesce(after, before) AS stored FROM fm_pipeline.sync_changes
+  WHERE sync_id = %(sync)s AND schema_name = %(schema)s AND table_name = %(name)s LIMIT 1) one
 """
 # Columns that it has removed, and that held something. If it has added others, it may have renamed them: then the rows
 # cannot be written back as they were.
