@@ -202,8 +202,8 @@ def _warnings(cursor: Cursor, report: ReimportReport) -> list[str]:
         )
     if report.changed_rows and was_restored(cursor):
         found.append(
-            "FileMaker's file seems to have been restored from a backup. What was made or changed in it after the"
-            " backup may be in Nexus alone now."
+            "FileMaker's file seems to have been restored from a backup, or FILEMAKER_DATABASE names another file than"
+            " before. What was made or changed in FileMaker after the backup may be in Nexus alone now."
         )
     return found
 

@@ -90,11 +90,11 @@ def extract(
     with connection, connection.cursor() as cursor:
         commit_without_waiting(cursor)
         refuse_second_extraction(cursor, entity)
-        remember_versions(cursor, entity, door.source, resolution.layout)
+        other_file = remember_versions(cursor, entity, door.source, resolution.layout)
         parents = parents_of(profile, entity)
         reading = Reading(resolution.layout, resolution.fields, page_size, on_progress)
         taken = door.read(reading, partial(_take, cursor, resolution, parents))
-        note_lower_versions(cursor, entity, started_at)
+        note_lower_versions(cursor, entity, started_at, other_file=other_file)
         result = ExtractionResult(
             entity=entity,
             extraction_id=uuid.uuid4(),

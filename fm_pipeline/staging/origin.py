@@ -2,7 +2,8 @@
 
 FileMaker raises the version of a record and the time of its modification with every edit, and gives no record id twice.
 A file that was restored from a backup goes on from the state of the backup. So versions and times go back, and record
-ids come again. Then a record that was edited or made after the restore can look like the one that is known.
+ids come again. Then a record that was edited or made after the restore can look like the one that is known. The same
+goes for a backup that the server offers under another name.
 """
 
 from __future__ import annotations
@@ -190,23 +191,41 @@ def note_restored(cursor: Cursor, now: dt.datetime) -> None:
     cursor.execute("UPDATE fm_pipeline.source_readings SET went_back_at = %s, whole_at = %s", (now, now - WHOLE_AFTER))
 
 
-def remember_versions(cursor: Cursor, entity: str, source: str, layout: str) -> None:
-    """Keep the versions of the known records, if they were read from there, until the end of the transaction."""
+def remember_versions(cursor: Cursor, entity: str, source: str, layout: str) -> bool:
+    """Keep the versions of the known records, if they are of this layout, until the end of the transaction.
+
+    A server that has moved, and the other interface of a server, have the same versions.
+
+    Returns:
+        Whether FileMaker's file has another name than the one that they were read from. Then it may be a backup.
+    """
+    cursor.execute("SELECT source, layout FROM fm_pipeline.source_extractions WHERE entity = %s", (entity,))
+    before = cursor.fetchone() or (source, "")
+    files = {_file_name(each) for each in (before[0], source)}
     cursor.execute(
         "CREATE TEMP TABLE versions_before ON COMMIT DROP AS SELECT record_id, mod_id FROM fm_pipeline.source_records"
-        " WHERE entity = %(entity)s AND EXISTS (SELECT FROM fm_pipeline.source_extractions"
-        " WHERE entity = %(entity)s AND source = %(source)s AND layout = %(layout)s)",
-        {"entity": entity, "source": source, "layout": layout},
+        " WHERE entity = %s AND %s",
+        (entity, before[1] == layout and None not in files),
     )
+    return len(files - {None}) > 1
 
 
-def note_lower_versions(cursor: Cursor, entity: str, now: dt.datetime) -> None:
-    """Note that the file was restored, if a record that has just been read has a lower version than before."""
+def _file_name(source: str) -> str | None:
+    """Return the name of FileMaker's file, without the suffix that a server does not need; None of exports."""
+    return source.rpartition("/")[2].casefold().removesuffix(".fmp12") if "://" in source else None
+
+
+def note_lower_versions(cursor: Cursor, entity: str, now: dt.datetime, *, other_file: bool) -> None:
+    """Note that the file was restored, if a record that has just been read has a lower version than before.
+
+    Args:
+        other_file: note it in any case: the file may have been restored under another name, and edited since.
+    """
     cursor.execute(
-        "UPDATE fm_pipeline.source_readings SET went_back_at = %s WHERE entity = %s AND EXISTS (SELECT FROM"
+        "UPDATE fm_pipeline.source_readings SET went_back_at = %s WHERE entity = %s AND (%s OR EXISTS (SELECT FROM"
         " versions_before b JOIN fm_pipeline.source_records r ON r.entity = %s AND r.record_id = b.record_id"
-        " WHERE r.mod_id < b.mod_id)",
-        (now, entity, entity),
+        " WHERE r.mod_id < b.mod_id))",
+        (now, entity, other_file, entity),
     )
 
 

@@ -5,48 +5,26 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
-from fm_pipeline.entities.registry import Phase
 from fm_pipeline.nexus.erase_patient import erase_patient
-from fm_pipeline.nexus.reimport.plan import Permission
 from fm_pipeline.sequence.read_and_stage import read_changes_and_stage
 from fm_pipeline.sequence.sync import sync_staged
 from fm_pipeline.staging.read_changes import FEW
-from fm_pipeline_tests.sequence.nights import Nights, nights
 from fm_pipeline_tests.sequence.nights_clinic import Clinic
-from fm_pipeline_tests.sequence.nights_model import Row
 from fm_pipeline_tests.sequence.nights_systems import LAYOUTS
+from fm_pipeline_tests.staging.changing import OLD, edit, first, known, read
 from fm_pipeline_tests.support.clinics import DATABASE, RUN_TIME
 from fm_pipeline_tests.support.postgres import DisposablePostgreSQL
 
-OLD = "2001-02-03T04:05:06"
-
-
-@pytest.fixture(scope="module")
-def clinics(postgresql: DisposablePostgreSQL, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nights]:
-    """Makes a clinic for each test."""
-    with nights(postgresql, tmp_path_factory.mktemp("changes")) as made:
-        yield made
-
 
 @pytest.fixture
-def clinic(clinics: Nights) -> Iterator[Clinic]:
+def clinic(clinic_read_before: Clinic) -> Clinic:
     """A clinic whose records were edited long ago, and read whole at RUN_TIME."""
-    with clinics.clinic() as clinic:
-        for row in clinic.model.rows.values():
-            clinic.bench.store.edit(DATABASE, LAYOUTS[row.kind], row.record_id, {"modified": OLD})
-        read_changes_and_stage(clinic.bench.settings, now=lambda: RUN_TIME)
-        yield clinic
-
-
-def read(clinic: Clinic, days: float) -> bool:
-    """Read so many days later; return whether anything was staged."""
-    return read_changes_and_stage(clinic.bench.settings, now=lambda: RUN_TIME + dt.timedelta(days=days))
+    return clinic_read_before
 
 
 def over_odata(clinic: Clinic) -> Clinic:
@@ -54,25 +32,6 @@ def over_odata(clinic: Clinic) -> Clinic:
     clinic.bench = clinic.bench.with_settings(filemaker_door="odata")
     read(clinic, 0)
     return clinic
-
-
-def first(clinic: Clinic, kind: str) -> Row:
-    """The oldest record of a kind."""
-    return next(clinic.model.of(kind))
-
-
-def edit(clinic: Clinic, row: Row, field: str, value: str, modified: str) -> None:
-    """Edit a record as a user, or as a script that does not touch the time of its modification."""
-    clinic.bench.store.edit(DATABASE, LAYOUTS[row.kind], row.record_id, {field: value, "modified": modified})
-
-
-def known(clinic: Clinic, kind: str, field: str) -> dict[int, str]:
-    """What we hold of the records of a kind."""
-    return dict(
-        clinic.bench.execute(
-            "SELECT record_id, fields ->> %s FROM fm_pipeline.source_records WHERE entity = %s", field, kind
-        )
-    )
 
 
 def held(clinic: Clinic) -> list[tuple[object, ...]]:
@@ -270,76 +229,6 @@ def test_no_commit_waits_for_the_disk_before_that_of_nexus(clinic: Clinic) -> No
     assert staged == [("crosswalk", "off"), ("source_readings", "off"), ("staged_builds", "off")]
     sync_staged(settings, now=RUN_TIME + dt.timedelta(days=1), actor="the test")
     assert ("patients", "on") in clinic.bench.execute("SELECT name, waits FROM fm_pipeline.waiting")
-
-
-def put_back(clinic: Clinic, kind: str, before: list[tuple[object, ...]]) -> None:
-    """Give a table the rows of a backup, and the next record the id that follows them."""
-    store, table = clinic.bench.store, clinic.bench.store.table(DATABASE, LAYOUTS[kind])
-    with store.transaction() as db:
-        db.execute(f"DELETE FROM {table.rows}")  # noqa: S608  # our own names
-        marks = ", ".join("?" * len(before[0]))
-        db.executemany(f"INSERT INTO {table.rows} VALUES ({marks})", before)  # noqa: S608
-        db.execute("UPDATE sqlite_sequence SET seq = ? WHERE name = ?", (before[-1][0], table.rows))
-
-
-def rows_of(clinic: Clinic, kind: str) -> list[tuple[object, ...]]:
-    table = clinic.bench.store.table(DATABASE, LAYOUTS[kind])
-    with clinic.bench.store.reading() as db:
-        return [tuple(row) for row in db.execute(f"SELECT * FROM {table.rows} ORDER BY record_id")]  # noqa: S608
-
-
-@pytest.mark.parametrize("door", ["data_api", "odata"])
-def test_an_edit_that_a_file_restored_from_a_backup_does_not_have_waits_for_a_person(clinic: Clinic, door: str) -> None:
-    patient, other, *_ = clinic.model.of("patient")
-    clinic.bench = clinic.bench.with_settings(filemaker_door=door)
-    read(clinic, 0)
-    backup = rows_of(clinic, "patient")
-    edit(clinic, patient, "last_name", "lost", "2025-11-20T09:00:00")
-    edit(clinic, other, "last_name", "lost", "2025-11-20T09:00:00")
-    assert read(clinic, 0.5)
-    put_back(clinic, "patient", backup)
-    edit(clinic, other, "last_name", "again", "2025-11-21T09:00:00")  # as often as before
-    now = RUN_TIME + dt.timedelta(days=1)
-    assert read(clinic, 1)
-    assert clinic.bench.execute("SELECT DISTINCT whole_at FROM fm_pipeline.source_readings") == [(now,)]
-    names = known(clinic, "patient", "last_name")
-    assert (names[patient.record_id], names[other.record_id]) == (patient.fm["last_name"], "again")  # type: ignore[index]
-    if door == "data_api":
-        return
-    waits = sync_staged(clinic.bench.settings, now=now, actor="bench")
-    assert (waits.status, len(waits.why), "restored from a backup" in waits.why[0]) == ("waits", 1, True)
-    permission = Permission(waits.id, waits.confirmation, "bench")
-    sync_staged(clinic.bench.settings, now=now, actor="bench", permission=permission)
-    edit(clinic, other, "last_name", "later", "2025-11-22T09:00:00")
-    assert read(clinic, 2)
-    assert sync_staged(clinic.bench.settings, now=now, actor="bench").status == "committed"
-
-
-def test_a_restored_file_is_remembered_until_every_layout_was_read_whole_and_committed(clinic: Clinic) -> None:
-    first_patient, *_ = clinic.model.of("patient")
-    backup = rows_of(clinic, "patient")
-    edit(clinic, first_patient, "last_name", "lost", "2025-11-20T09:00:00")
-    clinic.bench.extract_and_stage()
-    put_back(clinic, "patient", backup)
-    went_back = "SELECT DISTINCT went_back_at IS NULL FROM fm_pipeline.source_readings"
-    clinic.bench.extract_and_stage().reimport(phases=[Phase.APPOINTMENTS, Phase.VALIDATION])
-    assert clinic.bench.execute(went_back) == [(False,)]
-    clinic.bench.extract_and_stage().reimport()
-    assert clinic.bench.execute(went_back) == [(True,)]
-
-
-@pytest.mark.parametrize("door", ["data_api", "odata"])
-def test_a_record_with_the_id_of_one_that_a_restored_file_has_lost_is_read(clinic: Clinic, door: str) -> None:
-    clinic.bench = clinic.bench.with_settings(filemaker_door=door)
-    read(clinic, 0)
-    backup, note = rows_of(clinic, "note"), {"modified": "2025-11-20T09:00:00"}
-    clinic.bench.store.insert(DATABASE, "Notes", [note | {"id": f"LOST-{n}", "content": "lost"} for n in range(3)])
-    assert read(clinic, 0.5)
-    put_back(clinic, "note", backup)
-    clinic.bench.store.insert(DATABASE, "Notes", [note | {"id": "MADE-AGAIN", "content": "another"}])
-    assert read(clinic, 1)
-    contents = [*known(clinic, "note", "content").values()]
-    assert (contents.count("lost"), contents.count("another"), len(contents)) == (0, 1, len(backup) + 1)
 
 
 def test_after_an_erasure_the_next_sync_reads_what_is_left(clinic: Clinic) -> None:
