@@ -10,7 +10,7 @@ from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.images.containers.source import SourceImage
 from fm_pipeline.images.nexus.batch_and_image_values import check_columns, check_ids, needs_record_id, text_limit
-from fm_pipeline.images.nexus.image_index import ImageIndex
+from fm_pipeline.images.nexus.image_index import RECID_REUSED, ImageIndex, NexusImage
 from fm_pipeline.images.nexus.patient_index import NO_REFERENCE, PatientIndex, PatientMatch
 from fm_pipeline.images.nexus.snapshot import NexusSnapshot, read_snapshot
 from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
@@ -112,18 +112,25 @@ class NexusView:
             return patient
         filemaker_id = image.key if is_uuid(image.key) else None
         known = self.known.find(image.recid, filemaker_id, patient.nexus_id, image.taken)
-        if known:
-            if image.recid not in self._recids.get(known.id, {image.recid}):
-                return "id_twice"  # the image came from another record with this id
-            if self.known.has_another_uuid(known, filemaker_id):
-                # FileMaker has given the number again: its file was cloned, or restored from a backup.
-                is_reused = image.recid == image.record_id
-                may_be_null = not needs_record_id(self.catalogue.columns[self.catalogue.table(IMAGES)])
-                return self._new(image, patient, recid=None) if is_reused and may_be_null else "id_twice"
-            if known.patient_id == patient.nexus_id:
-                return ImageInNexus(known.id)
-            return "linked_to_another_patient" if known.patient_id in self.known.patients else "batch_orphaned"
-        return self._new(image, patient, recid=image.recid)
+        if known and image.recid not in self._recids.get(known.id, {image.recid}):
+            return "id_twice"  # the image came from another record with this id
+        if known and not self.known.has_another_uuid(known, filemaker_id):
+            return self._existing(known, patient)
+        if known and (image.recid != image.record_id or not self._may_be_null):
+            # A number of a field, in which two records have it; or FileMaker has given its own number again.
+            return "id_twice" if image.recid != image.record_id else RECID_REUSED
+        is_reused = self._may_be_null and self.known.is_number_of_another(image.recid, filemaker_id)
+        return self._new(image, patient, recid=None if is_reused else image.recid)
+
+    def _existing(self, known: NexusImage, patient: PatientMatch) -> ImageInNexus | str:
+        if known.patient_id == patient.nexus_id:
+            return ImageInNexus(known.id)
+        return "linked_to_another_patient" if known.patient_id in self.known.patients else "batch_orphaned"
+
+    @property
+    def _may_be_null(self) -> bool:
+        """Whether Nexus takes an image without its record id, which FileMaker may have given again."""
+        return not needs_record_id(self.catalogue.columns[self.catalogue.table(IMAGES)])
 
     def _new(self, image: SourceImage, patient: PatientMatch, *, recid: int | None) -> ImageToImport | str:
         if image.taken is None:

@@ -20,7 +20,7 @@ SKIPPED: Final = {
 }
 FAILED: Final = {
     "linked_to_another_patient": "Nexus shows this image at another patient than FileMaker names.",
-    "recid_reused": "Its record id was another image's before FileMaker's file was cloned.",
+    "recid_reused": "Its record id was another image's, and Nexus takes no image without its record id.",
     "batch_of_another_patient": "The batch that the image belongs to is another patient's.",
     "not_readable": "None of the containers holds a picture that can be read.",
     "does_not_come": "FileMaker Server did not send the file.",

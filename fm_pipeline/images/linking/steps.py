@@ -20,12 +20,12 @@ from fm_pipeline.db.locks import AdvisoryLock, try_lock
 from fm_pipeline.errors import ImageStop, LockStop
 from fm_pipeline.images.exports.metadata_table import read_metadata
 from fm_pipeline.images.linking import copy_ledger
-from fm_pipeline.images.linking.copier import Copier, OnProgress, different_targets, list_targets
+from fm_pipeline.images.linking.copier import Copier, OnProgress, different_targets, files_of_others, list_targets
 from fm_pipeline.images.linking.inventory import Changes, changes_since, read_inventory
 from fm_pipeline.images.linking.lost_copies import LostCopies, find_lost, restore_copies
 from fm_pipeline.images.linking.matching import ERROR_REASONS, LinkPlan, PlannedImage, plan_link, thumbnail_key_of
-from fm_pipeline.images.nexus.batch_and_image_values import NewImage, check_columns, text_limit
-from fm_pipeline.images.nexus.image_index import read_image_index
+from fm_pipeline.images.nexus.batch_and_image_values import NewImage, check_columns, needs_record_id, text_limit
+from fm_pipeline.images.nexus.image_index import RECID_REUSED, read_image_index
 from fm_pipeline.images.nexus.patient_index import PatientMatch, read_patient_index
 from fm_pipeline.images.nexus.repair_batches import BatchRepair
 from fm_pipeline.images.nexus.writer import ImageWriter, writing_images
@@ -122,6 +122,7 @@ def copy_images(
             inventory = read_inventory(cursor)
             plan, batches_new, missing = _plan(cursor, settings, bucket, options)
         connection.commit()
+        plan.refuse(files_of_others(bucket, plan.planned), RECID_REUSED)
         lost = restore_copies(
             bucket,
             missing[: options.limit],
@@ -185,6 +186,7 @@ def _plan(
         limits={column: text_limit(catalogue, images, column) for column in ("category", "caption")},
         limit=options.limit,
         restore_removed=options.restore_removed,
+        needs_recid=needs_record_id(catalogue.columns[images]),
     )
     batches = len({each.batch_id for each in plan.planned} - known.batches.keys())
     return plan, batches, find_lost(bucket, plan.already, copies, known)
@@ -232,9 +234,9 @@ def write_rows(settings: Settings, *, now: datetime) -> RowsReport:
     """
     with writing_images(settings) as writer:
         repaired = writer.repair_batches()
-        images = _verified_images(writer)
-        written = writer.write(images, now)
-        recids = [image.recid or 0 for image in images]
+        verified = _verified_images(writer)
+        recids = [recid for recid, _ in verified]
+        written = writer.write([image for _, image in verified], now)
         ids = [(recids[position], own_id) for position, own_id in written.image_ids.items()]
         copy_ledger.record_linked(writer.cursor, ids, now)
         refused = {recids[position]: reason for position, reason in written.refused.items()}
@@ -249,8 +251,11 @@ def write_rows(settings: Settings, *, now: datetime) -> RowsReport:
     return report
 
 
-def _verified_images(writer: ImageWriter) -> list[NewImage]:
-    """Return the images whose copy is verified and still matches the export."""
+def _verified_images(writer: ImageWriter) -> list[tuple[int, NewImage]]:
+    """Return the images whose copy is verified and still matches the export, with their record ids.
+
+    An image whose record id was another one's is written without it.
+    """
     snapshot = writer.snapshot()
     patients, known = snapshot.patients, snapshot.known
     writer.cursor.execute(_VERIFIED)
@@ -264,25 +269,25 @@ def _verified_images(writer: ImageWriter) -> list[NewImage]:
             patient.key != patient_key or known.batch_for(patient.nexus_id, patient.key, taken) != batch
         ):
             continue  # the export was replaced since; the next run plans it again
-        images.append(
-            NewImage(
-                patient=reference,
-                batch_id=batch,
-                taken=taken,
-                s3_key=target_key,
-                original_name=PurePosixPath(source_key).name,
-                size=size,
-                mime_type=mime_type,
-                recid=recid,
-                filemaker_id=filemaker_id,
-                category=category,
-                caption=note,
-                width=width,
-                height=height,
-                thumbnail_key=thumbnail_key_of(target_key),
-                thumbnail_size=thumbnail_size,
-            )
+        is_reused = known.is_number_of_another(recid, filemaker_id)
+        image = NewImage(
+            patient=reference,
+            batch_id=batch,
+            taken=taken,
+            s3_key=target_key,
+            original_name=PurePosixPath(source_key).name,
+            size=size,
+            mime_type=mime_type,
+            recid=None if is_reused else recid,
+            filemaker_id=filemaker_id,
+            category=category,
+            caption=note,
+            width=width,
+            height=height,
+            thumbnail_key=thumbnail_key_of(target_key),
+            thumbnail_size=thumbnail_size,
         )
+        images.append((recid, image))
     return images
 
 

@@ -55,6 +55,8 @@ class ImageIndex:
     batches: Mapping[str, str | None]  # id -> what it points to
     by_name: Mapping[tuple[str | None, str], str]  # (patient, name) -> the oldest batch
     patients: frozenset[str]
+    gone_uuids: Mapping[str, str]  # of images that Nexus had
+    gone_recids: Mapping[int, str]
 
     def find(
         self, recid: int | None, filemaker_id: str | None, patient_id: str | None = None, taken: date | None = None
@@ -84,13 +86,24 @@ class ImageIndex:
 
     def has_another_uuid(self, image: NexusImage, filemaker_id: str | None) -> bool:
         """Whether an image has a uuid, but not the given one: then its record id was reused."""
-        own = self._uuids.get(image.id, set())
+        return self._has_others(image.id, filemaker_id)
+
+    def is_number_of_another(self, recid: int, filemaker_id: str | None) -> bool:
+        """Whether a record id is or was that of an image with another uuid, also of one that Nexus no longer has.
+
+        FileMaker gives a record id again after its file was cloned or restored from a backup.
+        """
+        owner = self.by_recid.get(recid) or self.gone_recids.get(recid) or self.by_hint.get(recid, "")
+        return self._has_others(owner, filemaker_id)
+
+    def _has_others(self, own_id: str, filemaker_id: str | None) -> bool:
+        own = self._uuids.get(own_id, set())
         return bool(own) and filemaker_id is not None and is_uuid(filemaker_id) and filemaker_id not in own
 
     @cached_property
     def _uuids(self) -> Mapping[str, set[str]]:
         uuids: dict[str, set[str]] = {}
-        for key, own_id in self.by_uuid.items():
+        for key, own_id in (*self.gone_uuids.items(), *self.by_uuid.items()):
             if is_uuid(key):
                 uuids.setdefault(own_id, set()).add(key)
         return uuids
@@ -171,6 +184,8 @@ class _Builder:
         self.by_hint: dict[int, str] = {}
         self.batches: dict[str, str | None] = {}
         self.by_name: dict[tuple[str | None, str], str] = {}
+        self.gone_uuids: dict[str, str] = {}
+        self.gone_recids: dict[int, str] = {}
 
     def built(self, patients: frozenset[str]) -> ImageIndex:
         """Return the index."""
@@ -182,6 +197,8 @@ class _Builder:
             self.batches,
             self.by_name,
             patients,
+            self.gone_uuids,
+            self.gone_recids,
         )
 
     def only_adds_to(self, before: ImageIndex) -> bool:
@@ -206,6 +223,8 @@ class _Builder:
         self.by_hint = {**before.by_hint, **self.by_hint}
         self.batches = {**before.batches, **self.batches}
         self.by_name = {**before.by_name, **self.by_name}
+        self.gone_uuids = {key: own for key, own in before.gone_uuids.items() if own not in self.images}
+        self.gone_recids = {recid: own for recid, own in before.gone_recids.items() if own not in self.images}
 
     def _which(self, alias: str) -> sql.Composable:
         return later_than(self._since, alias) if self._since else sql.SQL("true")
@@ -250,12 +269,11 @@ class _Builder:
             (RECID_ENTITY, list(images)),
         )
         for entity, key, own_id in self._cursor.fetchall():
-            if own_id not in self.images:
-                continue
+            is_gone = own_id not in self.images
             if entity == RECID_ENTITY:
-                self.by_recid[int(key)] = own_id
+                (self.gone_recids if is_gone else self.by_recid)[int(key)] = own_id
             else:
-                self.by_uuid.setdefault(key, own_id)
+                (self.gone_uuids if is_gone else self.by_uuid).setdefault(key, own_id)
 
     def read_staged_links(self, uuids: Sequence[str] | None = None) -> None:
         """Read FileMaker's staged image records. Their record ids are a hint, like the name of a file.

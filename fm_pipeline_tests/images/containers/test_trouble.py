@@ -196,7 +196,7 @@ def test_a_record_id_that_another_image_had_before_filemakers_file_was_cloned_or
 
 
 @pytest.mark.hard_case(32)
-def test_an_image_whose_record_id_was_another_ones_is_skipped_if_nexus_takes_none_without_its_record_id(
+def test_an_image_whose_record_id_was_another_ones_is_refused_if_nexus_takes_none_without_its_record_id(
     clinic: ImageClinic,
 ) -> None:
     clinic.execute("ALTER TABLE images_image ADD filemaker_recid integer NOT NULL DEFAULT 0")
@@ -204,7 +204,21 @@ def test_an_image_whose_record_id_was_another_ones_is_skipped_if_nexus_takes_non
     clinic.run()
     clinic.store.edit(DATABASE, TABLE, 1, {"id": "00000000-0000-4000-8000-0000000000aa", "NexusExportDate": ""})
     report = clinic.run()
-    assert (report.reasons("skipped"), clinic.marked(), len(clinic.images())) == ({"id_twice": 1}, set(), 1)
+    assert (report.reasons("failed"), clinic.marked(), len(clinic.images())) == ({"recid_reused": 1}, set(), 1)
+
+
+@pytest.mark.hard_case(32)
+def test_an_image_with_the_record_id_of_one_that_is_gone_from_both_systems_is_told_from_it(clinic: ImageClinic) -> None:
+    first = clinic.add(1)
+    clinic.run()
+    clinic.execute("DELETE FROM images_image")
+    other = "00000000-0000-4000-8000-0000000000aa"
+    changed = {"id": other, "NexusExportDate": "", "image_Full": StoredContainerFile(picture(9))}
+    clinic.store.edit(DATABASE, TABLE, 1, changed)
+    assert clinic.run().count("imported") == 1
+    clinic.add(2, id=first)  # it comes back, and the other one is not taken for it
+    assert clinic.run().count("imported") == 1
+    assert (len(clinic.images()), clinic.marked()) == (2, {1, 2})
 
 
 @pytest.mark.hard_case(32)

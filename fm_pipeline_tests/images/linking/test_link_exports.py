@@ -54,6 +54,28 @@ def test_a_record_id_that_another_image_had_before_filemakers_file_was_cloned_is
     assert scene.images() == before
 
 
+@pytest.mark.parametrize("removed", [False, True])
+def test_an_image_with_another_ones_record_id_is_linked_as_soon_as_the_bulk_dump_has_its_own_file(
+    scene: Scene, removed: bool
+) -> None:
+    one, other = str(uuid.uuid4()), str(uuid.uuid4())
+    scene.add(2, id=one)
+    scene.link()
+    if removed:
+        scene.bench.execute("DELETE FROM images_image")
+    scene.rows = [Row("2", scene.key(), id=other)]
+    assert scene.link().errors == {"recid_reused": 1}  # the file may be the first image's
+    scene.s3.put_bulk("2.jpg", jpeg(9))
+    assert scene.link(dry_run=True).linked == 1
+    assert scene.link().linked == 1
+    ((key, size),) = scene.bench.execute("SELECT s3_key, file_size FROM images_image WHERE filemaker_id = %s", other)
+    assert (other in key, size) == (True, len(jpeg(9)))
+    assert scene.link().already == 1
+    assert scene.bench.execute("SELECT count(*) FROM images_image") == [(1 if removed else 2,)]
+    scene.bench.execute("DELETE FROM images_image WHERE filemaker_id = %s", other)
+    assert scene.link().skipped == {"removed_in_nexus": 1}
+
+
 def test_a_copy_that_the_export_gives_to_another_patient_by_now_or_that_was_left_out_is_not_linked(
     scene: Scene,
 ) -> None:
