@@ -32,7 +32,11 @@ class CopyRecord(NamedTuple):
 
 
 class InspectedFile(NamedTuple):
-    """The result of inspecting a file; `reason` says why it is not a picture that can be shown."""
+    """The result of inspecting a file; `reason` says why it is not a picture that can be shown.
+
+    Attributes:
+        sha256: of a picture; None if an earlier release has inspected it.
+    """
 
     etag: str
     size: int
@@ -40,6 +44,7 @@ class InspectedFile(NamedTuple):
     mime_type: str | None = None
     width: int | None = None
     height: int | None = None
+    sha256: str | None = None
 
 
 def read_ledger(cursor: Cursor) -> dict[int, CopyRecord]:
@@ -112,7 +117,7 @@ def _update(cursor: Cursor, changes: str, rows: Sequence[tuple[int, str]], now: 
 
 def read_inspected(cursor: Cursor) -> dict[tuple[str, int], InspectedFile]:
     """Return the inspected files by ETag and size."""
-    cursor.execute("SELECT etag, size, reason, mime_type, width, height FROM fm_pipeline.image_files")
+    cursor.execute("SELECT etag, size, reason, mime_type, width, height, sha256 FROM fm_pipeline.image_files")
     return {(row[0], row[1]): InspectedFile(*row) for row in cursor.fetchall()}
 
 
@@ -120,10 +125,10 @@ def record_inspected(cursor: Cursor, facts: Iterable[InspectedFile], now: dateti
     """Store the results of inspection, so that no file is read twice."""
     execute_values(
         cursor,
-        "INSERT INTO fm_pipeline.image_files (etag, size, reason, mime_type, width, height, inspected_at) VALUES %s"
-        " ON CONFLICT (etag, size) DO UPDATE SET reason = excluded.reason, mime_type = excluded.mime_type,"
-        " width = excluded.width, height = excluded.height, inspected_at = excluded.inspected_at"
-        " WHERE image_files.reason IS NOT NULL",
+        "INSERT INTO fm_pipeline.image_files (etag, size, reason, mime_type, width, height, sha256, inspected_at)"
+        " VALUES %s ON CONFLICT (etag, size) DO UPDATE SET reason = excluded.reason, mime_type = excluded.mime_type,"
+        " width = excluded.width, height = excluded.height, sha256 = excluded.sha256,"
+        " inspected_at = excluded.inspected_at WHERE image_files.reason IS NOT NULL OR image_files.sha256 IS NULL",
         [(*each, now) for each in {(each.etag, each.size): each for each in facts}.values()],
         page_size=PAGE_SIZE,
     )

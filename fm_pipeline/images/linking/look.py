@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import NamedTuple
 
 from fm_pipeline.images.linking.copy_ledger import InspectedFile
@@ -13,10 +14,11 @@ PICTURE_LIMIT = 200 * 1024**2  # bytes of a file that is read into memory
 
 
 class Looked(NamedTuple):
-    """The result for the copy ledger, and the thumbnail if the file is a picture."""
+    """The result for the copy ledger, and of a picture the thumbnail and the MD5, which many servers use as ETag."""
 
     facts: InspectedFile
     thumbnail: bytes | None = None
+    md5: str = ""
 
 
 def look(bucket: Bucket, source: StoredObject) -> Looked:
@@ -30,10 +32,14 @@ def look(bucket: Bucket, source: StoredObject) -> Looked:
     """
     if source.size > PICTURE_LIMIT:
         return Looked(InspectedFile(source.etag, source.size, "picture_too_large"))
-    looked = inspect_with_thumbnail(bucket.read_listed(source, HEAD_BYTES, may_be_picture))
+    content = bucket.read_listed(source, HEAD_BYTES, may_be_picture)
+    looked = inspect_with_thumbnail(content)
     if isinstance(looked, RejectedPicture):
         return Looked(InspectedFile(source.etag, source.size, f"picture_{looked.reason}"))
     picture, thumbnail = looked
+    sha256 = hashlib.sha256(content).hexdigest()
     return Looked(
-        InspectedFile(source.etag, source.size, None, picture.mime_type, picture.width, picture.height), thumbnail
+        InspectedFile(source.etag, source.size, None, picture.mime_type, picture.width, picture.height, sha256),
+        thumbnail,
+        hashlib.md5(content, usedforsecurity=False).hexdigest(),
     )

@@ -1,6 +1,9 @@
 """Restore copies of linked images that were deleted from S3, from the bulk dump.
 
 The row in Nexus is not changed, so the copy gets the key in the row. An existing object is never overwritten.
+
+A bucket that was moved to another S3 server may have other ETags for the same files. Such a file is compared by its
+checksum with the one that was copied.
 """
 
 from __future__ import annotations
@@ -10,8 +13,8 @@ from dataclasses import dataclass, field
 
 from fm_pipeline.errors import PipelineError, StorageError
 from fm_pipeline.images.linking.copier import failure_reason
-from fm_pipeline.images.linking.copy_ledger import CopyRecord
-from fm_pipeline.images.linking.look import look
+from fm_pipeline.images.linking.copy_ledger import CopyRecord, InspectedFile
+from fm_pipeline.images.linking.look import Looked, look
 from fm_pipeline.images.linking.matching import thumbnail_key_of
 from fm_pipeline.images.linking.parallel import CircuitBreaker, in_parallel
 from fm_pipeline.images.nexus.image_index import ImageIndex
@@ -29,10 +32,12 @@ class LostCopies:
     Attributes:
         made_again: record ids whose copy, thumbnail or both are there again (in a dry run: would be).
         failed: reasons by record id.
+        other_etags: how many of their files have another ETag than when they were copied, and the same size.
     """
 
     made_again: list[int] = field(default_factory=list)
     failed: dict[int, str] = field(default_factory=dict)
+    other_etags: int = 0
 
 
 def find_lost(
@@ -68,6 +73,7 @@ def restore_copies(
     bucket: Bucket,
     lost: Sequence[tuple[CopyRecord, bool]],
     inventory: Iterable[StoredObject],
+    inspected: Mapping[tuple[str, int], InspectedFile],
     *,
     workers: int,
     dry_run: bool,
@@ -77,6 +83,7 @@ def restore_copies(
 
     Args:
         inventory: the bulk dump as it was listed.
+        inspected: what is known of files, by ETag and size.
 
     Raises:
         StorageError: S3 refuses everything.
@@ -85,16 +92,20 @@ def restore_copies(
     result, todo = LostCopies(), []
     for row, picture_gone in lost:
         source = sources.get(row.source_key)
-        if source and (source.size, source.etag) == (row.source_size, row.source_etag):
-            todo.append((row, picture_gone, source))
-        else:
+        if source is None or source.size != row.source_size:
             result.failed[row.recid] = SOURCE_GONE
-    if dry_run:
-        result.made_again = [row.recid for row, *_ in todo]
-        return result
+        else:
+            todo.append((row, picture_gone, source))
+            result.other_etags += source.etag != row.source_etag
 
     def work(each: tuple[CopyRecord, bool, StoredObject]) -> str | None:
-        return _restore_copy(bucket, *each)
+        row, picture_gone, source = each
+        if dry_run and source.etag == row.source_etag:
+            return None
+        looked = look(bucket, source)
+        if source.etag != row.source_etag and not _is_same(looked, row, inspected):
+            return SOURCE_GONE
+        return None if dry_run else _restore_copy(bucket, row, picture_gone, source, looked)
 
     breaker = CircuitBreaker()
     for done, ((row, *_), reason) in enumerate(in_parallel(work, todo, workers), start=1):
@@ -112,9 +123,19 @@ def restore_copies(
     return result
 
 
-def _restore_copy(bucket: Bucket, row: CopyRecord, picture_gone: bool, source: StoredObject) -> str | None:
+def _is_same(looked: Looked, row: CopyRecord, inspected: Mapping[tuple[str, int], InspectedFile]) -> bool:
+    """Whether a file is the one that was copied, by the checksum that was stored then, or by an ETag that is an MD5."""
+    before = inspected.get((row.source_etag, row.source_size))
+    if before and before.sha256:
+        return before.sha256 == looked.facts.sha256
+    return row.source_etag == looked.md5
+
+
+def _restore_copy(
+    bucket: Bucket, row: CopyRecord, picture_gone: bool, source: StoredObject, looked: Looked
+) -> str | None:
     """Make one again; the reason if it cannot be."""
-    facts, thumbnail = look(bucket, source)
+    facts, thumbnail, _ = looked
     if thumbnail is None:
         return facts.reason
     thumbnail_key = thumbnail_key_of(row.target_key)

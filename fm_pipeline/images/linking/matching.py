@@ -35,7 +35,7 @@ ERROR_REASONS = {
     "source_changed": "its file was changed or removed while the link ran",
     "archived": "its file lies in an archive of S3 (Glacier) and has to be restored there first",
     "copy_failed": "S3 did not make the copy",
-    "copy_gone": "its copy was deleted from S3, and the bulk dump no longer has the file that it was made of",
+    "copy_gone": "its copy was deleted from S3, and nothing shows that the bulk dump has the file that it was made of",
     "unexpected_error": "an error that was not foreseen; the log names its class and place: report them",
     "not_verified": "the copy is not in the listing as it should be",
 }

@@ -42,6 +42,7 @@ class LinkReport:
             belong to different patients: somebody should look.
         repaired: batches that got their patient back.
         made_again: copies of images linked before that somebody had deleted from S3.
+        other_etags: files of lost copies whose ETag is another one now, so that they were compared by their bytes.
         bulk_changed: objects of the bulk dump that others added, changed or removed while the link ran.
     """
 
@@ -60,6 +61,7 @@ class LinkReport:
     repaired: int = 0
     copies_there: int = 0
     made_again: int = 0
+    other_etags: int = 0
     bulk_changed: int = 0
     dry_run: bool = False
 
@@ -91,6 +93,11 @@ class LinkReport:
             yield f"Batches that got their patient back: {self.repaired:,}"
         if self.made_again:
             yield f"Copies that were gone from S3 and were made again: {self.made_again:,}{would}"
+        if self.other_etags:
+            yield (
+                "The bulk dump has other ETags than before, as after a move to another S3 server. Files of lost copies"
+                f" that were compared by their bytes: {self.other_etags:,}"
+            )
         if self.equal_files:
             yield (
                 f"Groups of images with the same bytes: {self.equal_files:,};"
@@ -146,6 +153,7 @@ def make_report(
         repaired=rows.repaired.repaired if rows else 0,
         copies_there=copied.existing,
         made_again=len(lost.made_again),
+        other_etags=lost.other_etags,
         bulk_changed=len(changes.added | changes.removed | changes.changed),
         dry_run=rows is None,
     )

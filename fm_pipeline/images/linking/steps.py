@@ -121,12 +121,14 @@ def copy_images(
             _require_export_and_inventory(cursor, bucket)
             inventory = read_inventory(cursor)
             plan, batches_new, missing = _plan(cursor, settings, bucket, options)
+            inspected = copy_ledger.read_inspected(cursor) if missing else {}
         connection.commit()
         plan.refuse(files_of_others(bucket, plan.planned), RECID_REUSED)
         lost = restore_copies(
             bucket,
             missing[: options.limit],
             inventory,
+            inspected,
             workers=settings.s3_concurrency,
             dry_run=options.dry_run,
             on_progress=on_progress,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fm_pipeline.images.linking.copy_ledger import read_ledger
+from fm_pipeline.images.linking.lost_copies import restore_copies
 from fm_pipeline.images.linking.matching import thumbnail_key_of
 from fm_pipeline.images.linking.steps import missing_objects
 from fm_pipeline.storage.client import BULK_PREFIX
@@ -48,6 +50,34 @@ def test_a_deleted_copy_whose_source_is_gone_too_is_an_error_of_that_image(scene
     listed = (scene.bench.settings.state_dir / "images" / "not_linked.csv").read_text("utf-8").splitlines()
     assert listed[1:] == [",2,error,copy_gone", ",3,error,copy_gone"]
     assert keys[4] in scene.s3.objects()
+
+
+def test_lost_copies_are_made_again_after_a_move_to_an_s3_server_with_other_etags(scene: Scene) -> None:
+    keys = linked(scene)
+    for column in ("image_files SET etag", "image_copies SET source_etag"):
+        scene.bench.execute(f"UPDATE fm_pipeline.{column} = 'other-' || {column.split()[-1]}")
+    for recid in (2, 3):
+        scene.s3.delete(keys[recid])
+    comment = b"\xff\xfe\x00\x03"
+    scene.s3.put_bulk("3.jpg", jpeg(3).replace(comment + b"3", comment + b"4"))  # as long, and another picture
+    tried, report = scene.link(dry_run=True), scene.link()
+    for each in (tried, report):
+        assert (each.made_again, each.failed, each.adds_up) == (1, {"copy_gone": [3]}, True)
+    assert keys[2] in scene.s3.objects()
+    assert "compared by their bytes: 2" in "\n".join(report.lines())
+
+
+def test_an_etag_that_is_an_md5_shows_which_file_an_earlier_release_has_copied(scene: Scene) -> None:
+    keys = linked(scene)
+    scene.s3.delete(keys[2])
+    scene.s3.delete(keys[3])
+    bucket = scene.s3.bucket(scene.bench.settings)
+    with scene.bench.connection() as connection, connection.cursor() as cursor:
+        ledger = read_ledger(cursor)
+    listed = [found._replace(etag=f"{found.etag[:-1]}-1") for found in bucket.list(BULK_PREFIX)]  # as of several parts
+    lost = [(ledger[2], True), (ledger[3]._replace(source_etag="0" * 32), True)]
+    result = restore_copies(bucket, lost, listed, {}, workers=1, dry_run=False, on_progress=lambda *_: None)
+    assert (result.made_again, result.failed, result.other_etags) == ([2], {3: "copy_gone"}, 2)
 
 
 def test_an_image_that_somebody_moved_in_nexus_is_left_alone(scene: Scene) -> None:
