@@ -191,6 +191,15 @@ def note_restored(cursor: Cursor, now: dt.datetime) -> None:
     cursor.execute("UPDATE fm_pipeline.source_readings SET went_back_at = %s, whole_at = %s", (now, now - WHOLE_AFTER))
 
 
+def file_name(source: str) -> str | None:
+    """Return the name of FileMaker's file, without the suffix that a server does not need; None of exports.
+
+    Args:
+        source: `Door.source`.
+    """
+    return source.rpartition("/")[2].casefold().removesuffix(".fmp12") if "://" in source else None
+
+
 def remember_versions(cursor: Cursor, entity: str, source: str, layout: str) -> bool:
     """Keep the versions of the known records, if they are of this layout, until the end of the transaction.
 
@@ -201,18 +210,13 @@ def remember_versions(cursor: Cursor, entity: str, source: str, layout: str) -> 
     """
     cursor.execute("SELECT source, layout FROM fm_pipeline.source_extractions WHERE entity = %s", (entity,))
     before = cursor.fetchone() or (source, "")
-    files = {_file_name(each) for each in (before[0], source)}
+    files = {file_name(each) for each in (before[0], source)}
     cursor.execute(
         "CREATE TEMP TABLE versions_before ON COMMIT DROP AS SELECT record_id, mod_id FROM fm_pipeline.source_records"
         " WHERE entity = %s AND %s",
         (entity, before[1] == layout and None not in files),
     )
     return len(files - {None}) > 1
-
-
-def _file_name(source: str) -> str | None:
-    """Return the name of FileMaker's file, without the suffix that a server does not need; None of exports."""
-    return source.rpartition("/")[2].casefold().removesuffix(".fmp12") if "://" in source else None
 
 
 def note_lower_versions(cursor: Cursor, entity: str, now: dt.datetime, *, other_file: bool) -> None:

@@ -15,6 +15,7 @@ from fm_pipeline_tests.sequence.nights_systems import LAYOUTS
 from fm_pipeline_tests.staging.bench import Staging
 from fm_pipeline_tests.staging.changing import edit, first, known, read
 from fm_pipeline_tests.support.clinics import DATABASE, RUN_TIME
+from fm_pipeline_tests.support.filemaker_files import rename_file
 
 
 @pytest.fixture
@@ -80,11 +81,8 @@ def test_a_restored_file_is_remembered_until_every_layout_was_read_whole_and_com
 
 
 def offered_as(clinic: Clinic, name: str) -> None:
-    """Give FileMaker's file another name."""
-    with clinic.bench.store.transaction() as db:
-        db.execute("UPDATE file SET name = ?", (name,))
-        for table in ("account", "fm_table", "occurrence", "layout", "script"):
-            db.execute(f"UPDATE {table} SET file = ?", (name,))  # noqa: S608  # our own names
+    """Give FileMaker's file another name, in the settings too."""
+    rename_file(clinic.bench.store, name)
     clinic.bench = clinic.bench.with_settings(filemaker_database=name)
 
 

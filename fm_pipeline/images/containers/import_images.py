@@ -108,7 +108,7 @@ def import_images(
             run.preview([each.record_id for each in listed][:limit])
             report.left = len(listed)
             return report
-        ledger.replace_list(listed, layout.name, run_id=run_id, now=callbacks.now())
+        ledger.replace_list(listed, layout.name, client.source, run_id=run_id, now=callbacks.now())
         with run.until_stopped():
             run.work(ledger.queue(limit))
         report.left, report.all_runs = ledger.count_left(), ledger.count_by_container()

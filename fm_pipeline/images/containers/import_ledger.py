@@ -19,6 +19,7 @@ from fm_pipeline.db.locks import AdvisoryLock, try_lock
 from fm_pipeline.errors import LockStop
 from fm_pipeline.images.containers.source import UnmarkedRecord
 from fm_pipeline.images.nexus.batch_and_image_values import NewImage
+from fm_pipeline.staging.origin import file_name
 
 ImportState = Literal["listed", "uploaded", "linked", "marked", "skipped", "failed", "gone"]
 _COLUMNS = "record_id, filemaker_key, state, container, passed_over, image, etag, image_id::text, attempts, mod_id"
@@ -69,16 +70,27 @@ class ImportLedger:
                     remedy="Wait until it has ended, then start again.",
                 )
 
-    def replace_list(self, listed: Sequence[UnmarkedRecord], layout: str, *, run_id: str | None, now: datetime) -> None:
+    def replace_list(
+        self, listed: Sequence[UnmarkedRecord], layout: str, source: str, *, run_id: str | None, now: datetime
+    ) -> None:
         """Store a complete list. Records that are missing from it were marked by others, or deleted.
 
-        Records whose file is linked stay: the mark may be our own, whose answer was lost.
+        Records whose file is linked stay: the mark may be our own, whose answer was lost. If the list before was of a
+        file with another name, nothing is taken from the modification ids that were read then: pictures are compared.
+
+        Args:
+            source: `DataApiClient.source`.
         """
         own_id = str(uuid.uuid4())
         with self._transaction() as cursor:
+            cursor.execute("SELECT source FROM fm_pipeline.waterfall_lists ORDER BY listed_at DESC LIMIT 1")
+            before = (cursor.fetchone() or (None,))[0] or source
+            if file_name(before) != file_name(source):
+                cursor.execute("UPDATE fm_pipeline.waterfall_images SET mod_id = -1 WHERE mod_id IS NOT NULL")
             cursor.execute(
-                "INSERT INTO fm_pipeline.waterfall_lists VALUES (%s, %s, %s, %s, %s)",
-                (own_id, run_id, now, layout, len(listed)),
+                "INSERT INTO fm_pipeline.waterfall_lists (id, run_id, listed_at, layout, records, source)"
+                " VALUES (%s, %s, %s, %s, %s, %s)",
+                (own_id, run_id, now, layout, len(listed), source),
             )
             execute_values(
                 cursor,

@@ -6,6 +6,7 @@ import pytest
 
 from fm_pipeline.sandbox.filemaker.data.schema import StoredContainerFile
 from fm_pipeline_tests.images.containers.clinic import DATABASE, TABLE, ImageClinic
+from fm_pipeline_tests.support.filemaker_files import rename_file
 from fm_pipeline_tests.support.pictures import PDF, picture
 
 
@@ -94,6 +95,19 @@ def test_a_record_edited_after_its_picture_was_stored_is_marked_because_the_pict
     clinic.stand_in.faults()
     clinic.store.edit(DATABASE, TABLE, 1, {"date": "2016-10-02"})
     assert (clinic.run().count("imported"), clinic.marked()) == (1, {1})
+
+
+def test_a_picture_of_a_file_with_another_name_is_compared_whatever_its_modification_id_is(clinic: ImageClinic) -> None:
+    clinic.add(1, id="")  # nothing but its record id tells it from others
+    clinic.stand_in.faults(records_in_use={TABLE: [1]})
+    assert clinic.run().count("in_use") == 1
+    clinic.stand_in.faults()
+    clinic.store.edit(DATABASE, TABLE, 1, {"image_Full": StoredContainerFile(picture(8))})
+    with clinic.store.transaction() as db:  # as often edited as the record that is known
+        db.execute(f"UPDATE {clinic.store.table(DATABASE, TABLE).rows} SET mod_id = mod_id - 1")  # noqa: S608
+    rename_file(clinic.store, "clinic of Friday")
+    clinic.settings = clinic.settings.model_copy(update={"filemaker_database": "clinic of Friday"})
+    assert (clinic.run().reasons("failed"), clinic.marked()) == ({"picture_changed": 1}, set())
 
 
 def in_use_for_some_runs(clinic: ImageClinic) -> None:
