@@ -49,6 +49,11 @@ class Column:
         return self.type.startswith("timestamp") and self.type.endswith(" with time zone")
 
     @property
+    def can_hold_a_uuid(self) -> bool:
+        """Whether a value may be a uuid: of that type, or a text. `citext` may have its schema in front of it."""
+        return self.type == "uuid" or (self.is_text and not self.type.endswith("]"))
+
+    @property
     def most_characters(self) -> int | None:
         """How many characters a text may have; None if there is no limit."""
         match = _WITH_LENGTH.fullmatch(self.type)

@@ -22,7 +22,7 @@ def file_id_type(catalogue: Catalogue, table: str) -> Literal["uuid", "text", "o
         table: DOCUMENTS or IMAGES; Nexus has it.
     """
     found = catalogue.columns[catalogue.table(table)].get(COLUMN)
-    if found is None or not found.type.startswith(("uuid", "character", "text")):
+    if found is None or not found.can_hold_a_uuid:
         return "other"
     return "uuid" if found.type == "uuid" else "text"
 

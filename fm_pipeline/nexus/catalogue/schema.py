@@ -16,8 +16,6 @@ from fm_pipeline.db.table import Column, Table
 from fm_pipeline.errors import CatalogueStop
 from fm_pipeline.nexus.table_names import CONTENT_TYPES
 
-_CAN_HOLD_A_UUID = ("uuid", "text", "character", "citext")
-
 
 @dataclass(frozen=True)
 class ForeignKey:
@@ -120,7 +118,7 @@ class Catalogue:
                 object_id = name.removesuffix("content_type_id") + "object_id"
                 if not name.endswith("content_type_id") or object_id not in columns:
                     continue
-                if columns[object_id].type.startswith(_CAN_HOLD_A_UUID):
+                if columns[object_id].can_hold_a_uuid:
                     pairs.append(GenericKey(table, name, object_id))
         return pairs
 

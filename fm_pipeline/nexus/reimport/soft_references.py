@@ -40,7 +40,6 @@ JSON_ROWS = 1_000
 TELLING_NAME = re.compile(r"(?:^|_)(?:patient|appointment)_?(?:id|uuid|pk|key|ref)$")
 NO_KEY = "no foreign key"
 _REFERRED = ("patients", "appointments")
-_TYPES = ("uuid", "character", "text", "citext")
 _LOCK_PATIENCE = "2s"
 
 _log = logging.getLogger(__name__)
@@ -229,11 +228,7 @@ def _searched(
         names = [
             column
             for name, column in columns.items()
-            if column.type.startswith(_TYPES)
-            and not column.type.endswith("]")
-            and not column.generated
-            and (table, name) not in known
-            and name not in set_anyway
+            if column.can_hold_a_uuid and not column.generated and (table, name) not in known and name not in set_anyway
         ]
         if names:
             yield table, names
