@@ -6,6 +6,7 @@ import re
 from typing import Literal
 
 from fm_pipeline.filemaker.exports.errors import ExportStop
+from fm_pipeline.filemaker.exports.quoted import has_whole_quotes
 
 Format = Literal["tab", "csv", "mer", "xlsx", "xml"]
 SUFFIXES: dict[str, Format] = {".tab": "tab", ".csv": "csv", ".mer": "mer", ".xlsx": "xlsx", ".xml": "xml"}
@@ -66,6 +67,8 @@ def text_format(named: Format, text: str) -> Format:
     head = text[:HEAD].lstrip("\r\n").replace("\r", "\n").split("\n", 1)[0]
     if named == "mer":  # it quotes, also between tabs
         return named
+    if named == "csv" and any(has_whole_quotes(head, separator) for separator in ",;"):
+        return named  # with tabs in its fields
     if head.count("\t") > head.count(",") + head.count(";") and not head.startswith('"'):
         return "tab"
     return named if named != "tab" or "\t" in head else "csv"

@@ -21,6 +21,10 @@ SEPARATORS = (",", ";", "\t")
 _ROWS = 2000  # in a batch
 _LONGEST_FIRST = 1 << 20  # characters of the first row
 _BREAK = re.compile(r"\r\n|[\n\v]")
+_WHOLE_QUOTES = {
+    each: re.compile(rf'(?:"(?:[^"]|"")*+"|[^"{each}]*+)(?:{each}(?:"(?:[^"]|"")*+"|[^"{each}]*+))*+')
+    for each in SEPARATORS
+}
 
 
 def quoted_batches(
@@ -93,7 +97,8 @@ def _with_cr(column: tuple[str, ...]) -> tuple[str, ...]:
 def separator_of(lines: Iterable[str]) -> tuple[str, list[str]]:
     """Return the separator, and the lines that were looked at: up to the end of the first row.
 
-    It is the one that gives the first row the most fields, and behind none of whose quotes text would stand.
+    It is the one that gives the first row the most fields, with quotes around whole fields only: a number in front of
+    quoted texts is not quoted by FileMaker 16 and earlier, and such a text may hold many other separators.
     """
     first: list[str] = []
     length = quotes = 0
@@ -105,12 +110,22 @@ def separator_of(lines: Iterable[str]) -> tuple[str, list[str]]:
     return max(SEPARATORS, key=lambda each: _fields(first, each)), first
 
 
-def _fields(lines: list[str], separator: str) -> int:
-    """Return how many fields a separator gives the first row; none if text would stand behind a quote."""
+def has_whole_quotes(row: str, separator: str) -> bool:
+    """Return whether a row has quotes, and a separator puts all of them around whole fields."""
+    return '"' in row and _WHOLE_QUOTES[separator].fullmatch(row.strip("\r\n")) is not None
+
+
+def _fields(lines: list[str], separator: str) -> tuple[bool, int]:
+    """Return whether there are quotes around whole fields only, and how many fields a separator gives the first row.
+
+    There are none if text would stand behind a quote.
+    """
     try:
-        return len(next((row for row in csv.reader(lines, delimiter=separator, strict=True) if row), ()))
+        fields = len(next((row for row in csv.reader(lines, delimiter=separator, strict=True) if row), ()))
     except csv.Error:
-        return 0
+        return False, 0
+    row = "".join(lines)
+    return fields > 1 and ('"' not in row or has_whole_quotes(row, separator)), fields
 
 
 class _TextLines:

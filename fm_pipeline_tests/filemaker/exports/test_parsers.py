@@ -57,6 +57,16 @@ def test_a_quoted_file_gives_every_row_whole_however_it_is_divided(
     assert not faults.count
 
 
+@pytest.mark.parametrize("end", ["\r", "\n", "\r\n"])
+@pytest.mark.parametrize("text", ["a;b;c;d", "a\tb\tc\td", "a,b;c", '""a;b"";c;d'])
+def test_texts_with_other_separators_behind_a_number_without_quotes_stay_whole(text: str, end: str) -> None:
+    rows = [f'1,"{text}","x"', '2,"y","z"', f'3,"{text}",""']  # as FileMaker 16 and earlier write numbers
+    faults = RowFaults()
+    found = [row for _, row in rows_of(quoted_batches([end.join(rows)], faults, name="x"))]
+    shown = text.replace('""', '"')
+    assert (found, faults.count) == ([("1", shown, "x"), ("2", "y", "z"), ("3", shown, "")], 0)
+
+
 @settings(max_examples=80, deadline=None)
 @given(tables(), st.data())
 def test_line_ends_of_two_kinds_end_records_or_stand_in_fields_but_never_halve_a_row(

@@ -229,3 +229,10 @@ def test_a_record_without_end_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for text, name in ((f"1\t\tx\r2\t\t{long}\r", "Notes.tab"), (f'"1","","x"\r"2","","{long}"\r', "Notes.csv")):
         with pytest.raises(ExportStop, match=r"The record in line 2 of .* does not end within"):
             values(written(tmp_path, text, name))
+
+
+def test_a_csv_whose_texts_have_more_tabs_than_the_row_has_commas_is_no_tab_separated_text(tmp_path: Path) -> None:
+    path = written(tmp_path, '1,"2016-10-18","a\tb\tc\td"\r2,"2016-10-19","x"\r', "Notes.csv")
+    assert values(path) == [["1", "2016-10-18", "a\tb\tc\td"], ["2", "2016-10-19", "x"]]
+    path = written(tmp_path, '1\t2016-10-18\tsaid "a, b" and left\r', "Notes.csv")  # and the other way round
+    assert values(path) == [["1", "2016-10-18", 'said "a, b" and left']]
