@@ -2,7 +2,8 @@
 
     FileMakerError
     └── DataApiError               carries FileMaker's code, when there is one
-        ├── the account            WrongPassword, AccountLocked, PrivilegeMissing, TokenInvalid
+        ├── the account            WrongPassword, AccountUnusable (a WrongPassword), AccountLocked,
+        │                          PrivilegeMissing, TokenInvalid
         ├── the file               DatabaseNotOpen, LayoutMissing, SlashRefused (a LayoutMissing), FieldMissing,
         │                          RecordMissing, NoRecordsMatch, RecordInUse, RecordChanged, ValueRefused
         ├── the request            RequestRefused, AnswerTooLarge
@@ -49,6 +50,16 @@ class WrongPassword(DataApiError):
     next_step = (
         "Correct FILEMAKER_USERNAME and FILEMAKER_PASSWORD, then start again. If they are right: some servers answer so"
         " if the privilege set lacks the extended privilege fmrest (Data API) or fmodata (OData)."
+    )
+
+
+class AccountUnusable(WrongPassword):
+    """The account is inactive, or its password has expired."""
+
+    answer = "says that the account is inactive or its password has expired, by code"
+    next_step = (
+        "In FileMaker (Manage > Security), make the account active, and give it a password that does not expire; then "
+        "set FILEMAKER_PASSWORD and start again."
     )
 
 
@@ -306,6 +317,8 @@ BY_CODE: dict[int, type[DataApiError]] = {
     200: PrivilegeMissing,
     201: PrivilegeMissing,
     202: PrivilegeMissing,
+    210: AccountUnusable,
+    211: AccountUnusable,
     212: WrongPassword,
     214: AccountLocked,
     301: RecordInUse,

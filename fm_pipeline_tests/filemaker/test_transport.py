@@ -18,6 +18,7 @@ from fm_pipeline.filemaker.errors import (
     ServerTimeout,
     ServerUnavailable,
     UnknownCode,
+    WrongPassword,
     error_for,
 )
 from fm_pipeline.filemaker.transport import ATTEMPTS
@@ -161,6 +162,13 @@ def test_every_code_has_a_sentence_that_says_what_to_do() -> None:
         if kind is not NoRecordsMatch:
             assert error_for(code, "do something").remedy.endswith(".")
     assert isinstance(error_for(99999, "do something"), UnknownCode)
+
+
+@pytest.mark.parametrize("code", [210, 211])
+def test_an_account_that_cannot_log_in_whatever_its_password_is_told_from_a_wrong_password(code: int) -> None:
+    error = error_for(code, "log in to clinic")
+    assert isinstance(error, WrongPassword)  # and is not tried again
+    assert "make the account active" in error.remedy
 
 
 def _private_authority(folder: Path) -> tuple[Path, Path, Path]:

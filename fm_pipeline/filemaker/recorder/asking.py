@@ -131,7 +131,7 @@ class _Asked:
 
     def account_refused(self) -> bool:
         """Tell whether the account or its password was refused, so that it must not be tried again."""
-        return any(step.client in ("WrongPassword", "AccountLocked") for step in self.steps)
+        return any(step.client in ("WrongPassword", "AccountUnusable", "AccountLocked") for step in self.steps)
 
     def describe(self, door: RecordedDoor, table: str, fields: Sequence[Field], rows: int) -> None:
         """Keep what a table has."""
