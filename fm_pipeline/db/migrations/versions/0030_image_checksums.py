@@ -1,4 +1,4 @@
-"""Keeps which file of FileMaker a list of images was read from; the SQL stands beside this file."""
+"""Keeps a checksum of each file of the bulk dump that was looked at; the SQL stands beside this file."""
 
 from pathlib import Path
 

@@ -1,11 +1,11 @@
-"""Keeps a checksum of each file of the bulk dump that was looked at; the SQL stands beside this file."""
+"""Keeps which file of FileMaker a list of images was read from; the SQL stands beside this file."""
 
 from pathlib import Path
 
 from alembic import op
 
-revision = "0029"
-down_revision = "0028"
+revision = "0031"
+down_revision = "0030"
 branch_labels = None
 depends_on = None
 
