@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from array import array
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from io import SEEK_END
-from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from fm_pipeline.env_file import where_looked_for
@@ -103,15 +103,19 @@ class Bucket:
             StorageError: S3 refused; or a key is repeated, so the listing may be incomplete; or an ETag is missing, so
                 versions of an object could not be distinguished.
         """
-        seen: set[str] | None = None  # as long as the keys are in order, none can come twice
+        hashes = array("q")  # of the keys so far, eight bytes each: a set would hold the keys themselves
+        seen: set[int] | None = None  # as long as the keys are in order, none can come twice
         last = ""
-        for number, found in enumerate(self._listed(prefix)):
+        for found in self._listed(prefix):
             if seen is None and found.key <= last:
-                seen = {before.key for before in islice(self._listed(prefix), number)}
-            if seen is not None:
-                if found.key in seen:
-                    raise _unreliable("S3 gave the same key of a listing twice.")
-                seen.add(found.key)
+                seen = set(hashes)
+            hashed = hash(found.key)  # equal for two of a million keys in one listing of 37 million
+            if seen is None:
+                hashes.append(hashed)
+            elif hashed in seen:
+                raise _unreliable("S3 gave the same key of a listing twice.")
+            else:
+                seen.add(hashed)
             last = found.key
             yield found
 

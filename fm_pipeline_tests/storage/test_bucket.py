@@ -239,6 +239,15 @@ def test_a_listing_in_any_order_is_accepted_and_one_with_repeated_keys_or_withou
         list(bucket.list("p/"))
 
 
+def test_a_listing_in_another_order_may_lose_objects_while_it_is_read(listing: tuple[type[Listing], Bucket]) -> None:
+    server, bucket = listing
+    server.pages = [["p/4.jpg", "p/5.jpg", "p/6.jpg"], ["p/1.jpg", "p/2.jpg", "p/3.jpg"]]
+    found = bucket.list("p/")
+    assert [next(found).key for _ in range(3)] == ["p/4.jpg", "p/5.jpg", "p/6.jpg"]
+    server.pages = [["p/6.jpg"], ["p/1.jpg", "p/2.jpg", "p/3.jpg"]]
+    assert [each.key for each in found] == ["p/1.jpg", "p/2.jpg", "p/3.jpg"]
+
+
 def test_a_long_listing_is_not_kept_in_memory(listing: tuple[type[Listing], Bucket]) -> None:
     server, bucket = listing
     server.pages = [[f"patients/{page}/{number:060}.jpg" for number in range(500)] for page in range(8)]
