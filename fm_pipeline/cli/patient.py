@@ -31,6 +31,7 @@ LEFT = (
 WITHOUT_PATIENT_ID = (
     "The history of DICOM imports knows patients by the Patient IDs of the files: name them with --dicom-patient-id."
 )
+KEEP_OUT = "To keep new files with these Patient IDs out of incremental imports all the same:"
 
 
 @click.command(name="patient")
@@ -100,8 +101,9 @@ def _erase(settings: Settings, patient_id: str, dicom_ids: Sequence[str], confir
         console.print("The pipeline's own tables hold nothing of this patient.")
     for sentence in LEFT if dicom_ids else [*LEFT, WITHOUT_PATIENT_ID]:
         console.print(sentence, soft_wrap=True)
-    if erasure.rows and not confirm:
-        console.print("", f"Nothing was removed. To remove {total}:", "", sep="\n")
+    if (erasure.rows or dicom_ids) and not confirm:
+        what = f"Nothing was removed. To remove {total}:" if erasure.rows else KEEP_OUT
+        console.print("", what, "", sep="\n")
         given = "".join(f" --dicom-patient-id {shlex.quote(each)}" for each in dicom_ids)
         given += f" --confirm {shlex.quote(erasure.confirmation)}"
         click.echo(f"{program_name()} patient {shlex.quote(patient_id)} --erase{given}")

@@ -37,7 +37,7 @@ def ledger(tables: str) -> str:
         )
         cursor.execute(
             "TRUNCATE fm_pipeline.import_jobs, fm_pipeline.import_patients, fm_pipeline.watched_roots,"
-            " fm_pipeline.ftp_files RESTART IDENTITY CASCADE"
+            " fm_pipeline.ftp_files, fm_pipeline.erased_dicom_patients RESTART IDENTITY CASCADE"
         )
         opened.commit()
     return tables

@@ -2,7 +2,8 @@
 
 A row of the history stays, with the hash of its path, sizes, times and the instance's UIDs: it is what keeps a file
 from being imported again. So does a row of the ledger of the FTP server, which keeps the file from being pulled again.
-Nothing in them leads to a person any more.
+Nothing in them leads to a person any more. A hash of each Patient ID is added: it keeps out the files of the patient
+that no row names, because they failed, had other UIDs, or were never met.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from psycopg2.extensions import cursor as Cursor
 
+from fm_pipeline.dicom.model import orthanc_id
 from fm_pipeline.dicom.paths import erased_remote_path, printable
 from fm_pipeline.errors import RequestError
 
@@ -24,6 +26,10 @@ UPDATE fm_pipeline.import_history SET file_path = %(erased)s, file_name = 'erase
     removed_at = CASE WHEN orthanc_instance_id IS NOT NULL THEN coalesce(removed_at, clock_timestamp()) END
 WHERE patient_id = ANY(%(patients)s) OR file_path = ANY(%(files)s) OR file_path = ANY(%(folders)s)
    OR EXISTS (SELECT FROM unnest(%(folders)s::text[]) f WHERE starts_with(file_path, f || '/'))
+"""
+_KEEP_OUT = """
+INSERT INTO fm_pipeline.erased_dicom_patients (orthanc_patient_id) SELECT unnest(%s::text[])
+ON CONFLICT (orthanc_patient_id) DO UPDATE SET erased_at = excluded.erased_at
 """
 _CHUNKS = """
 UPDATE fm_pipeline.import_chunks SET paths = ARRAY(
@@ -39,17 +45,21 @@ _BELOW = "{0} = ANY(%(folders)s) OR EXISTS (SELECT FROM unnest(%(folders)s::text
 def erase_patient_files(cursor: Cursor, patient_ids: Sequence[str], roots: Collection[str]) -> dict[str, int]:
     """Take these Patient IDs, and the folders that hold nothing of other patients, out of the pipeline's tables.
 
+    From now on incremental imports keep out files of these patients.
+
     Args:
         cursor: the caller owns the transaction.
         patient_ids: Patient IDs (0010,0020) exactly as the files have them.
         roots: the allowed directories. Neither they nor their parents belong to one patient.
 
     Returns:
-        How many rows were changed or removed, by table of the schema `fm_pipeline`; tables without rows are left out.
+        How many rows were changed or removed, by table of the schema `fm_pipeline`; tables without rows are left out,
+        and so are the rows that keep files out.
 
     Raises:
         RequestError: an import is waiting or at work: it holds paths that would be written again.
     """
+    patient_ids = [each.rstrip(" ") for each in patient_ids]  # as Orthanc and the history have them
     if not patient_ids:
         return {}
     cursor.execute("SELECT count(*) FROM fm_pipeline.import_jobs WHERE status IN ('pending', 'running')")
@@ -68,6 +78,12 @@ def erase_patient_files(cursor: Cursor, patient_ids: Sequence[str], roots: Colle
     cursor.execute("SELECT directory FROM fm_pipeline.watched_roots")
     shared = {*map(printable, roots), *(root for (root,) in cursor.fetchall())}
     folders = _folders_of_nobody_else(cursor, patient_ids, _folders(files, shared))
+    cursor.execute(  # a sender may use a name again for a file of another patient
+        "SELECT file_path FROM fm_pipeline.import_history WHERE file_path = ANY(%s) AND patient_id <> ALL(%s)",
+        (list(files), list(patient_ids)),
+    )
+    for (path,) in cursor.fetchall():
+        files.pop(path, None)
     values: dict[str, object] = {
         "patients": list(patient_ids),
         "folders": folders,
@@ -104,6 +120,8 @@ def erase_patient_files(cursor: Cursor, patient_ids: Sequence[str], roots: Colle
     )
     change("import_chunks", _CHUNKS)
     change("import_patients", "DELETE FROM fm_pipeline.import_patients WHERE patient_id = ANY(%(patients)s)")
+    # All files without a Patient ID would be those of one patient.
+    cursor.execute(_KEEP_OUT, ([orthanc_id(each) for each in {*patient_ids} - {""}],))
     return rows
 
 

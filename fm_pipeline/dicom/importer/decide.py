@@ -154,8 +154,9 @@ class OutcomeDecider:
             if any(_same(candidate, row.md5, row.size) for row in known.suspects.get(of.orthanc_id, [])):
                 return replace(entry, outcome=Outcome.SUSPECT, reason="killed_orthanc_before")
         if not of.id_certain:
-            if not self._keeps_the_first():
-                return replace(entry, reason="id_uncertain")
+            withheld = self._withheld(candidate, entry, known)
+            if withheld or not self._keeps_the_first():
+                return withheld or replace(entry, reason="id_uncertain")
         elif of.orthanc_id in known.held:
             compared = self._compared(candidate, entry, known)
             # A damaged file must not hide behind a conflict: Orthanc has to judge it.
@@ -168,7 +169,7 @@ class OutcomeDecider:
     def _withheld(self, candidate: Candidate, entry: HistoryEntry, known: KnownInstances) -> HistoryEntry | None:
         """Return the outcome of a file that was taken back, or of an erased patient; None if it may be sent."""
         away = known.away.get(candidate.instance.orthanc_id)
-        if self.brings_back or not away or not candidate.instance.id_certain:
+        if self.brings_back or not away:
             return None
         entry = replace(entry, md5=candidate.md5 or md5_of(candidate.found))
         if away.isdisjoint({None, entry.md5}):
@@ -281,7 +282,7 @@ def _flags(candidate: Candidate, known: KnownInstances) -> tuple[str, ...]:
         flags.append(MISSING_PATIENT_ID)
     if candidate.instance.instance_uid in known.elsewhere:
         flags.append(INSTANCE_UID_ELSEWHERE)
-    if candidate.instance.id_certain and None in known.away.get(candidate.instance.orthanc_id, ()):
+    if candidate.instance.orthanc_id in known.erased:
         flags.append(ERASED_BEFORE)
     return tuple(flags)
 

@@ -109,6 +109,7 @@ class KnownInstances:
         elsewhere: SOP Instance UIDs that were stored under another patient, study or series.
         away: instances that were taken back or erased on purpose, and not imported since, with the MD5 of each file
             that was taken back; None is any file of an erased patient.
+        erased: instances of erased patients that were not imported since; also those of later examinations.
         held: the instances that Orthanc holds now, with the size of their files in bytes.
     """
 
@@ -116,6 +117,7 @@ class KnownInstances:
     suspects: dict[str, list[InstanceRow]] = field(default_factory=dict)
     elsewhere: frozenset[str] = frozenset()
     away: Mapping[str, Set[str | None]] = field(default_factory=dict)
+    erased: Set[str] = frozenset()
     held: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -141,24 +143,33 @@ class InstanceLookup:
         suspects: dict[str, list[InstanceRow]] = {}
         elsewhere: set[str] = set()
         away: dict[str, set[str | None]] = {}
+        erased: set[str] = set()
 
         def action(cursor: Cursor) -> None:
-            for found in (stored, suspects, elsewhere, away, met):
+            for found in (stored, suspects, elsewhere, away, erased, met):
                 found.clear()
             cursor.execute(
                 "SELECT DISTINCT orthanc_instance_id, removed_at IS NOT NULL, file_path = %s, status = 'suspect',"
                 " file_hash, path_hash::text, file_size_bytes, missing_since IS NOT NULL"
                 " FROM fm_pipeline.import_history WHERE orthanc_instance_id = ANY(%s)"
-                " AND status IN ('imported', 'already_there', 'suspect')",
-                (ERASED, list(ids)),
+                " AND (status IN ('imported', 'already_there', 'suspect') OR file_path = %s)",
+                (ERASED, list(ids), ERASED),
             )
-            for instance_id, removed, erased, suspect, *row in cursor.fetchall():
-                if removed and (erased or row[0]):  # a suspect file may have no MD5
-                    away.setdefault(instance_id, set()).add(None if erased else row[0])
+            for instance_id, removed, is_erased, suspect, *row in cursor.fetchall():
+                if is_erased:
+                    erased.add(instance_id)
+                    away.setdefault(instance_id, set()).add(None)
+                elif removed and row[0]:  # a suspect file may have no MD5
+                    away.setdefault(instance_id, set()).add(row[0])
                 elif not removed:
                     (suspects if suspect else stored).setdefault(instance_id, []).append(InstanceRow(*row))
+            of_erased = _of_erased_patients(cursor, instances)
+            erased.update(of_erased)
+            for instance_id in (each for each, examined_before in of_erased.items() if examined_before):
+                away.setdefault(instance_id, set()).add(None)
             for instance_id in away.keys() & stored.keys():  # somebody has imported it again since
                 away[instance_id] -= {None, *(row.md5 for row in stored[instance_id])}
+            erased.difference_update(stored)
             cursor.execute(
                 "SELECT DISTINCT instance_uid FROM fm_pipeline.import_history WHERE instance_uid = ANY(%s)"
                 " AND status IN ('imported', 'already_there') AND orthanc_instance_id <> ALL(%s)"
@@ -177,7 +188,7 @@ class InstanceLookup:
         new = {orthanc_id(each): stored for stored, each in patient_ids.items() if stored not in met}
         self._note_patients(new, {orthanc_id(each) for each in odd_names})
         held = self._delivery.ask(lambda orthanc: orthanc.sizes(list(ids)))
-        return KnownInstances(stored, suspects, frozenset(elsewhere), away, held)
+        return KnownInstances(stored, suspects, frozenset(elsewhere), away, erased, held)
 
     def _note_patients(self, patient_ids: Mapping[str, str], odd_names: Set[str]) -> None:
         """Record which persons Orthanc has under Patient IDs that no import has met: from other senders.
@@ -212,3 +223,22 @@ class InstanceLookup:
             return row[0] if row else None
 
         return self._database.run(action)
+
+
+def _of_erased_patients(cursor: Cursor, instances: Sequence[Instance]) -> dict[str, bool]:
+    """Return which instances belong to erased patients, and whether they may have been examined before the erasure.
+
+    Who comes back is examined later, and must not be missing in Orthanc. The date is that of another clock and zone, so
+    the day after the erasure counts as before.
+    """
+    of_patients = {orthanc_id(of.patient_id) for of in instances if of.patient_id}
+    cursor.execute(
+        "SELECT orthanc_patient_id, to_char((erased_at AT TIME ZONE 'UTC') + interval '1 day', 'YYYYMMDD')"
+        " FROM fm_pipeline.erased_dicom_patients WHERE orthanc_patient_id = ANY(%s)",
+        (list(of_patients),),
+    )
+    last_days = dict(cursor.fetchall())
+    if not last_days:
+        return {}
+    by_patient = ((of, last_days.get(orthanc_id(of.patient_id))) for of in instances)
+    return {of.orthanc_id: of.study_date <= last_day for of, last_day in by_patient if last_day}
