@@ -25,11 +25,15 @@ _WANTED = sorted(ARCHIVES.keys() - {"archive_opened", "archive_without_dicom", "
 
 
 class PulledFile(NamedTuple):
-    """A file in the ledger: the size and time with which it was, or is being, pulled."""
+    """A file in the ledger: its size and time on the server when it was pulled, or compared.
+
+    Attributes:
+        state: `differs` if its name is that of another local file of the same size, so that it was not pulled.
+    """
 
     size: int
     modified: datetime | None
-    state: Literal["pulling", "pulled"]
+    state: Literal["pulling", "pulled", "differs"]
 
 
 class FtpLedger:
@@ -48,7 +52,8 @@ class FtpLedger:
         """Return the entries of files, also those of erased patients.
 
         A file that was pulled to this local path and is gone, and that no import has recorded, is left out: it has to
-        be pulled again. One that was pulled to another path is not looked for: the folder was moved or changed.
+        be pulled again. One that was pulled to another path is not looked for: the folder was moved or changed. One
+        that differs from a local file is left out if that file has changed or is gone.
 
         Args:
             targets: the local paths by the paths on the server.
@@ -76,11 +81,16 @@ class FtpLedger:
             )
             lost = set(gone.values()) - {gone[key] for (key,) in cursor.fetchall()}
         self._connection.commit()
+        for path in [path for path in found if found[path].state == "differs"]:
+            here = _hash_of_local_file(targets[path]) if path in targets else None
+            if here is None or pulled_to[path] != here:
+                del found[path]
         of_erased = {path: found[hashed] for hashed, path in erased.items() if hashed in found}
         return of_erased | {path: found[path] for path in targets if path in found and path not in lost}
 
     def write(self, path: bytes, target: Path, now: PulledFile) -> None:
         """Write the entry of a file, whose local path is `target`."""
+        local_hash = _hash_of_local_file(target) if now.state == "differs" else path_hash(str(target))
         with self._connection.cursor() as cursor:
             cursor.execute(
                 """
@@ -93,7 +103,7 @@ class FtpLedger:
                     started_at = CASE WHEN excluded.state = 'pulled' THEN f.started_at ELSE excluded.started_at END,
                     pulled_at = excluded.pulled_at
                 """,
-                (self._server, path, path_hash(str(target)), *now, now.state),
+                (self._server, path, local_hash, *now, now.state),
             )
         self._connection.commit()
 
@@ -131,6 +141,15 @@ class FtpLedger:
                 (self._server, path),
             )
         self._connection.commit()
+
+
+def _hash_of_local_file(path: Path) -> str | None:
+    """Return a hash of the path, size and time of a local file; None if it cannot be looked at."""
+    try:
+        facts = os.lstat(path)
+    except OSError:
+        return None
+    return path_hash(f"{path}\0{facts.st_size}\0{facts.st_mtime_ns}")
 
 
 @contextmanager

@@ -237,6 +237,8 @@ class Pull:
             self.report.known += 1
             self.report.known_by_size += modified is None
             return
+        if before == PulledFile(size, modified, "differs"):
+            raise _Skip("local_file_exists")
         wanted = _Wanted(path, self._target(path), size, modified)
         compares = self._prepare(wanted, before)
         if not compares:
@@ -254,9 +256,9 @@ class Pull:
             # Pulled before the server got another name, or since the backup from which the database was restored
             is_same = begins_with(wanted.partial, wanted.target)
             on_local_disk(wanted.partial.unlink)
+            self._ledger.write(path, wanted.target, PulledFile(size, modified, "pulled" if is_same else "differs"))
             if not is_same:
                 raise _Skip("local_file_exists")
-            self._ledger.write(path, wanted.target, PulledFile(size, modified, "pulled"))
             self.report.known += 1
             return
         try:
@@ -279,7 +281,7 @@ class Pull:
             Whether a file of this size is there that the ledger does not know. It is compared, never overwritten.
         """
         try:
-            compares = before is None and exists(wanted.target)
+            compares = (before is None or before.state == "differs") and exists(wanted.target)
             if compares and not is_file_of_size(wanted.target, wanted.size):
                 raise _Skip("local_file_exists")
             wanted.target.parent.mkdir(parents=True, exist_ok=True)

@@ -99,7 +99,8 @@ def test_what_the_ledger_does_not_know_is_compared_once_and_known_from_then_on_i
     assert (again.pulled, again.known, again.skipped) == (1, 2, {"local_file_exists": 1})
     assert (folder / "a" / "Müller.dcm").read_bytes() == b"others"
     assert [path for path in folder.rglob("*") if path.suffix == ".partial"] == []
-    assert pulled(database, server, folder, host="localhost").known == 3
+    again = pulled(database, server, folder, host="localhost")
+    assert (again.known, again.skipped, again.bytes) == (3, {"local_file_exists": 1}, 0)
     old, new = (f"{server.username}@{host}:{server.port}" for host in ("127.0.0.1", "localhost"))
     with connect(database) as connection, connection.cursor() as cursor:
         cursor.execute("DELETE FROM fm_pipeline.ftp_files WHERE server = %s", (new,))
