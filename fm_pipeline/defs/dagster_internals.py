@@ -26,6 +26,7 @@ from dagster._core.storage.tags import (
     PARENT_BACKFILL_ID_TAG,
     PARENT_RUN_ID_TAG,
     RETRY_NUMBER_TAG,
+    RUN_KEY_TAG,
     SCHEDULE_NAME_TAG,
     SENSOR_NAME_TAG,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "PARENT_BACKFILL_ID_TAG",
     "PARENT_RUN_ID_TAG",
     "RETRY_NUMBER_TAG",
+    "RUN_KEY_TAG",
     "SCHEDULE_NAME_TAG",
     "SENSOR_NAME_TAG",
     "CapturedLogContext",

@@ -55,6 +55,7 @@ def test_the_tags_are_those_of_the_runs_that_dagster_has_kept() -> None:
         "PARENT_BACKFILL_ID_TAG": "dagster/parent_backfill_id",
         "PARENT_RUN_ID_TAG": "dagster/parent_run_id",
         "RETRY_NUMBER_TAG": "dagster/retry_number",
+        "RUN_KEY_TAG": "dagster/run_key",
         "SCHEDULE_NAME_TAG": "dagster/schedule_name",
         "SENSOR_NAME_TAG": "dagster/sensor_name",
     }

@@ -13,11 +13,12 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from fm_pipeline.defs.assets.dicom import INSTANCES, JOB_TAG, STEP
+from fm_pipeline.defs.dagster_internals import RUN_KEY_TAG
 from fm_pipeline.defs.dicom_chunks_job import dicom_import_chunks
 from fm_pipeline.defs.jobs import dicom_import
-from fm_pipeline.dicom.history.jobs import SENSOR
+from fm_pipeline.dicom.history.jobs import SENSOR, Job
 from fm_pipeline.dicom.log import import_log
-from fm_pipeline.dicom.sensor.decision import SensorCursor
+from fm_pipeline.dicom.sensor.decision import SensorCursor, run_keys
 from fm_pipeline.dicom.sensor.tick import sense
 from fm_pipeline.errors import redacted
 from fm_pipeline.notifications.alerts import enqueue_alert
@@ -60,7 +61,7 @@ def hospital_dicom_sensor(read_settings: Callable[[], Settings]) -> dg.SensorDef
                 SensorCursor.read(context.cursor),
                 now=datetime.now(UTC),
                 runs_unfinished=len(unfinished_imports(context.instance)),
-                attempts_of=lambda job_id: _attempts(context.instance, job_id),
+                attempts_of=lambda job: _attempts(context.instance, job),
             )
             for alarm in sensed.alarms:
                 link = f"runs/{alarm.run_id}" if alarm.run_id else _PAGE
@@ -90,5 +91,5 @@ def unfinished_imports(instance: dg.DagsterInstance) -> Sequence[dg.DagsterRun]:
     return [run for run in runs if run.job_name in names or INSTANCES in (run.asset_selection or ())]
 
 
-def _attempts(instance: dg.DagsterInstance, job_id: int) -> int:
-    return instance.get_runs_count(dg.RunsFilter(tags={JOB_TAG: str(job_id)}))
+def _attempts(instance: dg.DagsterInstance, job: Job) -> int:
+    return instance.get_runs_count(dg.RunsFilter(tags={RUN_KEY_TAG: run_keys(job)}))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Self
 
 from fm_pipeline.dicom.configuration.configuration import SyncConfiguration
@@ -87,15 +87,33 @@ class Wait:
 
 @dataclass(frozen=True)
 class Start:
-    """Start a run for a job."""
+    """Start a run for a job.
+
+    Attributes:
+        created_at: of the job.
+    """
 
     job_id: int
     attempt: int
+    created_at: datetime
 
     @property
     def run_key(self) -> str:
         """The run key. Dagster never reuses one, even of a failed run, so it contains the attempt."""
-        return f"dicom-job-{self.job_id}-attempt-{self.attempt}"
+        return run_key(self.job_id, self.attempt, self.created_at)
+
+
+def run_keys(job: Job) -> list[str]:
+    """Return the run keys of all attempts at a job."""
+    return [run_key(job.id, attempt, job.created_at) for attempt in range(1, MOST_ATTEMPTS + 1)]
+
+
+def run_key(job_id: int, attempt: int, created_at: datetime) -> str:
+    """Return the run key of an attempt at a job.
+
+    The time tells a job from one that had its id before the database was restored from a backup.
+    """
+    return f"dicom-job-{job_id}-{created_at.astimezone(UTC):%Y%m%d%H%M%S}-attempt-{attempt}"
 
 
 @dataclass(frozen=True)
@@ -139,7 +157,7 @@ def next_step(  # noqa: PLR0911  # each is one rule
             why = f" ({own.job.error_reason})" if own.job.error_reason else ""
             what = f"failed{why}" if own.job.status == "failed" else "was not carried out to its end"
             return Wait(f"Import job {own.job.id} {what}; it is tried again at {own.next_attempt:%H:%M} UTC.")
-        return Start(own.job.id, own.attempts + 1)
+        return Start(own.job.id, own.attempts + 1, own.job.created_at)
     if watermark.looked_at:
         # A clock that was set back must not stop the polling.
         left = watermark.looked_at + timedelta(seconds=configuration.monitoring_interval) - now

@@ -19,7 +19,7 @@ from fm_pipeline.db.migrate import is_migrated, migrate
 from fm_pipeline.dicom.api.requests import prepare_import
 from fm_pipeline.dicom.configuration.configuration import SyncConfiguration, mark_synced, read_configuration
 from fm_pipeline.dicom.configuration.roots import allowed_path, excluded_folders
-from fm_pipeline.dicom.history.jobs import SENSOR, read_job, request_cancel, running_job_ids
+from fm_pipeline.dicom.history.jobs import SENSOR, Job, read_job, request_cancel, running_job_ids
 from fm_pipeline.dicom.reasons import MISSING, NOT_TAKEN, sentence
 from fm_pipeline.dicom.sensor.decision import (
     MOST_ATTEMPTS,
@@ -83,7 +83,7 @@ def sense(
     *,
     now: datetime,
     runs_unfinished: int,
-    attempts_of: Callable[[int], int],
+    attempts_of: Callable[[Job], int],
 ) -> TickResult:
     """One tick.
 
@@ -177,7 +177,9 @@ def _look(
     if found.more:
         looked = replace(looked, looked_at=None)  # as soon as this job is done
     return TickResult(
-        Start(job.id, 1), f"Import job {job.id}: {len(files):,} new files. {_counted(found, now)}", looked
+        Start(job.id, 1, job.created_at),
+        f"Import job {job.id}: {len(files):,} new files. {_counted(found, now)}",
+        looked,
     )
 
 
@@ -274,7 +276,7 @@ def _counted(found: PollResult, now: datetime) -> str:
     return " ".join(parts)
 
 
-def _jobs(connection: Connection, attempts_of: Callable[[int], int], now: datetime) -> tuple[list[int], list[OwnJob]]:
+def _jobs(connection: Connection, attempts_of: Callable[[Job], int], now: datetime) -> tuple[list[int], list[OwnJob]]:
     """Return the jobs that a live process runs, and the sensor's own unfinished jobs, oldest first."""
     with connection.cursor() as cursor:
         at_work = running_job_ids(cursor)
@@ -285,7 +287,7 @@ def _jobs(connection: Connection, attempts_of: Callable[[int], int], now: dateti
             (SENSOR, now - OWN_JOBS_LAST, OWN_JOBS_LOOKED_AT),
         )
         own = [read_job(cursor, job_id) for (job_id,) in cursor.fetchall() if job_id not in at_work]
-    return sorted(at_work), [OwnJob(job, attempts_of(job.id)) for job in own]
+    return sorted(at_work), [OwnJob(job, attempts_of(job)) for job in own]
 
 
 def _give_up(database_url: str, own: list[OwnJob]) -> None:

@@ -121,13 +121,17 @@ def job_of(request: dg.RunRequest) -> int:
     return int(request.run_config["ops"][STEP]["config"]["job_id"])
 
 
+def second_key(request: dg.RunRequest) -> str:
+    return f"{str(request.run_key).removesuffix('-1')}-2"
+
+
 def test_new_files_become_one_job_and_one_request_that_the_job_accepts(hospital: Bench) -> None:
     hospital.drop("a/1.dcm", "a/2.dcm", "b/3.dcm")
     request = requested(hospital.tick())
     job = get_job(hospital.database_url, job_of(request))
     assert (job.job_type, job.status, job.requested_by) == ("incremental", "pending", SENSOR)
     assert hospital.files_of(job.id) == {"ward/readme.txt", "a/1.dcm", "a/2.dcm", "b/3.dcm"}
-    assert request.run_key == f"dicom-job-{job.id}-attempt-1"
+    assert request.run_key == f"dicom-job-{job.id}-{job.created_at.astimezone(UTC):%Y%m%d%H%M%S}-attempt-1"
     assert request.tags == {JOB_TAG: str(job.id)}
     assert str(hospital.hospital) not in str(request)
     assert dg.validate_run_config(LOCATION.resolve_job_def("dicom_import"), request.run_config)
@@ -202,7 +206,7 @@ def test_nothing_starts_again_after_a_restart_but_what_was_lost(hospital: Bench)
     hospital.end(run_id, dg.DagsterRunStatus.FAILURE)
     assert "was not carried out to its end; it is tried again at" in str(hospital.tick())
     hospital.execute("UPDATE fm_pipeline.import_jobs SET updated_at = updated_at - %s", FIRST_RESTART)
-    assert requested(hospital.tick()).run_key == f"dicom-job-{job_of(request)}-attempt-2"
+    assert requested(hospital.tick()).run_key == second_key(request)
     hospital.carried_out(job_of(request))
     assert "Nothing new" in str(hospital.tick())
 
@@ -218,7 +222,18 @@ def test_a_failed_job_is_tried_again_after_its_pause_with_another_run_key(hospit
     hospital.execute(fail, datetime.now(UTC), job_id)
     assert f"Import job {job_id} failed (storage_full); it is tried again at" in str(hospital.tick())
     hospital.execute(fail, datetime.now(UTC) - FIRST_PAUSE, job_id)
-    assert requested(hospital.tick()).run_key == f"dicom-job-{job_id}-attempt-2"
+    assert requested(hospital.tick()).run_key == second_key(request)
+
+
+def test_runs_of_another_job_that_had_the_id_before_the_database_was_restored_do_not_count(hospital: Bench) -> None:
+    request = requested(hospital.tick())
+    for _ in range(MOST_ATTEMPTS):
+        hospital.queue(request, dg.DagsterRunStatus.FAILURE)
+    hospital.execute("UPDATE fm_pipeline.import_jobs SET created_at = created_at + interval '1 hour'")
+    other = requested(hospital.tick())
+    assert job_of(other) == job_of(request)
+    assert str(other.run_key).endswith("-attempt-1")
+    assert other.run_key != request.run_key, "Dagster would start no run for the same key"
 
 
 def test_new_files_do_not_wait_for_those_that_a_setting_keeps_out(hospital: Bench) -> None:

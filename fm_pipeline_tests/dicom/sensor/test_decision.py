@@ -40,6 +40,10 @@ def step(configuration: SyncConfiguration = ON, watermark: SensorCursor = NEVER,
     return next_step(configuration, watermark, **(given | facts))
 
 
+def start(job_id: int, attempt: int) -> Start:
+    return Start(job_id, attempt, NOW)
+
+
 def test_it_looks_when_the_interval_has_passed_and_not_before() -> None:
     assert step() == Poll("/hospital")
     assert step(watermark=SensorCursor(NOW - timedelta(seconds=30))) == Poll("/hospital")
@@ -64,11 +68,11 @@ def test_while_an_import_runs_no_second_one_is_started(facts: dict[str, Any]) ->
 @pytest.mark.hard_case(44)
 def test_a_job_that_was_made_and_not_carried_out_comes_before_new_files() -> None:
     own = [OwnJob(job(8, "pending"), 0), OwnJob(job(9, "pending"), 0)]
-    assert step(own_jobs=own, watermark=SensorCursor(NOW)) == Start(8, 1)
+    assert step(own_jobs=own, watermark=SensorCursor(NOW)) == start(8, 1)
     lost = [OwnJob(job(8, "running", updated_at=NOW - 2 * FIRST_RESTART), 2)]  # with its machine
-    assert step(own_jobs=lost) == Start(8, 3)
+    assert step(own_jobs=lost) == start(8, 3)
     assert isinstance(step(own_jobs=lost, now=NOW - timedelta(seconds=1)), Wait)
-    assert Start(8, 3).run_key != Start(8, 2).run_key
+    assert len({start(8, 3).run_key, start(8, 2).run_key, Start(8, 2, NOW + timedelta(hours=1)).run_key}) == 3
 
 
 @pytest.mark.hard_case(44)
@@ -76,7 +80,7 @@ def test_a_failed_job_is_tried_again_after_a_pause_and_blocks_what_would_fail_to
     for attempts in range(1, MOST_ATTEMPTS):
         pause = FIRST_PAUSE * 2 ** (attempts - 1)
         failed = job(8, "failed", completed_at=NOW - pause, error_reason="orthanc_down")
-        assert step(own_jobs=[OwnJob(failed, attempts)]) == Start(8, attempts + 1)
+        assert step(own_jobs=[OwnJob(failed, attempts)]) == start(8, attempts + 1)
         early = step(own_jobs=[OwnJob(failed, attempts)], now=NOW - timedelta(seconds=1))
         assert isinstance(early, Wait)
         assert "orthanc_down" in early.reason
@@ -115,5 +119,5 @@ def test_only_a_job_that_marked_nothing_as_missing_says_so() -> None:
 def test_files_that_a_setting_keeps_out_do_not_keep_new_ones_waiting() -> None:
     failed = job(7, "failed", error_reason="too_large_for_proxy", completed_at=NOW)
     assert step(own_jobs=[OwnJob(failed, 1)]) == Poll("/hospital")
-    assert step(own_jobs=[OwnJob(failed, 1), OwnJob(job(8, "pending"), 0)]) == Start(8, 1)
-    assert step(now=NOW + FIRST_PAUSE, own_jobs=[OwnJob(failed, 1)]) == Start(7, 2)
+    assert step(own_jobs=[OwnJob(failed, 1), OwnJob(job(8, "pending"), 0)]) == start(8, 1)
+    assert step(now=NOW + FIRST_PAUSE, own_jobs=[OwnJob(failed, 1)]) == start(7, 2)
