@@ -36,6 +36,7 @@ AuditAction = Literal[
     "dicom_watch",
     "dicom_ftp",
     "dicom_prune",
+    "dicom_one_person",
     # Of the console
     "login",
     "logout",

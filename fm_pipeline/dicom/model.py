@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
@@ -137,10 +138,14 @@ def identity(patient_id: str, name: str, birth_date: str) -> str:
     return f"{_short(patient_id, alphabetic)}:{_short(patient_id, birth_date.strip())}"
 
 
-def other_person(one: str, another: str) -> bool:
-    """Return whether two identities under one Patient ID contradict each other. Unknown values do not."""
+def other_person(one: str, another: str, confirmed: Set[str] = frozenset()) -> bool:
+    """Return whether two identities under one Patient ID contradict each other. Unknown values do not.
+
+    Args:
+        confirmed: hashes of names and birth dates that a person has confirmed to be of one person.
+    """
     pairs = zip(one.split(":"), another.split(":"), strict=True)
-    return any(left and right and left != right for left, right in pairs)
+    return any(left and right and left != right and not confirmed >= {left, right} for left, right in pairs)
 
 
 def _short(patient_id: str, text: str) -> str:

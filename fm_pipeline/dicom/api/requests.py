@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from fm_pipeline.db.audit import AuditAction, AuditOutcome, audited, record
+from fm_pipeline.db.audit import AuditAction, AuditOutcome, audited, record, record_done
 from fm_pipeline.db.connection import connect
 from fm_pipeline.dicom.choices import JobType
 from fm_pipeline.dicom.configuration.configuration import read_configuration
@@ -16,6 +16,7 @@ from fm_pipeline.dicom.configuration.roots import allowed_path, excluded_folders
 from fm_pipeline.dicom.history.chunks import in_chunks
 from fm_pipeline.dicom.history.history import prune_history
 from fm_pipeline.dicom.history.jobs import SENSOR, Job, create_job, get_job, request_cancel
+from fm_pipeline.dicom.history.one_person import SamePerson, confirm_one_person
 from fm_pipeline.dicom.paths import real_path
 from fm_pipeline.errors import PipelineError, RequestError, Stop
 from fm_pipeline.pluralize import counted
@@ -229,6 +230,27 @@ def monitoring_continues(settings: Settings, job: Job) -> bool:
         return False
     with connect(settings.nexus_database_url.get_secret_value()) as connection:
         return read_configuration(connection, settings).monitoring_enabled
+
+
+def one_person(settings: Settings, row_id: int, *, really: bool, actor: str) -> SamePerson:
+    """Confirm that a Patient ID with several names belongs to one person, or only count; see `confirm_one_person`.
+
+    Raises:
+        RequestError: there is no row of this id with the flag (404).
+    """
+    with (
+        audited_refusals(settings, actor=actor, action="dicom_one_person"),
+        connect(settings.nexus_database_url.get_secret_value()) as connection,
+        connection.cursor() as cursor,
+    ):
+        same = confirm_one_person(cursor, row_id)
+        if really:
+            detail = f"By row {row_id} of the history of DICOM imports; {counted(same.rows, 'row')} had the flag."
+            record_done(cursor, actor=actor, action="dicom_one_person", detail=detail)
+            connection.commit()
+        else:
+            connection.rollback()
+    return same
 
 
 def prune(settings: Settings, older_than: datetime, *, really: bool, actor: str) -> int:

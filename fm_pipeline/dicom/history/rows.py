@@ -120,14 +120,17 @@ def _other_persons(cursor: Cursor, entries: Iterable[HistoryEntry]) -> set[tuple
         return set()
     note_persons(cursor, seen)
     cursor.execute(
-        "SELECT patient_id, identity FROM fm_pipeline.import_patients WHERE patient_id = ANY(%s)",
+        "SELECT patient_id, identity, one_person_since IS NOT NULL FROM fm_pipeline.import_patients"
+        " WHERE patient_id = ANY(%s)",
         ([patient_id for patient_id, _ in seen],),
     )
     known: dict[str, list[str]] = {}
-    for patient_id, identity in cursor.fetchall():
+    confirmed: dict[str, set[str]] = {}
+    for patient_id, identity, is_confirmed in cursor.fetchall():
         known.setdefault(patient_id, []).append(identity)
+        confirmed.setdefault(patient_id, set()).update(identity.split(":") if is_confirmed else ())
     return {
         (patient_id, identity)
         for patient_id, identity in seen
-        if any(other_person(identity, other) for other in known[patient_id])
+        if any(other_person(identity, other, confirmed[patient_id]) for other in known[patient_id])
     }
