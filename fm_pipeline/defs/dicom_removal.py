@@ -34,8 +34,9 @@ def remove_imported_instances(context: dg.OpExecutionContext, config: DicomRemov
         if not config.confirm:
             plan = plan_removal(settings, config.job_id)
             context.log.info(
-                f"{counted(plan.instances.removable, 'instance')} would be deleted in Orthanc. Nothing was deleted. To"
-                f" carry it out, launch it again with confirm={plan.confirmation!r}"
+                f"{counted(plan.instances.removable, 'instance')} would be deleted in Orthanc. Nothing was deleted. If"
+                " another installation imports into this Orthanc too, it loses what it has found there of them: look"
+                f" into its history first. To carry it out, launch it again with confirm={plan.confirmation!r}"
             )
             return
         run_id = context.run.run_id

@@ -53,7 +53,7 @@ class SampleInOrthanc:
     """What Orthanc has of a sample of the history.
 
     Attributes:
-        asked: instances that imports stored first and last.
+        asked: instances that imports stored or found first and last.
         lost: those of them that Orthanc does not have.
         back: instances that were taken back, and that Orthanc has.
     """
@@ -65,7 +65,7 @@ class SampleInOrthanc:
     @property
     def what_is_lost(self) -> str:
         """A part of a sentence."""
-        return f"{self.lost:,} of {counted(self.asked, 'instance')} that imports stored first and last"
+        return f"{self.lost:,} of {counted(self.asked, 'instance')} that imports stored or found first and last"
 
 
 def ask_for_sample(settings: Settings, connection: Connection) -> SampleInOrthanc:
@@ -106,7 +106,9 @@ def check_instances(settings: Settings, connection: Connection, build: FindingBu
     if sample.lost:
         yield build.violation("orthanc_lacks_instances", subject, f"{sample.what_is_lost} are not there")
     elif sample.asked:
-        yield build.ok(subject, f"{counted(sample.asked, 'instance')} that imports stored first and last are there")
+        yield build.ok(
+            subject, f"{counted(sample.asked, 'instance')} that imports stored or found first and last are there"
+        )
     if sample.back:
         are = "is" if sample.back == 1 else "are"
         found = f"{counted(sample.back, 'instance')} of imports that were taken back {are} there"

@@ -8,8 +8,11 @@ SAMPLE = 250  # of the oldest rows, and as many of the newest
 
 
 def stored_instances(cursor: Cursor) -> list[str]:
-    """Return Orthanc's ids of instances that it should have: those that imports stored first, and last."""
-    return _first_and_last(cursor, "h.status = 'imported' AND h.removed_at IS NULL AND h.missing_since IS NULL")
+    """Return Orthanc's ids of instances that it should have: those that imports stored or found first, and last."""
+    return _first_and_last(
+        cursor,
+        "h.status IN ('imported', 'already_there') AND h.removed_at IS NULL AND h.missing_since IS NULL",
+    )
 
 
 def taken_back_instances(cursor: Cursor) -> list[str]:

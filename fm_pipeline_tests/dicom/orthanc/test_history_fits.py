@@ -27,20 +27,31 @@ def test_an_orthanc_of_another_day_is_told_by_what_it_lacks_and_by_what_was_take
     job, of_mistake = importing.imported(folder=kept), importing.imported(folder=mistaken)
     words = plan_removal(importing.settings, of_mistake.id).confirmation
     remove_import(importing.settings, of_mistake.id, confirm=words, actor="test")
-    assert said(importing.settings) == {"": "3 instances that imports stored first and last are there"}
+    assert said(importing.settings) == {"": "3 instances that imports stored or found first and last are there"}
     with importing.orthanc() as orthanc:
         for row in list(importing.rows(job.id).values())[:2]:
             assert orthanc.delete_instance(row.orthanc_instance_id or "")
         content = files[0].read_bytes()
         orthanc.upload(content, len(content))
     back = {"orthanc_has_taken_back": "1 instance of imports that were taken back is there"}
-    lacks = {"orthanc_lacks_instances": "2 of 3 instances that imports stored first and last are not there"}
+    lacks = {"orthanc_lacks_instances": "2 of 3 instances that imports stored or found first and last are not there"}
     assert said(importing.settings) == lacks | back
     (connection,) = (each for each in read_connections(importing.settings) if each.name == "Orthanc")
-    assert "does not have 2 of 3 instances that imports stored first and last; fm-pipeline check" in connection.found
+    lacking = "does not have 2 of 3 instances that imports stored or found first and last; fm-pipeline check"
+    assert lacking in connection.found
     assert said(importing.settings.model_copy(update={"orthanc_keeps_all": False})) == back
     importing.imported("manual", folder=kept)
-    assert said(importing.settings) == {"": "3 instances that imports stored first and last are there"} | back
+    assert said(importing.settings) == {"": "3 instances that imports stored or found first and last are there"} | back
+
+
+def test_what_another_installation_stored_and_took_back_is_missed(importing: ImportBench) -> None:
+    content = write_series(importing.folder, 1, 2_000)[0].read_bytes()
+    with importing.orthanc() as orthanc:
+        stored = orthanc.upload(content, len(content))
+        assert importing.outcomes(importing.imported().id) == {"already_there": 1}
+        assert list(said(importing.settings)) == [""]
+        assert orthanc.delete_instance(stored.instance_id)
+    assert list(said(importing.settings)) == ["orthanc_lacks_instances"]
 
 
 def test_an_orthanc_that_refuses_to_name_instances_is_connected(importing: ImportBench) -> None:
