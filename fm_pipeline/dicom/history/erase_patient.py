@@ -26,6 +26,7 @@ UPDATE fm_pipeline.import_history SET file_path = %(erased)s, file_name = 'erase
     removed_at = CASE WHEN orthanc_instance_id IS NOT NULL THEN coalesce(removed_at, clock_timestamp()) END
 WHERE patient_id = ANY(%(patients)s) OR file_path = ANY(%(files)s) OR file_path = ANY(%(folders)s)
    OR EXISTS (SELECT FROM unnest(%(folders)s::text[]) f WHERE starts_with(file_path, f || '/'))
+RETURNING path_hash::text
 """
 _KEEP_OUT = """
 INSERT INTO fm_pipeline.erased_dicom_patients (orthanc_patient_id) SELECT unnest(%s::text[])
@@ -97,13 +98,13 @@ def erase_patient_files(cursor: Cursor, patient_ids: Sequence[str], roots: Colle
         if cursor.rowcount:
             rows[table] = cursor.rowcount
 
-    if pulled := _pulled(cursor, files, folders):
+    change("import_history", _HISTORY)
+    if pulled := _pulled(cursor, files, folders, {key for (key,) in cursor.fetchall()}):
         rows["ftp_files"] = len(pulled)
         for own_id, server, remote in pulled:
             hashed = erased_remote_path(remote)
             cursor.execute("DELETE FROM fm_pipeline.ftp_files WHERE (server, remote_path) = (%s, %s)", (server, hashed))
             cursor.execute("UPDATE fm_pipeline.ftp_files SET remote_path = %s WHERE id = %s", (hashed, own_id))
-    change("import_history", _HISTORY)
     change(
         "import_job_files",
         f"DELETE FROM fm_pipeline.import_job_files WHERE file_path = ANY(%(files)s) OR {_BELOW.format('file_path')}"  # noqa: S608  # our own words
@@ -160,17 +161,24 @@ def _with_parents(folder: str) -> Iterator[str]:
         folder = os.path.dirname(folder)
 
 
-def _pulled(cursor: Cursor, files: Collection[str], folders: Sequence[str]) -> list[tuple[int, str, bytes]]:
-    """Return the rows of the patient's files in the ledger of the FTP server: id, server, path there."""
+def _pulled(
+    cursor: Cursor, files: Collection[str], folders: Sequence[str], path_hashes: Collection[str]
+) -> list[tuple[int, str, bytes]]:
+    """Return the rows of the patient's files in the ledger of the FTP server: id, server, path there.
+
+    Args:
+        path_hashes: of the patient's files. By them those are found that were pulled before the folder was changed.
+    """
     cursor.execute("SELECT hospital_data_path, ftp_folder, ftp_path FROM fm_pipeline.sync_configuration")
     configured = cursor.fetchone()
-    if configured is None or not configured[0]:
-        return []
-    here, there = os.path.join(*configured[:2]), configured[2].rstrip("/") + "/"
-    cursor.execute("SELECT id, server, remote_path FROM fm_pipeline.ftp_files")
+    here, there = "", "/"
+    if configured is not None and configured[0]:
+        here, there = os.path.join(*configured[:2]), configured[2].rstrip("/") + "/"
+    cursor.execute("SELECT id, server, remote_path, local_hash::text FROM fm_pipeline.ftp_files")
     found = []
-    for own_id, server, remote in cursor.fetchall():
+    for own_id, server, remote, local_hash in cursor.fetchall():
         path = printable(os.path.join(here, os.fsdecode(bytes(remote)).removeprefix(there)))
-        if path in files or any(path.startswith(f"{folder}/") for folder in folders):
+        below = path in files or any(path.startswith(f"{folder}/") for folder in folders)
+        if local_hash in path_hashes or (here and below):
             found.append((own_id, server, bytes(remote)))
     return found

@@ -50,3 +50,29 @@ def test_a_file_of_an_erased_patient_is_pulled_again_only_if_it_has_changed_on_t
     assert (pulled(database, server, folder).known, (folder / "one.dcm").exists()) == (3, False)
     (server.root / "one.dcm").write_bytes(b"corrected")
     assert (pulled(database, server, folder).pulled, pulled(database, server, folder).known) == (1, 3)
+
+
+def test_paths_on_the_server_are_erased_also_if_the_folder_here_was_changed_since(
+    server: FtpBench, database: str, tmp_path: Path
+) -> None:
+    (server.root / "Zephyrine.dcm").write_bytes(b"one")
+    earlier, now = (tmp_path / "hospital" / name for name in ("earlier", "now"))
+    now.mkdir(parents=True)
+    pulled(database, server, earlier)
+    configure(
+        dicom_settings(database, tmp_path),
+        {"hospital_data_path": str(now.parent), "ftp_folder": "now"},
+        actor="test",
+        now=datetime.now(UTC),
+    )
+    job = create_job(database, str(now.parent), requested_by="test")
+    with connect(database) as connection, connection.cursor() as cursor:
+        file = str(earlier / "Zephyrine.dcm")
+        write_entries(cursor, job.id, [HistoryEntry(file, Outcome.SKIPPED, found=found_file(file))])
+        cursor.execute("UPDATE fm_pipeline.import_history SET patient_id = 'P-1'")
+        cursor.execute("UPDATE fm_pipeline.import_jobs SET status = 'completed'")
+        assert erase_patient_files(cursor, ["P-1"], [str(now.parent)])["ftp_files"] == 1
+        cursor.execute("SELECT count(*) FROM fm_pipeline.ftp_files WHERE convert_from(remote_path, 'UTF8') ~ 'Zeph'")
+        assert cursor.fetchone() == (0,)
+        connection.commit()
+    assert pulled(database, server, now).known == 1

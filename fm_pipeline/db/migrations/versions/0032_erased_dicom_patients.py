@@ -1,15 +1,15 @@
-"""Files of an FTP server whose local name another file has; the SQL stands beside this file."""
+"""Patients whose DICOM files an erasure keeps out; the SQL stands beside this file."""
 
 from pathlib import Path
 
 from alembic import op
 
-revision = "0030"
-down_revision = "0029"
+revision = "0032"
+down_revision = "0031"
 branch_labels = None
 depends_on = None
 
 
 def upgrade() -> None:
-    """Allow the state."""
+    """Add the table."""
     op.get_bind().exec_driver_sql(Path(__file__).with_suffix(".sql").read_text("utf-8"))
