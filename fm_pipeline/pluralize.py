@@ -13,6 +13,11 @@ def counted(count: int, one: str, many: str = "") -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
+def rows_changed(rows: int) -> str:
+    """What a run has done to Nexus, as a part of a sentence: also one that had nothing to change has done its work."""
+    return f"{counted(rows, 'row')} of Nexus changed" if rows else "no row of Nexus had to be changed"
+
+
 def page(offset: int, shown: int, total: int, one: str, many: str = "") -> str:
     """Which part of a list is shown, as a sentence.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fm_pipeline.pluralize import counted
+from fm_pipeline.pluralize import rows_changed
 
 if TYPE_CHECKING:
     from fm_pipeline.settings import Settings
@@ -87,7 +87,7 @@ def command(plan_id: str, confirm: str, requested_by: str | None) -> None:
     folder = write_report(settings.nexus_database_url.get_secret_value(), settings.state_dir, report, warn=warn)
     console.print(*report_lines(report.as_dict()), sep="\n")
     where = f" The report lies in {folder}." if folder else ""
-    console.print(f"Committed. {counted(report.changed_rows, 'row')} of Nexus changed.{where}", soft_wrap=True)
+    console.print(f"Committed: {rows_changed(report.changed_rows)}.{where}", soft_wrap=True)
 
 
 @contextmanager

@@ -77,13 +77,15 @@ def command(folder: Path | None, confirm: str, dry_run: bool, newer: NewerRowsPo
     stored = report.as_dict() | {"newer_policy": newer}
     store_run_report(url, run_id, "restore", stored, dry_run=dry_run, subject=report.backup_id)
     show(console, report)
+    changed = report.changed_words()
+    changed = f"{changed[:1].upper()}{changed[1:]}"
     if dry_run:
-        console.print(f"\nNexus is unchanged. {report.changed_words()} would change. To carry it out:\n")
+        console.print(f"\nNexus is unchanged. {changed} would change. To carry it out:\n")
         option = "" if newer == "stop" else f" --newer {newer}"
         confirm = f"--confirm {shlex.quote(report.confirmation)}"
         click.echo(f"{program_name()} restore {shlex.quote(str(folder))}{option} {confirm}")
     else:
-        console.print(f"Committed. {report.changed_words()} changed in {report.seconds:.1f} seconds.")
+        console.print(f"Committed. {changed} changed in {report.seconds:.1f} seconds.")
 
 
 def _drill(url: str, folder: Path | None) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from contextlib import nullcontext, suppress
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import click
@@ -26,7 +27,7 @@ EVERY_SECONDS = 1.0
 SILENT_SECONDS = 60
 _SHORT = 8  # characters of an id: enough to tell the rows of a table apart; --json has all of them
 
-MIN_WIDTHS = {"made": 10, "started": 10, "at": 10}  # a date is not broken
+MIN_WIDTHS = {"made": 10, "started": 10, "at": 10, "undone": 10}  # a date is not broken
 
 
 @click.command(name="status")
@@ -112,9 +113,10 @@ def _progress(overview: Overview, zone: ZoneInfo) -> RenderableType:
 def _history(overview: Overview, zone: ZoneInfo) -> list[RenderableType]:
     from rich.text import Text
 
+    undone = ["undone"] if any(row["undone_at"] for row in overview["reimports"]) else []
     tables = (
         _filled(
-            _table("Reimports", "id", "started", "by", "rows changed", "seconds", "plan", "backup", "run"),
+            _table("Reimports", "id", "started", "by", "rows changed", "seconds", "plan", "backup", "run", *undone),
             [
                 (
                     _short(row["id"]),
@@ -123,6 +125,7 @@ def _history(overview: Overview, zone: ZoneInfo) -> list[RenderableType]:
                     f"{row['changed_rows']:,}",
                     f"{row['seconds']:.1f}",
                     *(_short(row[name]) for name in ("plan_id", "backup_id", "run_id")),
+                    *(_time(row["undone_at"], zone) if row["undone_at"] else "" for _ in undone),
                 )
                 for row in overview["reimports"]
             ],
@@ -135,7 +138,7 @@ def _history(overview: Overview, zone: ZoneInfo) -> list[RenderableType]:
                     _time(row["created_at"], zone),
                     row["requested_by"],
                     f"{row['changed_rows']:,}",
-                    _yes(row["carried_out"]),
+                    _carried_out(row, zone),
                 )
                 for row in overview["plans"]
             ],
@@ -175,6 +178,12 @@ def _filled(table: Table, rows: list[tuple[str, ...]]) -> Table:
 def _first_line(text: str) -> str:
     first, _, more = text.partition("\n")
     return f"{first} …" if more else first
+
+
+def _carried_out(plan: Mapping[str, Any], zone: ZoneInfo) -> str:
+    if plan["undone_at"]:
+        return f"yes; a restore has undone it {_time(plan['undone_at'], zone)}"
+    return _yes(plan["carried_out"])
 
 
 def _yes(fact: bool) -> str:

@@ -6,11 +6,12 @@ import shlex
 import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 import click
 
 from fm_pipeline.cli._shared.program_name import program_name
-from fm_pipeline.pluralize import counted
+from fm_pipeline.pluralize import counted, rows_changed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -54,6 +55,11 @@ def command(
         found = read_sync(settings.nexus_database_url.get_secret_value(), shown_id)
         _print_decisions(console, found.decisions)
         console.print(*report_lines(found.report), sep="\n")
+        if undone := found.undone_at or (found.undone_by and found.undone_by.at):
+            by = "A person" if found.undone_at else "A restore"
+            console.print(
+                f"{by} has undone it at {undone.astimezone(ZoneInfo(settings.clinic_time_zone)):%Y-%m-%d %H:%M}."
+            )
         return
     run_id, actor = f"command-{uuid.uuid4()}", requested_by or operating_system_user()
 
@@ -98,7 +104,7 @@ def _print_end(console: Console, result: SyncResult) -> None:
     if result.status == "nothing_new":
         console.print("Nothing new. Nexus is unchanged.")
     elif result.status == "committed":
-        console.print(f"Committed. {counted(result.report.changed_rows, 'row')} of Nexus changed.", soft_wrap=True)
+        console.print(f"Committed: {rows_changed(result.report.changed_rows)}.", soft_wrap=True)
     else:
         console.print(*result.why, sep="\n", soft_wrap=True)
         console.print("\nNexus is unchanged: the sync waits. To carry it out:\n")

@@ -8,7 +8,7 @@ from fm_pipeline.defs.names import MAX_RUNTIME_TAG, POOL
 from fm_pipeline.defs.requester import REMARK, requester
 from fm_pipeline.defs.resources import NexusTarget
 from fm_pipeline.nexus.reimport.plan import Permission
-from fm_pipeline.pluralize import counted
+from fm_pipeline.pluralize import counted, rows_changed
 from fm_pipeline.sequence.progress import run_progress
 from fm_pipeline.sequence.sync_with_emails import run_sync, run_undo
 
@@ -55,14 +55,14 @@ def sync_nexus(context: dg.OpExecutionContext, config: SyncConfig, nexus: NexusT
             )
     for sentence in result.why:
         context.log.info(sentence)
-    changed = counted(result.report.changed_rows, "row")
     if result.status == "waits":
-        context.log.info(f"The sync waits; {changed} of Nexus would change. Nexus is unchanged")
+        would_change = counted(result.report.changed_rows, "row")
+        context.log.info(f"The sync waits; {would_change} of Nexus would change. Nexus is unchanged")
         context.log.info(
             f"To carry it out: filemaker_sync with plan_id={result.id} and confirm={result.confirmation!r}"
         )
     elif result.status == "committed":
-        context.log.info(f"✅ Sync complete. {changed} of Nexus changed")
+        context.log.info(f"✅ Sync complete: {rows_changed(result.report.changed_rows)}")
     else:
         context.log.info("Nothing new. Nexus is unchanged")
 

@@ -17,6 +17,7 @@ from fm_pipeline.settings import Settings
 
 BEGIN, END, ANNOUNCED = "users begin", "users end", "users"
 MEANWHILE = "Until it has ended, Nexus can be read, and saving a patient waits."
+UNDONE = "Nexus has the data of before again. Reload the pages that you have open."
 _ENDS = {
     True: "Nexus has the new data. Reload the pages that you have open.",
     False: "The data was not imported: Nexus is as it was before.",
@@ -37,7 +38,8 @@ def enqueue_maintenance_mail(settings: Settings, run_event: RunEvent) -> None:
     if begins:
         sentences = ["Data is being imported from FileMaker into Nexus.", MEANWHILE, "An email follows then."]
     else:
-        sentences = ["The maintenance of Nexus has ended.", _ENDS[run_event.outcome.committed]]
+        outcome = run_event.outcome
+        sentences = ["The maintenance of Nexus has ended.", UNDONE if outcome.undone else _ENDS[outcome.committed]]
     Outbox(settings.state_dir).enqueue(
         run_event.run_id,
         BEGIN if begins else END,

@@ -33,10 +33,12 @@ class CommitStatus:
     Attributes:
         committed: None if the database does not answer.
         report: `ReimportReport.as_dict()` of a committed reimport, or of the plan of one that starts.
+        undone: a restore has undone it before this email was written.
     """
 
     committed: bool | None
     report: Mapping[str, Any] | None = None
+    undone: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,9 @@ def subject(run_event: RunEvent) -> str:
     """Return the subject: the event, its meaning for Nexus, the run."""
     if run_event.event is EventType.STARTED:
         return f"Reimport started (run {short_id(run_event.run_id)})"
-    return f"Reimport {run_event.event}: {_MEANINGS[run_event.outcome.committed]} (run {short_id(run_event.run_id)})"
+    outcome = run_event.outcome
+    meaning = _UNDONE if outcome.undone else _MEANINGS[outcome.committed]
+    return f"Reimport {run_event.event}: {meaning} (run {short_id(run_event.run_id)})"
 
 
 def body(run_event: RunEvent) -> str:
@@ -100,7 +104,7 @@ def _lines(run_event: RunEvent) -> Iterator[str]:
             yield from ("", "Its plan says:", *(f"  {sentence}" for sentence in losses(run_event.outcome.report)))
     else:
         yield f"The reimport from FileMaker into Nexus {_ENDS[run_event.event]}"
-        yield COMMIT_SENTENCES[run_event.outcome.committed]
+        yield _UNDONE_SENTENCE if run_event.outcome.undone else COMMIT_SENTENCES[run_event.outcome.committed]
         if run_event.outcome.report:
             yield from ("", *losses(run_event.outcome.report))
     if run_event.sentences:
@@ -128,6 +132,8 @@ _MEANINGS = {
     False: "Nexus is unchanged",
     None: "Nexus may have been changed",
 }
+_UNDONE = "a restore has undone it"
+_UNDONE_SENTENCE = "Its transaction was committed, and a restore has undone it since: Nexus has what the backup holds."
 COMMIT_SENTENCES = {
     True: "Its transaction was committed: Nexus has the new data.",
     False: "Its transaction was not committed: Nexus is as it was before.",
@@ -136,10 +142,14 @@ COMMIT_SENTENCES = {
 }
 
 
+_NOTHING_CHANGED = "No row of Nexus had to be changed: it had what FileMaker has."
+
+
 def _counts(report: Mapping[str, Any], zone: tzinfo | None) -> Iterator[str]:
     at = datetime.fromisoformat(report["started_at"]).astimezone(zone)
-    rows = counted(report["changed_rows"], "row")
-    yield f"{rows} of Nexus changed in {report['seconds']:.1f} seconds, {at:%Y-%m-%d %H:%M:%S}."
+    rows = int(report["changed_rows"])
+    changed = f"{counted(rows, 'row')} of Nexus changed in {report['seconds']:.1f} seconds, {at:%Y-%m-%d %H:%M:%S}."
+    yield changed if rows else _NOTHING_CHANGED
     for table in report["tables"]:
         yield (
             f"  {table['table']}: {counted(table['after'], 'row')} ({table['deleted']:,} deleted,"

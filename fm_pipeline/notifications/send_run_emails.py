@@ -24,6 +24,7 @@ from fm_pipeline.db.connection import connect
 from fm_pipeline.db.queries import has_table
 from fm_pipeline.db.run_requests import run_requester
 from fm_pipeline.errors import PipelineError
+from fm_pipeline.nexus.undoing_restores import read_restores
 from fm_pipeline.notifications.console_pages import RUN_PAGE, console_address
 from fm_pipeline.notifications.maintenance import enqueue_maintenance_mail
 from fm_pipeline.notifications.outbox import Claim, Outbox
@@ -110,16 +111,21 @@ def enqueue_run_email(
 
 
 def read_commit_status(settings: Settings, run_id: str) -> CommitStatus:
-    """Ask the Nexus database whether a run was committed."""
+    """Ask the Nexus database whether a run was committed, and whether a restore has undone it since."""
     try:
         with connect(settings.nexus_database_url.get_secret_value()) as connection, connection.cursor() as cursor:
             if not has_table(cursor, "fm_pipeline.reimports"):
                 return CommitStatus(committed=False)
-            cursor.execute("SELECT report FROM fm_pipeline.reimports WHERE run_id = %s", (run_id,))
+            cursor.execute(
+                "SELECT report, started_at, backup_id::text FROM fm_pipeline.reimports WHERE run_id = %s", (run_id,)
+            )
             row = cursor.fetchone()
+            if row is None:
+                return CommitStatus(committed=False)
+            report, *committed = row
+            return CommitStatus(True, report, undone=read_restores(connection).undone_by(*committed) is not None)
     except PipelineError:
         return CommitStatus(committed=None)
-    return CommitStatus(committed=row is not None, report=row[0] if row else None)
 
 
 def _accounts(settings: Settings, run_id: str, event: EventType) -> dict[str, str]:

@@ -27,6 +27,7 @@ from fm_pipeline.settings import Settings
 from fm_pipeline.staging.parallel import OnStep
 
 CHANGED = "The sync has changed Nexus"
+KEPT = "The sync is carried out, and Nexus stays as it was"
 UNDONE = "The sync was undone"
 
 
@@ -132,8 +133,10 @@ def _tell_of_last(settings: Settings, now: datetime, warn: Callable[[str], None]
     if undone:
         _tell_of_undone(settings, undone, now, warn)
     if last and last.run_id:
-        said = [*_counts(last.changed_rows, last.kept), f"It was committed at {last.at:%Y-%m-%d %H:%M} UTC."]
-        send_alert(settings, f"sync-{last.run_id}", CHANGED, said, now=now, page=SYNC_PAGE, warn=warn)
+        counts = _counts(last.changed_rows, last.kept, last.conflicts)
+        said = [*counts, f"It was committed at {last.at:%Y-%m-%d %H:%M} UTC."]
+        subject = CHANGED if last.changed_rows else KEPT
+        send_alert(settings, f"sync-{last.run_id}", subject, said, now=now, page=SYNC_PAGE, warn=warn)
 
 
 def _told(result: SyncResult) -> tuple[str, list[str]]:
@@ -145,13 +148,18 @@ def _told(result: SyncResult) -> tuple[str, list[str]]:
         )
         return "The sync is waiting", [*result.why, how]
     if result.status == "committed":
+        conflicts = sum(each.is_conflict for each in result.decisions)
         kept = sum(each.kept and not each.is_conflict for each in result.decisions)
-        return CHANGED, _counts(result.report.changed_rows, kept)
+        changed = result.report.changed_rows
+        return CHANGED if changed else KEPT, _counts(changed, kept, conflicts)
     return "", []
 
 
-def _counts(changed: int, kept: int) -> list[str]:
+def _counts(changed: int, kept: int, conflicts: int) -> list[str]:
+    done = f"{counted(changed, 'row')} of Nexus."
+    if not changed:
+        done = f"No row was changed: {counted(conflicts, 'conflict was', 'conflicts were')} confirmed."
     return [
-        f"{counted(changed, 'row')} of Nexus.",
+        done,
         f"{counted(kept, 'value or row of Nexus stays', 'values and rows of Nexus stay')}.",
     ]

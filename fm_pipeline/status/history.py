@@ -5,7 +5,7 @@ It reads the schema `fm_pipeline` only: counts, ids, sentences of ours and accou
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import date, datetime
 from typing import Any
@@ -15,8 +15,8 @@ from psycopg2.extras import RealDictCursor
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.queries import has_table
 from fm_pipeline.errors import RequestError
+from fm_pipeline.nexus.undoing_restores import Restore, Restores, read_restores
 from fm_pipeline.settings import load_clinic_time_zone
-from fm_pipeline.status.undoing_restores import undone_by
 
 PAGE = 50
 KINDS = ("plan", "reimport", "sync", "backup", "restore", "verify", "export", "prune", "image_link", "image_import")
@@ -100,6 +100,12 @@ _COUNTS = _ATTEMPTS.format(
     " ORDER BY max(max(at)) OVER (PARTITION BY kind, dry_run) DESC, kind, dry_run, max(at) DESC, ended",
 )
 
+# What a restore may undo: the reimport or the run of the sync, when it was committed, and the backup of just before.
+_COMMITTED = {
+    "reimport": "SELECT id::text, started_at, backup_id::text FROM fm_pipeline.reimports WHERE id::text = ANY(%s)",
+    "sync": "SELECT run_id, committed_at, NULL FROM fm_pipeline.syncs"
+    " WHERE status = 'committed' AND undone_at IS NULL AND run_id = ANY(%s)",
+}
 _OF_RUN = {
     "requests": "SELECT actor FROM fm_pipeline.run_requests WHERE run_id = %s",
     "steps": """
@@ -154,11 +160,31 @@ def about_cancel(job: str) -> str:
 def read_history(database_url: str, wanted: HistoryFilter, page: int = 1) -> tuple[list[dict[str, Any]], bool]:
     """Return a page of attempts, and whether there are more.
 
+    `undone` of an attempt is the restore that has undone the reimport or sync; None for all others.
+
     Args:
         page: from 1.
     """
     found = _attempts(database_url, _PAGE, wanted, limit=PAGE + 1, offset=(max(page, 1) - 1) * PAGE)
-    return found[:PAGE], len(found) > PAGE
+    shown = found[:PAGE]
+    undone = _undone_runs(database_url, shown)
+    return [each | {"undone": undone.get(each["id"] or each["run_id"])} for each in shown], len(found) > PAGE
+
+
+def _undone_runs(database_url: str, attempts: Sequence[Mapping[str, Any]]) -> dict[str, Restore]:
+    """Return the restores that have undone reimports and syncs of these, by the reimport or the run of the sync."""
+    ids = {kind: [each["id"] or each["run_id"] for each in attempts if each["kind"] == kind] for kind in _COMMITTED}
+    found: dict[str, Restore] = {}
+    if not any(ids.values()):
+        return found
+    with connect(database_url) as connection, connection.cursor() as cursor:
+        restores = read_restores(connection)
+        for kind, query in _COMMITTED.items():
+            cursor.execute(query, (ids[kind],))
+            for identifier, at, backup_id in cursor.fetchall():
+                if undone := restores.undone_by(at, backup_id):
+                    found[identifier] = undone
+    return found
 
 
 def count_attempts(database_url: str, wanted: HistoryFilter) -> list[dict[str, Any]]:
@@ -203,7 +229,9 @@ def read_report(database_url: str, kind: str, identifier: str) -> dict[str, Any]
                 (identifier,),
             )
             if row := cursor.fetchone():
-                undone = undone_by(connection, row["at"], row["backup_id"]) if kind == "reimport" else None
+                undone = (
+                    read_restores(connection).undone_by(row["at"], row["backup_id"]) if kind == "reimport" else None
+                )
                 return {"kind": kind, "undone": undone, **row}
     raise _none(f"There is no {kind} of this id.")
 
@@ -316,8 +344,17 @@ def valid_dry_restore(database_url: str, backup_id: str) -> Any:
 
 
 def _with_validity(database_url: str, run_id: str, reports: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Add `is_valid` to the reports: of the dry run of a restore, whether the restore may follow it."""
+    """Add `is_valid` to the reports: of the dry run of a restore, whether the restore may follow it.
+
+    And `undone`: the restore that has undone a restore; None for all others.
+    """
+    restores = Restores()
+    if any(each["action"] == "restore" for each in reports):
+        with connect(database_url) as connection:
+            restores = read_restores(connection)
     for each in reports:
+        is_restore = each["action"] == "restore" and not each["dry_run"]
+        each["undone"] = restores.undone_by(each["at"]) if is_restore else None
         valid = None
         if each["action"] == "restore" and each["dry_run"] and each["subject"]:
             valid = valid_dry_restore(database_url, each["subject"])

@@ -14,6 +14,7 @@ from fm_pipeline.db.queries import comma, database_name, has_table
 from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
 from fm_pipeline.nexus.reimport.patient_counts import Counts, count_patients
 from fm_pipeline.nexus.table_names import BATCHES, DOCUMENTS, IMAGES, LETTERS, REMINDERS
+from fm_pipeline.nexus.undoing_restores import Restore, read_restores
 from fm_pipeline.settings import Settings
 
 # By table: the columns that should have a value, and what a row without it is called.
@@ -77,6 +78,7 @@ class NexusCounts:
         patients_by: patients by clinic and by funding source.
         last_read: when FileMaker was last read to the end of an entity; None before the first time.
         last_reimport: when the newest reimport began; None before the first one.
+        last_reimport_undone: the restore that has undone it; None if Nexus has it.
         last_backup: when the newest verified backup was made; None before the first one.
     """
 
@@ -86,6 +88,7 @@ class NexusCounts:
     last_read: datetime | None
     last_reimport: datetime | None
     last_backup: datetime | None
+    last_reimport_undone: Restore | None = None
 
 
 def read_nexus_counts(settings: Settings) -> NexusCounts:
@@ -165,11 +168,16 @@ def _file_count(cursor: Cursor, query: sql.Composed, label: str) -> CountedRows:
     return CountedRows(label, rows, linked, [Defect("without a patient", rows - linked)])
 
 
-def _last_times(cursor: Cursor) -> tuple[datetime | None, datetime | None, datetime | None]:
+def _last_times(cursor: Cursor) -> tuple[datetime | None, datetime | None, datetime | None, Restore | None]:
     if not has_table(cursor, "fm_pipeline.reimports"):
-        return None, None, None
+        return None, None, None, None
+    cursor.execute("SELECT started_at, backup_id::text FROM fm_pipeline.reimports ORDER BY started_at DESC LIMIT 1")
+    reimport = cursor.fetchone()
     cursor.execute(
         "SELECT (SELECT max(finished_at) FROM fm_pipeline.source_extractions),"
-        " (SELECT max(started_at) FROM fm_pipeline.reimports), (SELECT max(created_at) FROM fm_pipeline.backups)"
+        " (SELECT max(created_at) FROM fm_pipeline.backups)"
     )
-    return cursor.fetchone() or (None, None, None)
+    ((read, backup),) = cursor.fetchall()
+    if reimport is None:
+        return read, None, backup, None
+    return read, reimport[0], backup, read_restores(cursor.connection).undone_by(*reimport)

@@ -6,12 +6,14 @@ It reads the schema `fm_pipeline` only: counts, ids and account names; no patien
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from psycopg2.extras import RealDictCursor
 
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.queries import has_table
+from fm_pipeline.nexus.undoing_restores import Restores, read_restores
 
 # They also read tables of an earlier release, which has not been upgraded yet: its backups have no number.
 _QUERIES = {
@@ -33,8 +35,9 @@ _QUERIES = {
     "plans": """
         SELECT p.id::text, p.run_id, p.created_at, p.requested_by, p.phases,
                (p.report ->> 'changed_rows')::bigint AS changed_rows,
-               EXISTS (SELECT FROM fm_pipeline.reimports r WHERE r.plan_id = p.id) AS carried_out
-        FROM fm_pipeline.plans p ORDER BY p.created_at DESC LIMIT 5
+               r.id IS NOT NULL AS carried_out, r.started_at, r.backup_id::text
+        FROM fm_pipeline.plans p LEFT JOIN fm_pipeline.reimports r ON r.plan_id = p.id
+        ORDER BY p.created_at DESC LIMIT 5
     """,
     "backups": """
         SELECT id::text, run_id, created_at, verified_at, folder, encrypted, bytes
@@ -52,7 +55,8 @@ Overview = Mapping[str, list[dict[str, Any]]]
 def read_overview(database_url: str) -> Overview:
     """Return rows by kind: progress, reimports, plans, backups, attempts; all empty if the pipeline never ran.
 
-    Times have a time zone. Nothing is migrated or written.
+    Times have a time zone. `undone_at` of a reimport, and of the plan that it carried out, is when a restore has undone
+    it; None if Nexus has it. Nothing is migrated or written.
 
     Raises:
         DatabaseError: the database does not answer.
@@ -65,4 +69,14 @@ def read_overview(database_url: str) -> Overview:
         for name, query in _QUERIES.items():
             cursor.execute(query)
             found[name] = [dict(row) for row in cursor.fetchall()]
+        restores = read_restores(connection)
+        for row in found["reimports"]:
+            row["undone_at"] = _undone_at(restores, row["started_at"], row["backup_id"])
+        for row in found["plans"]:
+            row["undone_at"] = _undone_at(restores, row.pop("started_at"), row.pop("backup_id"))
         return found
+
+
+def _undone_at(restores: Restores, at: datetime | None, backup_id: str | None) -> datetime | None:
+    undone = restores.undone_by(at, backup_id) if at else None
+    return undone.at if undone else None

@@ -13,7 +13,7 @@ from psycopg2.extras import RealDictCursor
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.queries import has_table
 from fm_pipeline.errors import RequestError
-from fm_pipeline.status.undoing_restores import Restore, undone_by
+from fm_pipeline.nexus.undoing_restores import Restore, read_restores
 
 _PLAN = """
     SELECT p.id::text, p.run_id, p.requested_by, p.created_at, p.inputs, p.report,
@@ -88,7 +88,7 @@ def report_of_reimport(database_url: str, run_id: str) -> tuple[Mapping[str, Any
             "SELECT report, started_at, backup_id::text FROM fm_pipeline.reimports WHERE run_id = %s", (run_id,)
         )
         if row := cursor.fetchone():
-            return row[0], undone_by(connection, *row[1:])
+            return row[0], read_restores(connection).undone_by(*row[1:])
         return None, None
 
 
@@ -101,6 +101,6 @@ def _find(database_url: str, condition: str, value: object) -> StoredPlan | None
         if row is None:
             return None
         inputs, at, backup_id = row.pop("inputs"), row.pop("started_at"), row.pop("backup_id")
-        undone = undone_by(connection, at, backup_id) if at else None
+        undone = read_restores(connection).undone_by(at, backup_id) if at else None
         names = {"database": inputs["database"], "patients": inputs["patients"]}
         return StoredPlan(**row, **names, carried_out_at=at, undone_by=undone)

@@ -14,16 +14,32 @@ from fm_pipeline.db.connection import connect
 from fm_pipeline.db.queries import has_table
 from fm_pipeline.dicom.api.response_data import FAILURES
 from fm_pipeline.dicom.model import Outcome
+from fm_pipeline.nexus.undoing_restores import read_restores
 from fm_pipeline.pluralize import counted
 from fm_pipeline.settings import load_clinic_time_zone
 from fm_pipeline.status.history import HistoryFilter, count_attempts, kind_words
 
 BAD_OUTCOMES = ("failed", "refused")
 DICOM_IMPORT, DICOM_WATCH = "DICOM import", "DICOM watching"
-_UNFINISHED = ("started", "running", "pending")
+_UNFINISHED = ("started", "running", "pending", "queued")
 # Of these a later one that succeeded makes good what failed before. A backup that is verified says nothing of another
 # one, and a restore nothing of a second one.
 _MADE_GOOD = ("plan", "reimport", "sync", "backup", "export", "image_link", "image_import")
+
+
+@dataclass(frozen=True)
+class UnfinishedRun:
+    """A run of Dagster that has not ended.
+
+    Attributes:
+        kind: of the history.
+        waits: it has not begun.
+    """
+
+    run_id: str
+    kind: str
+    dry_run: bool
+    waits: bool
 
 
 @dataclass(frozen=True)
@@ -40,6 +56,7 @@ class Ends:
         waits: the newest sync waits for a person.
         paused: watched directories that cannot be read.
         made_good: a later run has done what an earlier one could not do.
+        undone: reimports or syncs that a restore has undone.
     """
 
     kind: str
@@ -51,6 +68,7 @@ class Ends:
     waits: bool = False
     paused: int = 0
     made_good: bool = False
+    undone: int = 0
 
     @property
     def words(self) -> str:
@@ -66,6 +84,11 @@ class Ends:
     def is_bad(self) -> bool:
         """Whether somebody should look."""
         return bool(self.has_failed or self.not_imported or self.errors or self.waits or self.paused)
+
+    @property
+    def is_unfinished_only(self) -> bool:
+        """Whether no run of the kind has ended, and nothing else is to be said of it."""
+        return set(self.outcomes) <= {"queued", "running"} and not self.is_bad
 
     @property
     def unfinished(self) -> int:
@@ -94,6 +117,19 @@ SELECT DISTINCT ON (action) action, run_id,
 FROM fm_pipeline.run_reports
 WHERE action IN ('image_link', 'image_import') AND NOT dry_run AND at >= %s::date ORDER BY action, at DESC
 """
+# Runs that are counted by their rows: those of others are waiting, or have begun and written nothing yet.
+_ON_RECORD = """
+SELECT run.id FROM unnest(%(ids)s::text[], %(kinds)s::text[]) run (id, kind)
+WHERE EXISTS (SELECT FROM fm_pipeline.audit a WHERE a.run_id = run.id AND a.action = run.kind)
+   OR EXISTS (SELECT FROM fm_pipeline.run_reports r WHERE r.run_id = run.id AND r.action = run.kind)
+   OR run.kind = 'plan' AND EXISTS (SELECT FROM fm_pipeline.plans p WHERE p.run_id = run.id)
+"""
+# What was committed since a day, and the backup of just before.
+_COMMITTED = {
+    "reimport": "SELECT started_at, backup_id::text FROM fm_pipeline.reimports WHERE started_at >= %s::date",
+    "sync": "SELECT committed_at, NULL FROM fm_pipeline.syncs"
+    " WHERE status = 'committed' AND undone_at IS NULL AND committed_at >= %s::date",
+}
 
 
 def verdict(recent: Sequence[Ends], overdue: int = 0) -> str:
@@ -113,11 +149,12 @@ def verdict(recent: Sequence[Ends], overdue: int = 0) -> str:
     return "All went well."
 
 
-def read_recent(database_url: str, since: date) -> list[Ends]:
+def read_recent(database_url: str, since: date, unfinished: Sequence[UnfinishedRun] = ()) -> list[Ends]:
     """Return how the runs since the beginning of a day ended, one entry for each kind of which there was one.
 
     Args:
         since: a day in the clinic's zone.
+        unfinished: runs of Dagster that wait or run. Those that have left no row yet are counted too.
     """
     outcomes: dict[tuple[str, bool], dict[str, int]] = defaultdict(dict)
     last: dict[tuple[str, bool], dict[str, datetime]] = defaultdict(dict)
@@ -128,6 +165,9 @@ def read_recent(database_url: str, since: date) -> list[Ends]:
     with connect(database_url) as connection, connection.cursor() as cursor:
         if not has_table(cursor, "fm_pipeline.watched_roots"):
             return [Ends(*key, ends) for key, ends in outcomes.items()]
+        for run in _not_on_record(cursor, unfinished):
+            ends, state = outcomes[run.kind, run.dry_run], "queued" if run.waits else "running"
+            ends[state] = ends.get(state, 0) + 1
         cursor.execute("SELECT set_config('TimeZone', %s, false)", (load_clinic_time_zone(),))
         more = _more_of_kinds(cursor, since)
         for key in more:
@@ -139,21 +179,40 @@ def read_recent(database_url: str, since: date) -> list[Ends]:
         return found + _dicom(cursor, since)
 
 
+def _not_on_record(cursor: Cursor, unfinished: Sequence[UnfinishedRun]) -> list[UnfinishedRun]:
+    if not unfinished:
+        return []
+    ids, kinds = [run.run_id for run in unfinished], [run.kind for run in unfinished]
+    cursor.execute(_ON_RECORD, {"ids": ids, "kinds": kinds})
+    on_record = {run_id for (run_id,) in cursor.fetchall()}
+    return [run for run in unfinished if run.run_id not in on_record]
+
+
 def _is_made_good(kind: str, last: Mapping[str, datetime]) -> bool:
     bad = [last[outcome] for outcome in BAD_OUTCOMES if outcome in last]
     return kind in _MADE_GOOD and bool(bad) and "done" in last and last["done"] > max(bad)
 
 
 def _more_of_kinds(cursor: Cursor, since: date) -> dict[tuple[str, bool], dict[str, Any]]:
-    """Return what the ends of runs do not say, by kind and `dry_run`: images with errors, and a sync that waits."""
+    """Return what the ends of runs do not say, by kind and `dry_run`.
+
+    These are images with errors, what a restore has undone, and a sync that waits.
+    """
     cursor.execute(_IMAGE_ERRORS, (since,))
     found: dict[tuple[str, bool], dict[str, Any]] = {
         (action, False): {"errors": errors, "run_id": run_id} for action, run_id, errors in cursor.fetchall() if errors
     }
-    if has_table(cursor, "fm_pipeline.syncs"):
+    restores, has_syncs = read_restores(cursor.connection), has_table(cursor, "fm_pipeline.syncs")
+    for kind, query in _COMMITTED.items():
+        if kind == "sync" and not has_syncs:
+            continue
+        cursor.execute(query, (since,))
+        if undone := sum(restores.undone_by(*committed) is not None for committed in cursor.fetchall()):
+            found[kind, False] = {"undone": undone}
+    if has_syncs:
         cursor.execute("SELECT status FROM fm_pipeline.syncs ORDER BY number DESC LIMIT 1")
         if cursor.fetchone() == ("waits",):
-            found["sync", False] = {"waits": True}
+            found.setdefault(("sync", False), {})["waits"] = True
     return found
 
 

@@ -11,6 +11,7 @@ from psycopg2.extras import RealDictCursor
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.queries import has_table
 from fm_pipeline.pluralize import counted
+from fm_pipeline.sequence.progress import PREPARATION_STEP
 
 _STEPS = """
     SELECT step AS name, done, total, errors, started_at, updated_at, finished_at
@@ -34,6 +35,18 @@ _COUNTS = {
     ),
     **dict.fromkeys(("compare with Orthanc", "delete in Orthanc"), ("instance", "instances")),
 }
+# What a phase of the import sequence does, by its number. A transaction has the numbers 2 to 8; pages show the words
+# only, so that nobody looks for the first two.
+PHASES = {
+    "2": "delete what FileMaker no longer has",
+    "3": "load patients",
+    "4": "load appointments",
+    "5": "load notes and messages",
+    "6": "re-link documents",
+    "7": "re-link images",
+    "8": "check the result",
+}
+_WORDS = {PREPARATION_STEP: "lock the tables, and compare"} | {f"phase {each}": words for each, words in PHASES.items()}
 _UNCOUNTED = ("restore", "write rows")  # it is done or not
 
 MEASURED_SECONDS = 5.0  # the first records of a step say little about the others
@@ -110,6 +123,15 @@ def read_run_steps(database_url: str, run_id: str, job: str) -> RunSteps:
     ]
     left = sum(step.seconds_left or 0 for step in steps) if before and measured else None
     return RunSteps(steps, left)
+
+
+def step_words(step: str) -> str:
+    """Return the name of a step as pages show it, without numbers of phases."""
+    plain = step.removeprefix("plan, ").removeprefix("sync, ")
+    words = _WORDS.get(plain, step)
+    if words.startswith("stage "):
+        words = f"check {words.removeprefix('stage ')}"
+    return (words[:1].upper() + words[1:]).replace("_", " ")
 
 
 def count_words(step: str, done: int, total: int | None = None) -> str:

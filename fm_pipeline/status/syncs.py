@@ -17,8 +17,8 @@ from fm_pipeline.nexus.sync.decisions import Decision
 from fm_pipeline.nexus.sync.syncs import last_committed
 from fm_pipeline.nexus.sync.undo import changed_tables, rows_saved_since
 from fm_pipeline.nexus.table_policy import make_full_policy
+from fm_pipeline.nexus.undoing_restores import Restore, read_restores
 from fm_pipeline.settings import Settings
-from fm_pipeline.status.undoing_restores import Restore, undone_by
 
 
 @dataclass(frozen=True)
@@ -100,19 +100,25 @@ def read_undoing(settings: Settings, sync_id: str) -> Undoing:
 
 
 def read_undoable_id(database_url: str) -> str | None:
-    """Return the id of the last sync that has changed Nexus and is not undone; None if there is none."""
+    """Return the id of the last sync whose changes are in Nexus; None if there is none.
+
+    Neither a person nor a restore has undone it.
+    """
     with connect(database_url) as connection, connection.cursor() as cursor:
-        last = last_committed(cursor)
+        last = last_committed(cursor, with_changes=True)
     return last.id if last else None
 
 
-def has_committed_sync(database_url: str, run_id: str) -> bool:
-    """Return whether a run has committed a sync."""
+def committed_sync(database_url: str, run_id: str) -> tuple[bool, Restore | None]:
+    """Return whether a run has committed a sync, and the restore that has undone it."""
     with connect(database_url) as connection, connection.cursor() as cursor:
         if not has_table(cursor, "fm_pipeline.syncs"):
-            return False
-        cursor.execute("SELECT FROM fm_pipeline.syncs WHERE run_id = %s AND status = 'committed'", (run_id,))
-        return cursor.rowcount > 0
+            return False, None
+        cursor.execute(
+            "SELECT committed_at FROM fm_pipeline.syncs WHERE run_id = %s AND status = 'committed'", (run_id,)
+        )
+        row = cursor.fetchone()
+        return row is not None, read_restores(connection).undone_by(row[0]) if row else None
 
 
 def read_sync(database_url: str, sync_id: str = "") -> RecordedSync:
@@ -150,5 +156,5 @@ def read_sync(database_url: str, sync_id: str = "") -> RecordedSync:
         return RecordedSync(
             *(found_id, run_id, requested_by, created_at, status, Inputs.from_dict(inputs).confirmation),
             *(report, deletions, decisions, is_newest, undone_at),
-            undone_by=undone_by(connection, at) if at and not undone_at else None,
+            undone_by=read_restores(connection).undone_by(at) if at and not undone_at else None,
         )

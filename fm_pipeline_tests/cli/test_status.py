@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from fm_pipeline.cli.main import main
 from fm_pipeline.db.migrate import migrate
+from fm_pipeline.db.run_reports import store_run_report
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT
 from fm_pipeline.sequence.progress import Progress, TableSink
 from fm_pipeline_tests.support.clinics import MigrationBench, Origin
@@ -64,6 +65,17 @@ def test_it_shows_where_the_run_is_and_what_was_done_before_and_no_name(reimport
     assert content["reimports"][0]["changed_rows"] > 0
     assert datetime.fromisoformat(content["backups"][0]["verified_at"]).tzinfo
     assert {(row["action"], row["outcome"]) for row in content["attempts"]} >= {("reimport", "done")}
+
+
+def test_a_plan_that_a_restore_has_undone_is_not_shown_as_carried_out(reimported: MigrationBench) -> None:
+    ((backup, plan),) = reimported.execute("SELECT backup_id::text, plan_id::text FROM fm_pipeline.reimports")
+    before = CliRunner().invoke(main, ["status"]).output
+    store_run_report(reimported.database_url, "restoring", "restore", {}, subject=backup)
+    after = CliRunner().invoke(main, ["status"]).output
+    (line,) = [line for line in after.splitlines() if line.startswith(plan)]
+    assert ("undone" in before, "a restore has undone it" in line) == (False, True)
+    content = json.loads(CliRunner().invoke(main, ["status", "--json"]).output)
+    assert content["plans"][0]["undone_at"] == content["reimports"][0]["undone_at"] is not None
 
 
 def test_times_are_the_clinics_and_a_step_without_news_is_told_as_not_ended(

@@ -35,8 +35,9 @@ def test_a_conflict_waits_for_its_words_and_the_sync_can_be_undone(
         assert words
         assert re.search(r"patient [0-9a-f-]{36}, coordinator_name: conflict, Nexus stays", shown)
         assert "does not name this database" in run("--plan", words[1], "--confirm", "x 1", exit_code=1)
-        assert "Committed. 1 row of Nexus changed." in run("--plan", words[1], "--confirm", words[2])
+        assert "Committed: 1 row of Nexus changed." in run("--plan", words[1], "--confirm", words[2])
         ((sync_id,),) = clinic.bench.execute("SELECT id::text FROM fm_pipeline.syncs WHERE status = 'committed'")
         assert "conflict, Nexus stays" in run("--show", sync_id)
         assert "Undone: 1 row of Nexus written back." in run("--undo", sync_id)
         assert "is undone" in run("--undo", sync_id, exit_code=1)
+        assert "A person has undone it at 20" in run("--show", sync_id)

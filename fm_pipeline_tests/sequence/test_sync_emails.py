@@ -11,7 +11,9 @@ import pytest
 from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.errors import DatabaseError, RequestError
+from fm_pipeline.nexus.reimport.plan import Permission
 from fm_pipeline.sequence.sync_with_emails import run_sync, run_undo
+from fm_pipeline.status.syncs import read_undoable_id
 from fm_pipeline_tests.sequence.killing import kill_after_commit
 from fm_pipeline_tests.sequence.syncing import RECORDS, coordinator, sync
 from fm_pipeline_tests.support.clinics import DATABASE, MigrationBench
@@ -105,3 +107,20 @@ def test_a_mail_tells_that_a_sync_was_undone_also_if_the_process_was_killed_or_p
         ((text),) = [text_of(each) for each in mails_of(stack.mail, sync_id)]
         assert text.startswith("The sync was undone")
         assert "1 row of Nexus is again as before the sync of 2025-11-21 03:00 UTC." in text
+
+
+def test_a_sync_that_has_only_confirmed_conflicts_is_not_said_to_have_changed_nexus(
+    synced: MigrationBench, stack: LazyStack
+) -> None:
+    mail = {name: value for name, value in mail_settings(Path(), stack.mail.port) if name.startswith("smtp_")}
+    bench, ((nexus_id, record_id, _), *_), run_id = synced.with_settings(**mail), synced.execute(RECORDS), uuid.uuid4()
+    bench.store.edit(DATABASE, "Patients", record_id, {"coordinator_name": "Fm"})
+    bench.execute("UPDATE patients SET coordinator_name = 'Nexus' WHERE id = %s", nexus_id)
+    waits = run_sync(bench.settings, actor="bench", run_id=str(uuid.uuid4()))
+    permission = Permission(waits.id, waits.confirmation, "bench")
+    done = run_sync(bench.settings, actor="bench", run_id=str(run_id), permission=permission)
+    assert (done.status, done.report.changed_rows, coordinator(bench, nexus_id)) == ("committed", 0, "Nexus")
+    ((text),) = [text_of(each) for each in mails_of(stack.mail, str(run_id))]
+    assert text.startswith("The sync is carried out, and Nexus stays as it was")
+    assert "No row was changed: 1 conflict was confirmed." in text
+    assert read_undoable_id(bench.database_url) is None

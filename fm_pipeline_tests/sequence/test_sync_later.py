@@ -7,9 +7,11 @@ import uuid
 import pytest
 
 from fm_pipeline.db.audit import record
+from fm_pipeline.db.run_reports import store_run_report
 from fm_pipeline.errors import PlanStop, RequestError
 from fm_pipeline.nexus.unexpected_patients import ERASURE
 from fm_pipeline.sequence.undo_sync import undo_sync
+from fm_pipeline.status.syncs import committed_sync, read_undoable_id
 from fm_pipeline_tests.sequence.syncing import NIGHT, RECORDS, confirmed, coordinator, sync
 from fm_pipeline_tests.support.clinics import DATABASE, MigrationBench
 
@@ -77,3 +79,17 @@ def test_a_sync_that_waits_is_not_confirmed_if_the_profile_has_another_policy_si
     with pytest.raises(PlanStop, match="a setting that decides what happens to rows was changed"):
         confirmed(synced, waits, policies={"patient": {"coordinator_name": "filemaker"}})
     assert coordinator(synced, edited) == "Nexus"
+
+
+def test_a_sync_that_a_restore_has_undone_is_not_offered_to_be_undone_again(synced: MigrationBench) -> None:
+    ((_, record_id, _), *_), url = synced.execute(RECORDS), synced.database_url
+    synced.store.edit(DATABASE, "Patients", record_id, {"coordinator_name": "Fm"})
+    done = sync(synced, run_id="the sync")
+    assert (done.status, read_undoable_id(url)) == ("committed", done.id)
+    assert committed_sync(url, "the sync") == (True, None)
+    ((backup,),) = synced.execute("SELECT id::text FROM fm_pipeline.backups ORDER BY number LIMIT 1")
+    store_run_report(url, "restoring", "restore", {}, subject=backup)
+    assert read_undoable_id(url) is None
+    assert committed_sync(url, "the sync")[1] is not None
+    with pytest.raises(RequestError, match="A restore has undone this sync"):
+        undo_sync(synced.settings, done.id, now=NIGHT, actor="bench", run_id="undo")

@@ -25,7 +25,7 @@ from fm_pipeline.status.history import (
     read_run,
     read_run_reports,
 )
-from fm_pipeline.status.recent import DICOM_IMPORT, DICOM_WATCH, Ends, read_recent, verdict
+from fm_pipeline.status.recent import DICOM_IMPORT, DICOM_WATCH, Ends, UnfinishedRun, read_recent, verdict
 from fm_pipeline_tests.support.clinics import MigrationBench
 
 
@@ -219,6 +219,21 @@ def test_errors_of_a_link_a_sync_that_waits_and_a_directory_that_cannot_be_read_
         Ends(DICOM_WATCH, paused=1),
     ]
     assert verdict(recent) == "3 things need your attention: what is red here."
+
+
+@pytest.mark.usefixtures("migrated_once")
+def test_a_run_that_has_left_no_row_yet_is_counted_once(bench: MigrationBench) -> None:
+    url, day = bench.database_url, date(2000, 1, 1)
+    waiting = UnfinishedRun("waiting", "restore", dry_run=True, waits=True)
+    begun, recorded = (UnfinishedRun(run_id, "plan", dry_run=False, waits=False) for run_id in ("begun", "recorded"))
+    record(url, actor="bench", action="plan", outcome="started", run_id="recorded")
+    recent = {each.words: each for each in read_recent(url, day, [waiting, begun, recorded])}
+    assert {words: dict(each.outcomes) for words, each in recent.items()} == {
+        "restore (dry run)": {"queued": 1},
+        "reimport (dry run)": {"started": 1, "running": 1},
+    }
+    assert [each.is_unfinished_only for each in recent.values()] == [False, True]
+    assert verdict(list(recent.values())) == "All went well so far. 3 runs have not ended yet."
 
 
 def test_the_first_sentence_of_the_morning_is_the_verdict() -> None:

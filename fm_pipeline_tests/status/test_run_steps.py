@@ -6,7 +6,7 @@ import pytest
 
 from fm_pipeline.errors import RequestError
 from fm_pipeline.status.plans import newest_plan, plan_of_run, read_plan, report_of_reimport
-from fm_pipeline.status.run_steps import count_words, read_run_steps
+from fm_pipeline.status.run_steps import count_words, read_run_steps, step_words
 from fm_pipeline_tests.support.clinics import MigrationBench, Origin
 
 STEP = """
@@ -57,6 +57,17 @@ def test_a_step_counts_what_it_works_on() -> None:
         ("locks and digests", 0, None): "",
     }
     assert {step: count_words(*step) for step in said} == said
+
+
+def test_a_step_is_named_by_what_it_does_and_not_by_the_number_of_a_phase() -> None:
+    said = {
+        "plan, phase 2": "Delete what FileMaker no longer has",
+        "phase 8": "Check the result",
+        "sync, locks and digests": "Lock the tables, and compare",
+        "stage sms_message": "Check sms message",
+        "backup, write": "Backup, write",
+    }
+    assert {step: step_words(step) for step in said} == said
 
 
 def test_a_database_that_is_new_to_the_pipeline_has_no_steps_and_no_plan(bench: MigrationBench) -> None:

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 from fm_pipeline.db.run_reports import store_run_report
+from fm_pipeline.notifications.run_email_text import EventType, RunEvent, body, subject
+from fm_pipeline.notifications.send_run_emails import read_commit_status
+from fm_pipeline.status.history import HistoryFilter, read_history
+from fm_pipeline.status.nexus_counts import read_nexus_counts
+from fm_pipeline.status.overview import read_overview
 from fm_pipeline.status.plans import newest_plan
-from fm_pipeline_tests.support.clinics import MigrationBench, Origin
+from fm_pipeline.status.recent import read_recent
+from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench, Origin
 
 # Another row of the backup that the reimport has made.
 BACKUP = """
@@ -34,3 +42,29 @@ def test_a_reimport_is_undone_by_a_restore_of_what_was_before_and_is_back_with_a
     ((without,),) = bench.execute(BACKUP)
     assert undone_by("back", after) == ""
     assert undone_by("away again", without) == "undoes", "that backup has what the restore had brought"
+
+
+def test_every_answer_about_a_reimport_says_that_a_restore_has_undone_it(
+    reimported_once: Origin, bench: MigrationBench
+) -> None:
+    url, run_id = bench.database_url, "the reimport"
+    ((backup,),) = bench.execute("UPDATE fm_pipeline.reimports SET run_id = %s RETURNING backup_id::text", run_id)
+
+    def answers() -> dict[str, bool]:
+        overview, (attempts, _) = read_overview(url), read_history(url, HistoryFilter(kind="reimport"))
+        return {
+            "status, reimports": overview["reimports"][0]["undone_at"] is not None,
+            "status, plans": any(plan["undone_at"] for plan in overview["plans"]),
+            "connections": read_nexus_counts(bench.settings).last_reimport_undone is not None,
+            "history": attempts[0]["undone"] is not None,
+            "yesterday and today": any(each.undone for each in read_recent(url, date(2000, 1, 1))),
+            "emails": read_commit_status(bench.settings, run_id).undone,
+        }
+
+    assert [where for where, undone in answers().items() if undone] == []
+    store_run_report(url, "restoring", "restore", {}, subject=backup)
+    assert [where for where, undone in answers().items() if not undone] == []
+
+    late = RunEvent(run_id, EventType.SUCCEEDED, RUN_TIME, read_commit_status(bench.settings, run_id))
+    assert "Reimport succeeded: a restore has undone it" in subject(late)
+    assert "Nexus has the new data" not in subject(late) + body(late)

@@ -25,10 +25,10 @@ from fm_pipeline.status.history import (
     read_report,
     read_run,
 )
-from fm_pipeline.status.run_steps import count_words
+from fm_pipeline.status.run_steps import count_words, step_words
 
 _URL = PIPELINE.nexus_database_url.get_secret_value()
-BAR, GAP, LABELS, WIDTH = 22, 8, 90, 600  # pixels of the chart of phases
+BAR, GAP, LABELS, WIDTH = 22, 8, 280, 500  # pixels of the chart of phases
 
 
 @require_safe
@@ -67,7 +67,11 @@ def run(request: HttpRequest, run_id: str) -> HttpResponse:
     """Show what is on record of a run, also of a command's, or of one that Dagster has forgotten."""
     found = read_run(_URL, without_nul(run_id))
     steps = [
-        step | {"count": count_words(step["step"], step["done"], None if step["finished_at"] else step["total"])}
+        step
+        | {
+            "name": step_words(step["step"]),
+            "count": count_words(step["step"], step["done"], None if step["finished_at"] else step["total"]),
+        }
         for step in found["steps"]
     ]
     return render(request, "console/run.html", found | {"steps": steps, "kept": runs().find(run_id) is not None})
@@ -94,8 +98,9 @@ def phase_bars(phases: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         x = min(LABELS + WIDTH * begun / whole, LABELS + WIDTH - width)
         y = number * (BAR + GAP)
         place = {"x": f"{x:.1f}", "y": str(y), "width": f"{width:.1f}", "height": str(BAR)}
-        counted = count_words(f"phase {phase['phase']}", phase["records"])
-        bars.append({**phase, **place, "count": counted, "text_y": str(y + BAR - 6), "end_x": f"{x + width + 6:.1f}"})
+        step = f"phase {phase['phase']}"
+        counted = {"name": step_words(step), "count": count_words(step, phase["records"])}
+        bars.append({**phase, **place, **counted, "text_y": str(y + BAR - 6), "end_x": f"{x + width + 6:.1f}"})
         begun += phase["seconds"]
     return bars
 

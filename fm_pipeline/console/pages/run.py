@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -41,8 +41,9 @@ from fm_pipeline.status.history import (
     who_cancelled,
 )
 from fm_pipeline.status.plans import plan_of_run, report_of_reimport
-from fm_pipeline.status.run_steps import StepState, count_words, read_run_steps
-from fm_pipeline.status.syncs import has_committed_sync
+from fm_pipeline.status.recent import UnfinishedRun
+from fm_pipeline.status.run_steps import StepState, count_words, read_run_steps, step_words
+from fm_pipeline.status.syncs import committed_sync
 
 # Runs of these come one after the other, and so do runs of all other jobs (the pools of the jobs).
 DICOM_JOBS = ("dicom_import", "dicom_import_chunks", "remove_dicom_import")
@@ -82,17 +83,6 @@ TITLES = {
     "remove_dicom_import": "Removal of a DICOM import",
 }
 LOG_LINES, LOG_EVENTS = 1000, 3000  # the last ones on the page, which asks every 3 s; log.txt has all
-LABELS = {PREPARATION_STEP: "lock the tables, and compare"}
-# What a phase of the import sequence does, by its number.
-PHASES = {
-    "2": "delete what FileMaker no longer has",
-    "3": "patients",
-    "4": "appointments",
-    "5": "notes and messages",
-    "6": "re-link documents",
-    "7": "re-link images",
-    "8": "validation",
-}
 
 
 def page(request: HttpRequest, run_id: UUID) -> HttpResponse:
@@ -107,8 +97,8 @@ def page(request: HttpRequest, run_id: UUID) -> HttpResponse:
     return render(request, "console/live_run.html", _state(run) | _log(run) | of_menu)
 
 
-def running_now() -> list[dict[str, object]]:
-    """Return every run that waits or runs, of any job, with its title and the time left as far as it is known."""
+def running_now(unfinished: Sequence[RunState]) -> list[dict[str, object]]:
+    """Return runs that wait or run, of any job, with their titles and the time left as far as it is known."""
     url = PIPELINE.nexus_database_url.get_secret_value()
     return [
         {
@@ -116,7 +106,16 @@ def running_now() -> list[dict[str, object]]:
             "title": _title(each),
             "left": _left(read_run_steps(url, each.run_id, each.job).seconds_left, each),
         }
-        for each in runs().unfinished()
+        for each in unfinished
+    ]
+
+
+def of_history(unfinished: Sequence[RunState]) -> list[UnfinishedRun]:
+    """Return those of these runs that the history will have, as it names them. DICOM jobs have rows of their own."""
+    return [
+        UnfinishedRun(each.run_id, KIND_OF_JOB[each.job], _is_dry_run(each), each.status == "queued")
+        for each in unfinished
+        if each.job in KIND_OF_JOB
     ]
 
 
@@ -194,6 +193,7 @@ def _state(run: RunState) -> dict[str, Any]:
     report, undone = report_of_reimport(url, run.run_id) if run.job == "full_reimport" else (None, None)
     reports = read_run_reports(url, run.run_id)
     restored = next((each for each in reports if each["action"] == "restore" and not each["dry_run"]), None)
+    of_sync = committed_sync(url, run.run_id) if run.job == "filemaker_sync" else (False, None)
     return {
         "run": run,
         "title": _title(run),
@@ -218,8 +218,10 @@ def _state(run: RunState) -> dict[str, Any]:
         "committed_at": datetime.fromisoformat(report["started_at"]) if report else None,
         "undone": undone,
         "restored": restored["report"] if restored else None,
+        "restored_undone": restored["undone"] if restored else None,
         "way_back": _way_back(restored) if restored else None,
-        "sync_committed": run.job == "filemaker_sync" and has_committed_sync(url, run.run_id),
+        "sync_committed": of_sync[0],
+        "sync_undone": of_sync[1],
         "reports": reports,
         "if_cancelled": IF_CANCELLED.get(run.job, IF_ANOTHER_IS_CANCELLED),
     }
@@ -290,15 +292,11 @@ def _step(step: StepState, run: RunState) -> dict[str, object]:
         state = "to come"
     else:
         state = "running" if run.unfinished else "stopped"
-    prefix, _, phase = step.name.rpartition("phase ")
-    label = f"{prefix}phase {phase}: {PHASES[phase]}" if phase in PHASES else step.name
-    label = LABELS.get(label.removeprefix("plan, "), label)
-    if label.startswith("stage "):
-        label = f"check {label.removeprefix('stage ')}"
+    label = step_words(step.name)
     if step.name == "restore" and is_dry_restore(run):
-        label = "trial restore (nothing is kept)"
+        label = "Trial restore (nothing is kept)"
     return {
-        "label": (label[:1].upper() + label[1:]).replace("_", " "),
+        "label": label,
         "state": state,
         "done": step.done,
         "total": step.total,

@@ -9,9 +9,11 @@ from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from fm_pipeline.nexus.backup.restore_tables import changed_words
 from fm_pipeline.nexus.table_names import BATCHES, DOCUMENTS, IMAGES, LETTERS, REMINDERS
 from fm_pipeline.notifications.for_the_operator import who_can_do_it
 from fm_pipeline.pluralize import counted as counted_words
+from fm_pipeline.pluralize import rows_changed as rows_changed_words
 from fm_pipeline.status.image_reasons import ReasonShown, reasons_shown
 
 register = template.Library()
@@ -24,6 +26,8 @@ _TABLES = {
     BATCHES: "image batches",
     IMAGES: "images",
 }
+# Orthanc had the same bytes already: from an earlier import, or from another file of this one.
+_OUTCOMES = {"duplicate": "already there, from another file"}
 # One word for one state: those of runs. The left ones are the words of the hospital's system for an import job, which
 # the calls and the commands keep, and Dagster's.
 _STATES = {"pending": "waiting", "queued": "waiting", "completed": "done"}
@@ -43,6 +47,24 @@ def counted(count: int | str | None, word: str) -> str:
     """
     one, _, many = word.partition(",")
     return "" if count in (None, "") else counted_words(int(count or 0), one, many)
+
+
+@register.filter
+def rows_changed(rows: int) -> str:
+    """Return what a run has done to Nexus: `{{ report.changed_rows|rows_changed }}`."""
+    return rows_changed_words(int(rows))
+
+
+@register.filter
+def restored_rows(report: Mapping[str, Any]) -> str:
+    """Return how many rows a restore has changed, those of the pipeline's own tables apart."""
+    return changed_words(report)
+
+
+@register.filter
+def outcome_words(outcome: str) -> str:
+    """Return the outcome of a DICOM file as every page calls it. Its id is the same in commands, files and calls."""
+    return _OUTCOMES.get(outcome, words(outcome))
 
 
 @register.filter

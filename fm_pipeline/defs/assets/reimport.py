@@ -32,7 +32,7 @@ from fm_pipeline.nexus.reimport.relink import REASONS, RelinkResult
 from fm_pipeline.nexus.reimport.report import ReimportReport
 from fm_pipeline.notifications.console_pages import RUN_PAGE
 from fm_pipeline.notifications.send_run_emails import run_emails
-from fm_pipeline.pluralize import counted
+from fm_pipeline.pluralize import rows_changed
 from fm_pipeline.sequence.progress import run_progress
 from fm_pipeline.sequence.reimport import reimport, validate_plan_early
 from fm_pipeline.sequence.report_files import write_report
@@ -264,9 +264,7 @@ def reimport_transaction(
             phases=phases,
             on_phase=progress.phases(phases),
         )
-    context.log.info(
-        f"✅ Import complete. {counted(report.changed_rows, 'row')} of Nexus changed in {report.seconds:.1f} seconds"
-    )
+    context.log.info(f"✅ Import complete: {rows_changed(report.changed_rows)}. It took {report.seconds:.1f} seconds")
     # It is committed: what goes wrong from here on is a warning, and must not look like a failed reimport.
     database_url, charts, tables = settings.nexus_database_url.get_secret_value(), {}, {}
     with explained(lambda: cancelled_reimport(settings, context.run.run_id)):

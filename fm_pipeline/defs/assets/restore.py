@@ -81,7 +81,7 @@ def restore_rows(context: dg.OpExecutionContext, config: RestoreConfig, nexus: N
     for note in [rows.sentence() for rows in report.newer] + report.notes:
         context.log.warning(note)
     if report.committed:
-        context.log.info(f"Restored. {report.changed_words()} changed in {report.seconds:.1f} seconds")
+        context.log.info(f"Restored: {report.changed_words()} changed in {report.seconds:.1f} seconds")
     else:
         context.log.info(f"Nexus is unchanged. To carry it out, launch it again with confirm={report.confirmation!r}")
 

@@ -28,7 +28,7 @@ from fm_pipeline.nexus.backup.restore_load import load_tables
 from fm_pipeline.nexus.backup.restore_numbers import translate_numbers
 from fm_pipeline.nexus.backup.restore_rows import Restoration
 from fm_pipeline.nexus.backup.restore_state import NewerRows, NewerRowsPolicy
-from fm_pipeline.nexus.backup.restore_tables import LoadedTable, RestoredTable
+from fm_pipeline.nexus.backup.restore_tables import LoadedTable, RestoredTable, changed_words
 from fm_pipeline.nexus.backup.rows import BackupScope, OnProgress, find_scope, prepare_session
 from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
 from fm_pipeline.nexus.catalogue.table_details import advance_sequences, columns_of, is_wider
@@ -39,8 +39,6 @@ from fm_pipeline.nexus.sync.baseline import has_baseline
 from fm_pipeline.nexus.unexpected_patients import erased_ids
 from fm_pipeline.pluralize import counted
 from fm_pipeline.settings import Settings
-
-_OURS = "fm_pipeline."  # the schema of the pipeline's own tables
 
 
 @dataclass
@@ -68,9 +66,7 @@ class RestoreReport:
 
     def changed_words(self) -> str:
         """Return the same in words, those of the pipeline's own tables apart."""
-        own = sum(table.changed for table in self.tables if table.table.startswith(_OURS))
-        words = f"{counted(self.changed_rows - own, 'row')} of Nexus"
-        return f"{words} and {own:,} of the pipeline's own tables" if own else words
+        return changed_words(self.as_dict())
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report for JSON: tables that are not as in the backup, counts, ids and sentences."""

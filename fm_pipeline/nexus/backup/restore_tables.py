@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from psycopg2 import sql
 
@@ -11,6 +13,10 @@ from fm_pipeline.db.table import Table
 from fm_pipeline.nexus.backup.manifest import BackupTable
 from fm_pipeline.nexus.catalogue.file_ids import id_key
 from fm_pipeline.nexus.crosswalk import PATIENT_KEYS
+from fm_pipeline.pluralize import counted
+
+_OURS = "fm_pipeline."  # the schema of the pipeline's own tables
+_WRITTEN = ("deleted", "updated", "inserted", "emptied", "repointed", "set_aside")  # counts of rows
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,24 @@ class RestoredTable:
     @property
     def changed(self) -> int:
         """Rows written."""
-        return self.deleted + self.updated + self.inserted + self.emptied + self.repointed + self.set_aside
+        return sum(int(getattr(self, name)) for name in _WRITTEN)
+
+
+def changed_words(report: Mapping[str, Any]) -> str:
+    """Return how many rows a restore has changed, those of the pipeline's own tables apart.
+
+    Args:
+        report: `RestoreReport.as_dict()`, also of an earlier release.
+    """
+    rows = own = 0
+    for table in report.get("tables", ()):
+        changed = sum(int(table.get(name, 0)) for name in _WRITTEN)
+        if table["table"].startswith(_OURS):
+            own += changed
+        else:
+            rows += changed
+    words = f"{counted(rows, 'row')} of Nexus" if rows else "no row of Nexus"
+    return f"{words} and {own:,} of the pipeline's own tables" if own else words
 
 
 # What to do with a row of the backup, in an extra column of the scratch table. Rows without an action are equal.

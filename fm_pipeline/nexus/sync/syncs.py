@@ -17,6 +17,7 @@ from fm_pipeline.nexus.reimport.difference import Difference
 from fm_pipeline.nexus.reimport.plan import Permission
 from fm_pipeline.nexus.reimport.plan_inputs import Inputs
 from fm_pipeline.nexus.sync.decisions import CONFLICTS, Decision, gone_rows
+from fm_pipeline.nexus.undoing_restores import read_restores
 from fm_pipeline.pluralize import counted
 
 SyncStatus = Literal["nothing_new", "waits", "committed"]
@@ -41,11 +42,12 @@ class WaitingSync:
 
 @dataclass(frozen=True)
 class CommittedSync:
-    """A sync that has changed Nexus and is not undone.
+    """A sync that was committed and is not undone.
 
     Attributes:
         at: in UTC.
         kept: values and rows of Nexus that it left as they were, without conflicts.
+        conflicts: values and rows that both sides had changed.
     """
 
     id: str
@@ -53,18 +55,31 @@ class CommittedSync:
     at: datetime
     changed_rows: int
     kept: int
+    conflicts: int
 
 
-def last_committed(cursor: Cursor) -> CommittedSync | None:
-    """Return the last sync that has changed Nexus and is not undone; None if there is none."""
+def last_committed(cursor: Cursor, *, with_changes: bool = False) -> CommittedSync | None:
+    """Return the last committed sync that neither a person nor a restore has undone; None if there is none.
+
+    Args:
+        with_changes: only one that has changed rows of Nexus. One with conflicts only has kept all of them.
+    """
     if not has_table(cursor, "fm_pipeline.syncs"):
         return None
     cursor.execute(
+        "SELECT id, committed_at FROM fm_pipeline.syncs s WHERE status = 'committed' AND undone_at IS NULL AND (NOT %s"
+        " OR EXISTS (SELECT FROM fm_pipeline.sync_changes c WHERE c.sync_id = s.id)) ORDER BY number DESC",
+        (with_changes,),
+    )
+    restores = read_restores(cursor.connection)
+    in_nexus = next((sync_id for sync_id, at in cursor.fetchall() if not restores.undone_by(at)), None)
+    cursor.execute(
         "SELECT id::text, run_id, committed_at AT TIME ZONE 'UTC', (report ->> 'changed_rows')::bigint,"
-        " (SELECT count(*) FROM fm_pipeline.sync_decisions d"
-        " WHERE d.sync_id = s.id AND d.kept AND d.decision <> ALL(%s))"
-        " FROM fm_pipeline.syncs s WHERE status = 'committed' AND undone_at IS NULL ORDER BY number DESC LIMIT 1",
-        (sorted(CONFLICTS),),
+        " count(d.*) FILTER (WHERE d.kept AND d.decision <> ALL(%(conflicts)s)),"
+        " count(d.*) FILTER (WHERE d.decision = ANY(%(conflicts)s))"
+        " FROM fm_pipeline.syncs s LEFT JOIN fm_pipeline.sync_decisions d ON d.sync_id = s.id"
+        " WHERE s.id = %(id)s GROUP BY s.id",
+        {"conflicts": sorted(CONFLICTS), "id": in_nexus},
     )
     row = cursor.fetchone()
     return CommittedSync(*row) if row else None

@@ -15,6 +15,7 @@ from fm_pipeline.nexus.catalogue.schema import Catalogue
 from fm_pipeline.nexus.catalogue.table_details import identity_always_columns
 from fm_pipeline.nexus.sync.gone_rows import references_to
 from fm_pipeline.nexus.table_policy import Policy
+from fm_pipeline.nexus.undoing_restores import read_restores
 from fm_pipeline.pluralize import counted
 
 IDS_SHOWN = 5
@@ -78,20 +79,25 @@ def changed_tables(cursor: Cursor, sync_id: str, catalogue: Catalogue) -> list[T
     """Return the tables that a committed sync has changed, which are to be locked.
 
     Raises:
-        RequestError: there is no such sync, it was not committed, it is undone, a table is gone, or a column may be
-            renamed.
+        RequestError: there is no such sync, it was not committed, it was undone by a person or a restore, a table is
+            gone, or a column may be renamed.
     """
     cursor.execute(
-        "SELECT status, undone_at IS NOT NULL FROM fm_pipeline.syncs WHERE id::text = %s", (sync_id.strip().lower(),)
+        "SELECT status, undone_at IS NOT NULL, committed_at FROM fm_pipeline.syncs WHERE id::text = %s",
+        (sync_id.strip().lower(),),
     )
     row = cursor.fetchone()
+    if row and row[2] and read_restores(cursor.connection).undone_by(row[2]):
+        raise RequestError("A restore has undone this sync.", code=409, meaning="Nothing was changed.")
     cursor.execute(
         "SELECT DISTINCT schema_name, table_name FROM fm_pipeline.sync_changes WHERE sync_id ="
         " (SELECT id FROM fm_pipeline.syncs WHERE id::text = %s) ORDER BY 1, 2",
         (sync_id.strip().lower(),),
     )
     tables = [Table(*names) for names in cursor.fetchall()]
-    if row != ("committed", False) or not tables:  # one with conflicts only was committed, and kept all of Nexus
+    if (
+        row is None or row[:2] != ("committed", False) or not tables
+    ):  # one with conflicts only was committed, and kept all of Nexus
         why = "This database has no sync of this id." if row is None else "This sync has changed nothing, or is undone."
         raise RequestError(why, code=404 if row is None else 409, meaning="Nothing was changed.")
     if gone := [str(table) for table in tables if table not in catalogue.columns]:
