@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from functools import partial
 from urllib.parse import urlencode
@@ -10,9 +11,11 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import path, reverse
 from django.utils import timezone
+from django_htmx.http import HttpResponseClientRefresh
 
 from fm_pipeline.console.current_runs import runs
 from fm_pipeline.console.django_settings import PIPELINE
+from fm_pipeline.console.gateway.run_state import RunState
 from fm_pipeline.console.overdue import overdue
 from fm_pipeline.console.pages import plan, reimport, run
 from fm_pipeline.console.pages.snapshot import Snapshot
@@ -33,10 +36,12 @@ _change = Snapshot(partial(newest_change, PIPELINE.nexus_database_url.get_secret
 def page(request: HttpRequest) -> HttpResponse:
     """Show all of it; counts and connections as the newest snapshot has them."""
     url = PIPELINE.nexus_database_url.get_secret_value()
+    unfinished = runs().unfinished()
     newest, yesterday = newest_plan(url), timezone.localdate() - timedelta(days=1)
-    running = run.running_now()
-    is_live = any(runs().unfinished(run.LIVE_JOBS))
-    recent, missed = read_recent(url, yesterday), len(overdue.read())
+    of_history = run.of_history(unfinished)
+    begun = {(each.kind, each.dry_run): each.run_id for each in reversed(of_history)}
+    is_live = any(each.job in run.LIVE_JOBS for each in unfinished)
+    recent, missed = read_recent(url, yesterday, of_history), len(overdue.read())
     return render(
         request,
         "console/data_management.html",
@@ -46,16 +51,29 @@ def page(request: HttpRequest) -> HttpResponse:
             "totals": plan.row_totals(newest.report) if newest else {},
             "verdict": verdict(recent, missed),
             "is_bad": bool(missed) or any(each.is_bad for each in recent),
-            "recent": [(each, _list_of(each, yesterday), _errors_of(each)) for each in recent],
+            "recent": [(each, _list_of(each, yesterday, begun), _errors_of(each)) for each in recent],
             "yesterday": yesterday,
-            "running": running,
+            "running": run.running_now(unfinished),
+            "runs": _states(unfinished),
             "changes": [] if is_live else plan.known_changes(newest, wait=FIRST_ANSWER_SECONDS),
         },
     )
 
 
-def _list_of(ends: Ends, since: date) -> str:
-    """Return the address of the page that has these runs one by one."""
+def _states(unfinished: Sequence[RunState]) -> str:
+    """Return which runs wait or run, as a text: another one means that the page is not true any more."""
+    return " ".join(f"{each.run_id}:{each.status}" for each in unfinished)
+
+
+def _list_of(ends: Ends, since: date, begun: Mapping[tuple[str, bool], str]) -> str:
+    """Return the address of the page that has these runs one by one.
+
+    Args:
+        begun: the newest of the runs that have not ended, by kind and `dry_run`.
+    """
+    run_id = begun.get((ends.kind, ends.dry_run))
+    if run_id and ends.is_unfinished_only:
+        return reverse("live-run", args=[run_id])
     if ends.waits:
         return reverse("sync")
     if ends.errors and not ends.has_failed:
@@ -71,7 +89,12 @@ def _errors_of(ends: Ends) -> str:
 
 
 def state(request: HttpRequest) -> HttpResponse:
-    """Answer the part that asks again every few seconds; nothing (204) if the page has the newest snapshot."""
+    """Answer the part that asks again every few seconds; nothing (204) if the page has the newest snapshot.
+
+    The whole page is loaded again when a run has begun or ended.
+    """
+    if request.GET.get("runs", now := _states(runs().unfinished())) != now:
+        return HttpResponseClientRefresh()
     shown = _state(_change.get().value or 0, 0)
     if request.GET.get("seen") == shown["seen"]:
         return HttpResponse(status=204)
@@ -89,6 +112,7 @@ urlpatterns = [
     path("/state", state, name="data-management-state"),
     path("/dry-run", plan.dry_run, name="dry-run"),
     path("/plans/<uuid:plan_id>", plan.page, name="plan"),
+    path("/plans/<uuid:plan_id>/state", plan.state, name="plan-state"),
     *(
         path(f"/plans/<uuid:plan_id>/{change}/<str:table>", plan.rows, {"change": change}, name=f"plan-{change}")
         for change in ROW_CHANGES

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -11,10 +11,13 @@ from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.urls import reverse
 from django.views.decorators.http import require_POST
+from django_htmx.http import HttpResponseClientRedirect
 
 from fm_pipeline.console.current_runs import runs
 from fm_pipeline.console.django_settings import PIPELINE
+from fm_pipeline.console.gateway.run_state import RunState
 from fm_pipeline.console.launching import start_and_show
 from fm_pipeline.console.pages.sign_off import sign_off
 from fm_pipeline.console.pages.snapshot import SlowAnswer
@@ -30,6 +33,7 @@ from fm_pipeline.status.plans import StoredPlan, read_plan
 
 JOB, REIMPORT = "plan_reimport", "full_reimport"
 ROWS = 1000  # of a table that are listed
+STATE_SECONDS = 0.5  # that a page that asks again waits for the comparison
 
 
 @require_POST
@@ -49,13 +53,12 @@ def plan_page(request: HttpRequest, plan: StoredPlan, refusal: PipelineError | N
     Args:
         refusal: why it was not carried out; what has been ticked stays ticked.
     """
-    # The run that makes the plan ends a moment after it.
-    running = [run for run in runs().unfinished([JOB, REIMPORT]) if run.run_id != plan.run_id]
+    running = _running(plan)
     changes = [] if running else plan_changes(plan)
     context = {
         "plan": plan,
         **report_parts(plan.report),
-        "running": running,
+        **_seen(plan, running, changes),
         # The links of records to rows change with these rows or files, which say more to a person.
         "changes": [each for each in changes if each.change.of != "links" or len(changes) == 1],
         "writing_runs": list(dict.fromkeys(run for each in changes for run in each.runs)),
@@ -65,6 +68,43 @@ def plan_page(request: HttpRequest, plan: StoredPlan, refusal: PipelineError | N
         "host": _host(),
     }
     return render(request, "console/plan.html", context, status=409 if refusal else 200)
+
+
+def state(request: HttpRequest, plan_id: UUID) -> HttpResponse:
+    """Answer the part that asks again every few seconds; nothing (204) if it is as the page shows it.
+
+    A plan that was carried out or has become stale meanwhile is loaded again as a whole: nothing that was typed there
+    is of use any more.
+    """
+    plan = read_plan(PIPELINE.nexus_database_url.get_secret_value(), str(plan_id))
+    running = _running(plan)
+    changes = [] if running else known_changes(plan, wait=STATE_SECONDS)
+    if changes is None:  # being compared: it is known a little later
+        return HttpResponse(status=204)
+    seen = _seen(plan, running, changes)
+    if not running and request.GET.get("standing") != seen["standing"]:
+        return HttpResponseClientRedirect(reverse("plan", args=[plan.id]))
+    if request.GET.get("runs") == seen["runs"]:
+        return HttpResponse(status=204)
+    return render(
+        request, "console/plan_running.html", {"plan": plan, **report_parts(plan.report), **seen, "oob": True}
+    )
+
+
+def _running(plan: StoredPlan) -> list[RunState]:
+    """Return the dry runs and reimports that wait or run: the plan may be stale after them."""
+    # The run that makes the plan ends a moment after it.
+    return [run for run in runs().unfinished([JOB, REIMPORT]) if run.run_id != plan.run_id]
+
+
+def _seen(plan: StoredPlan, running: Sequence[RunState], changes: Sequence[InputChange]) -> dict[str, Any]:
+    """Return the runs, and by which texts it is told whether a page still shows what is true."""
+    standing = "undone" if plan.undone_by else "carried out" if plan.carried_out else "stale" if changes else "valid"
+    return {
+        "running": running,
+        "runs": " ".join(f"{run.run_id}:{run.status}" for run in running),
+        "standing": standing,
+    }
 
 
 def plan_changes(plan: StoredPlan | None) -> list[InputChange]:

@@ -82,6 +82,7 @@ DJANGO = {
     "/settings/data-management/plans/<uuid:plan_id>/delete/<str:table>": Page.READ,
     "/settings/data-management/plans/<uuid:plan_id>/insert/<str:table>": Page.READ,
     "/settings/data-management/plans/<uuid:plan_id>/reimport": Page.ADMIN,
+    "/settings/data-management/plans/<uuid:plan_id>/state": Page.READ,
     "/settings/data-management/runs/<uuid:run_id>": Page.READ,
     "/settings/data-management/runs/<uuid:run_id>/cancel": Page.CHANGE,
     "/settings/data-management/runs/<uuid:run_id>/log": Page.READ,

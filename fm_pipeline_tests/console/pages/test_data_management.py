@@ -3,7 +3,8 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -207,6 +208,63 @@ def test_a_dry_run_is_recorded_with_who_asked_for_it_and_its_cancel_has_an_end_i
     page = get(console, admin, f"/runs/{run_id}").text
     assert "The run had ended before you cancelled it: nothing was cancelled." in page
     assert "manager has cancelled it." in page
+
+
+@contextmanager
+def added_runs(console: Console) -> Iterator[Callable[..., str]]:
+    """Add runs to the Dagster of the console, which no process works on; the first status is shown as waiting."""
+    with dg.DagsterInstance.from_config(str(console.log.parents[1] / "dagster")) as instance, ExitStack() as end:
+
+        def add(job: str, status: dg.DagsterRunStatus = dg.DagsterRunStatus.STARTING) -> str:
+            run_id = instance.add_run(dg.DagsterRun(job_name=job, status=status)).run_id
+            end.callback(lambda: instance.has_run(run_id) and instance.delete_run(run_id))
+            return run_id
+
+        yield add
+
+
+def test_yesterday_and_today_has_the_runs_that_wait_and_those_that_have_just_begun(console: Console) -> None:
+    viewer = console.session("reception")
+    with added_runs(console) as add:
+        exported = add("export_nexus_csv", dg.DagsterRunStatus.STARTED)
+        waiting = add("restore_backup")
+        page = get(console, viewer).text
+    recent = page.partition('id="recent"')[2].partition("</section>")[0]
+    assert re.search(r">Restore \(dry run\)</a>: [^<]*1 waiting", recent)
+    assert re.search(r">Export as CSV</a>: [^<]*1 not ended", recent)
+    assert "Nothing was done." not in recent
+    assert f"{waiting}:queued" in page
+    # The page is loaded again when a run has begun or ended.
+    runs = f"?runs={waiting}:queued {exported}:running"
+    assert get(console, viewer, f"/state{runs}").headers.get("HX-Refresh") == "true"
+
+
+def test_the_page_of_a_plan_locks_its_button_while_a_run_works_and_is_shown_anew_when_it_is_stale(
+    console: Console,
+) -> None:
+    admin, made = console.session("admin"), console.bench.plan(now=datetime.now(UTC))
+    state = f"/plans/{made.id}/state"
+    assert 'name="standing" value="valid"' in get(console, admin, f"/plans/{made.id}").text
+    assert get(console, admin, f"{state}?standing=valid&runs=").status_code == 204
+    with added_runs(console) as add:
+        run_id = add("plan_reimport")
+        locked = get(console, admin, f"{state}?standing=valid&runs=")
+        assert 'id="carry-out" class="actions" hx-swap-oob="true"' in locked.text
+        assert " disabled>" in locked.text
+        assert f'href="{PAGE}/runs/{run_id}">Look at its progress' in locked.text
+        assert get(console, admin, f"{state}?standing=valid&runs={run_id}:queued").status_code == 204
+        assert "carry-out" not in get(console, console.session("reception"), f"{state}?standing=valid&runs=").text
+    free = get(console, admin, f"{state}?standing=valid&runs={run_id}:queued").text
+    assert ('id="carry-out"' in free, " disabled>" in free) == (True, False)
+    ((note_id, before),) = console.bench.execute("SELECT id::text, updated_at::text FROM notes ORDER BY id LIMIT 1")
+    written = "UPDATE notes SET updated_at = %s WHERE id::text = %s"
+    console.bench.execute(written, "2031-02-03 01:00+00", note_id)
+    try:
+        stale = get(console, admin, f"{state}?standing=valid&runs=")
+        assert stale.headers["HX-Redirect"] == f"{PAGE}/plans/{made.id}"
+        assert get(console, admin, f"{state}?standing=stale&runs=").status_code == 204
+    finally:
+        console.bench.execute(written, before, note_id)
 
 
 def test_a_run_without_a_step_says_what_it_waits_for_or_that_it_starts(console: Console) -> None:
