@@ -26,7 +26,7 @@ def command(limit: int, offset: int, status: JobStatus | None, job_type: JobType
             context.print_json(jobs_data(page, context.zone))
             return
         shown = table(
-            "id", "type", "status", "created", "files", "new", "failed", "%", right=("files", "new", "failed")
+            "id", "type", "status", "created", "files", "imported", "failed", "%", right=("files", "imported", "failed")
         )
         for job in page.jobs:
             entry = job_data(job, context.zone)

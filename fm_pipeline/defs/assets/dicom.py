@@ -254,11 +254,11 @@ def _inventory(summary: JobSummary, max_failure_percent: float) -> dg.Materializ
 def _all_taken(summary: JobSummary) -> str:
     """What is said where no file was left out: a job that met nothing new has imported nothing."""
     job = summary.job
-    known = job.files_processed - job.files_imported
+    there = job.files_processed - job.files_imported
     if job.files_imported:
-        return f"No file was left out: {counted(job.files_imported, 'new file')} imported, {known:,} known before."
-    if known:
-        return f"Nothing was new: Orthanc has the {counted(known, 'file')} already."
+        return f"No file was left out: {counted(job.files_imported, 'file')} imported, {there:,} already there."
+    if there:
+        return f"Nothing was imported: {counted(there, 'file was', 'files were')} already there."
     if job.files_unchanged:
         return f"Nothing was new: {counted(job.files_unchanged, 'file')} as an earlier job has recorded."
     return "There was no file."

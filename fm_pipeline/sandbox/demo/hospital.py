@@ -81,7 +81,7 @@ class Hospital:
         for job in reversed(jobs):
             console.print(
                 f"Import job {job.id}, started by {job.requested_by}: {job.files_processed:,} files,"
-                f" {size_formatted(job.total_size_bytes)}, {job.files_imported:,} new in Orthanc.",
+                f" {size_formatted(job.total_size_bytes)}, {job.files_imported:,} imported into Orthanc.",
                 soft_wrap=True,
                 highlight=False,
             )
