@@ -13,12 +13,12 @@ set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-(. "$here/scripts/_environment" && "$bin/python" -m fm_pipeline.sandbox.programs.debian --suite trixie "$folder/root" \
+(. "$here/scripts/_environment" && "$bin/python" -m fm_pipeline.sandbox.programs.debian --suite trixie "$folder/debian" \
     dcmtk=3.6.9-5+deb13u3 libdcmtk19=3.6.9-5+deb13u3) >"$folder/log" 2>&1 || { tail -n 5 "$folder/log"; exit 1; }
 "${PYTHON:-python3}" -m venv "$folder/venv"
 "$folder/venv/bin/pip" install -q --disable-pip-version-check pydicom==3.0.2 pynetdicom==3.0.4 2>"$folder/log"
 
-DCMDICTPATH="$folder/root/usr/share/dcmtk/dicom.dic" "$folder/venv/bin/python" - "$folder" <<'END'
+DCMDICTPATH="$folder/debian/usr/share/dcmtk/dicom.dic" "$folder/venv/bin/python" - "$folder" <<'END'
 import os, socket, subprocess, sys, time
 from pathlib import Path
 from pydicom import dcmread
@@ -27,7 +27,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from pynetdicom import AE
 
 folder = Path(sys.argv[1])
-root = folder / "root"
+root = folder / "debian"
 storescp = [root / "usr/lib64/ld-linux-x86-64.so.2", "--library-path", root / "usr/lib/x86_64-linux-gnu", root / "usr/bin/storescp"]
 print(subprocess.run([*storescp, "--version"], capture_output=True, text=True).stdout.split("\n")[0])
 

@@ -1,9 +1,8 @@
 """The registry: one entry an entity, from which everything else about it is derived.
 
 Names of assets and checks, staged tables, what each asset is built from, the order of loading and the table in
-docs/mapping.md follow from an entry. To add an entity, follow "A table" in CONTRIBUTING.md: an entry here, its layout
-and fields in the profiles, a migration or `made=True`, a line in docs/mapping.md, a test. A clinic adds one in its own
-profile instead (`further`). Only patients and appointments have functions of their own
+docs/mapping.md follow from an entry. To add an entity, follow "A table" in CONTRIBUTING.md. A clinic adds one in its
+own profile instead (`further`). Only patients and appointments have functions of their own
 (`fm_pipeline.staging.transforms`); other columns name their reader.
 
 What does not belong here: rules (rules.yaml), layouts and fields of a FileMaker file (profiles), SQL.
@@ -28,7 +27,7 @@ LOOK_UPS = {
     "funding": ("funding_sources", "name"),
 }
 ID_COLUMNS = ("nexus_id", "record_id", "filemaker_key")
-FILE_LINKS = "staged_file_links"  # the staged table of documents and images
+FILE_LINKS = "staged_file_links"  # the staged table that documents and images share
 
 
 def looked_up_in(name: str) -> tuple[str, str]:
@@ -133,7 +132,7 @@ class Entity:
 
     @property
     def staged_table(self) -> str:
-        """Its table in the schema `fm_pipeline`; documents and images share one."""
+        """Its table in the schema `fm_pipeline`."""
         return FILE_LINKS if self.files else f"staged_{self.plural}"
 
     @property

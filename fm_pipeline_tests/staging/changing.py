@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
+from fm_pipeline.sandbox.filemaker.data.store import Store
 from fm_pipeline.sequence.read_and_stage import read_changes_and_stage
 from fm_pipeline_tests.sequence.nights_clinic import Clinic
 from fm_pipeline_tests.sequence.nights_model import Row
@@ -35,3 +36,11 @@ def known(clinic: Clinic, kind: str, field: str) -> dict[int, str]:
             "SELECT record_id, fields ->> %s FROM fm_pipeline.source_records WHERE entity = %s", field, kind
         )
     )
+
+
+def rename_file(store: Store, name: str) -> None:
+    """Offer the only file of a server under another name, as a backup that was not renamed."""
+    with store.transaction() as db:
+        db.execute("UPDATE file SET name = ?", (name,))
+        for table in ("account", "fm_table", "occurrence", "layout", "script"):
+            db.execute(f"UPDATE {table} SET file = ?", (name,))  # noqa: S608  # our own names

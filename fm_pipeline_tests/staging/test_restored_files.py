@@ -13,9 +13,8 @@ from fm_pipeline.staging.origin import SourceWentBack, refuse_earlier_times
 from fm_pipeline_tests.sequence.nights_clinic import Clinic
 from fm_pipeline_tests.sequence.nights_systems import LAYOUTS
 from fm_pipeline_tests.staging.bench import Staging
-from fm_pipeline_tests.staging.changing import edit, first, known, read
+from fm_pipeline_tests.staging.changing import edit, first, known, read, rename_file
 from fm_pipeline_tests.support.clinics import DATABASE, RUN_TIME
-from fm_pipeline_tests.support.filemaker_files import rename_file
 
 
 @pytest.fixture

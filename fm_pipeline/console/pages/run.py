@@ -29,7 +29,6 @@ from fm_pipeline.db.run_requests import run_requester
 from fm_pipeline.dicom.formats import duration_formatted
 from fm_pipeline.errors import RequestError
 from fm_pipeline.nexus.backup.backup import Backup, newest_backups
-from fm_pipeline.sequence.progress import PREPARATION_STEP
 from fm_pipeline.status.history import (
     KIND_OF_JOB,
     about_cancel,

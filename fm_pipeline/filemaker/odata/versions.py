@@ -25,7 +25,7 @@ from fm_pipeline.filemaker.odata.paging import (
 from fm_pipeline.filemaker.page_size import PageSize
 
 
-class Versions(NamedTuple):
+class RecordVersions(NamedTuple):
     """The ids of all records, ascending, and their modification counts. As arrays: there may be millions."""
 
     ids: array[int]
@@ -35,7 +35,7 @@ class Versions(NamedTuple):
 GAP = 100  # this many rows that nobody needs cost no more than another request
 
 
-def read_versions(client: ODataClient, table: str) -> Versions:
+def read_versions(client: ODataClient, table: str) -> RecordVersions:
     """Return the versions of all records.
 
     Raises:
@@ -77,8 +77,8 @@ def read_listed(
         return None
 
 
-def _versions(records: Iterable[FileMakerRecord]) -> Versions:
-    versions = Versions(array("q"), array("q"))
+def _versions(records: Iterable[FileMakerRecord]) -> RecordVersions:
+    versions = RecordVersions(array("q"), array("q"))
     for record in records:
         versions.ids.append(record.record_id)
         versions.counts.append(record.mod_id)

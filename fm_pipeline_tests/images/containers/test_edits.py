@@ -6,7 +6,7 @@ import pytest
 
 from fm_pipeline.sandbox.filemaker.data.schema import StoredContainerFile
 from fm_pipeline_tests.images.containers.clinic import DATABASE, TABLE, ImageClinic
-from fm_pipeline_tests.support.filemaker_files import rename_file
+from fm_pipeline_tests.staging.changing import rename_file
 from fm_pipeline_tests.support.pictures import PDF, picture
 
 
