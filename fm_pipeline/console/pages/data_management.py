@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import date, timedelta
 from functools import partial
 from urllib.parse import urlencode
@@ -11,11 +11,9 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import path, reverse
 from django.utils import timezone
-from django_htmx.http import HttpResponseClientRefresh
 
 from fm_pipeline.console.current_runs import runs
 from fm_pipeline.console.django_settings import PIPELINE
-from fm_pipeline.console.gateway.run_state import RunState
 from fm_pipeline.console.overdue import overdue
 from fm_pipeline.console.pages import plan, reimport, run
 from fm_pipeline.console.pages.snapshot import Snapshot
@@ -54,15 +52,9 @@ def page(request: HttpRequest) -> HttpResponse:
             "recent": [(each, _list_of(each, yesterday, begun), _errors_of(each)) for each in recent],
             "yesterday": yesterday,
             "running": run.running_now(unfinished),
-            "runs": _states(unfinished),
             "changes": [] if is_live else plan.known_changes(newest, wait=FIRST_ANSWER_SECONDS),
         },
     )
-
-
-def _states(unfinished: Sequence[RunState]) -> str:
-    """Return which runs wait or run, as a text: another one means that the page is not true any more."""
-    return " ".join(f"{each.run_id}:{each.status}" for each in unfinished)
 
 
 def _list_of(ends: Ends, since: date, begun: Mapping[tuple[str, bool], str]) -> str:
@@ -89,12 +81,7 @@ def _errors_of(ends: Ends) -> str:
 
 
 def state(request: HttpRequest) -> HttpResponse:
-    """Answer the part that asks again every few seconds; nothing (204) if the page has the newest snapshot.
-
-    The whole page is loaded again when a run has begun or ended.
-    """
-    if request.GET.get("runs", now := _states(runs().unfinished())) != now:
-        return HttpResponseClientRefresh()
+    """Answer the part that asks again every few seconds; nothing (204) if the page has the newest snapshot."""
     shown = _state(_change.get().value or 0, 0)
     if request.GET.get("seen") == shown["seen"]:
         return HttpResponse(status=204)
