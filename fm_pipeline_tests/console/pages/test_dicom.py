@@ -48,6 +48,32 @@ def test_the_lists_have_filters_and_wrong_values_do_not_break_them(console: Cons
         assert get(console, session, f"/jobs/999999999/{name}").status_code == 404
 
 
+def test_an_administrator_confirms_beside_the_flag_that_names_are_of_one_person(console: Console) -> None:
+    patient_id = f"SECRET-{uuid.uuid4().hex}"
+    ((job_id,),) = console.bench.execute(
+        "INSERT INTO fm_pipeline.import_jobs (job_type, source_path, requested_by, status)"
+        " VALUES ('manual', '/elsewhere', 'nobody', 'completed') RETURNING id"
+    )
+    ((row,),) = console.bench.execute(
+        "INSERT INTO fm_pipeline.import_history (job_id, file_path, file_name, path_hash, status, patient_id, flags)"
+        " VALUES (%s, '/1', '1', gen_random_uuid(), 'imported', %s, '{patient_id_with_another_name}') RETURNING id",
+        job_id,
+        patient_id,
+    )
+    button = "It is one person"
+    viewer, session = console.session("reception"), console.session("admin")
+    assert button not in get(console, viewer, f"/jobs/{job_id}").text
+    assert post(console, viewer, f"/jobs/{job_id}/one-person", row=str(row)).status_code == 403
+    assert button in get(console, session, f"/jobs/{job_id}").text
+    for wrong in ("", "x", "9" * 18, "9" * 5000):
+        assert post(console, session, f"/jobs/{job_id}/one-person", row=wrong).status_code == 404
+    assert post(console, session, f"/jobs/{job_id}/one-person", row=str(row)).status_code == 302
+    page = get(console, session, f"/jobs/{job_id}").text
+    console.bench.execute("DELETE FROM fm_pipeline.import_history WHERE id = %s", row)
+    console.bench.execute("DELETE FROM fm_pipeline.import_jobs WHERE id = %s", job_id)
+    assert ("The flag was removed from 1 row." in page, button in page, patient_id in page) == (True, False, False)
+
+
 def test_a_directory_outside_the_allowed_roots_is_refused(console: Console) -> None:
     session = console.session("admin")
     session.headers["X-Forwarded-For"] = "203.0.113.31"

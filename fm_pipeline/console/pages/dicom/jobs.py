@@ -5,6 +5,7 @@ Paths and Patient IDs are only in the files for download: folders are named afte
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
@@ -27,15 +28,18 @@ from fm_pipeline.console.launching import op_config, start_run
 from fm_pipeline.console.pages.paging import page_number, without_nul
 from fm_pipeline.db.connection import connect
 from fm_pipeline.dicom.api.requests import cancel_import, monitoring_continues
+from fm_pipeline.dicom.api.requests import one_person as confirm_one_person
 from fm_pipeline.dicom.api.response_data import job_data
 from fm_pipeline.dicom.choices import JOB_STATUSES, JOB_TYPES
 from fm_pipeline.dicom.formats import size_formatted
 from fm_pipeline.dicom.history.history import EXPORTED_HISTORY, export_history, list_history
 from fm_pipeline.dicom.history.jobs import Job, get_job, list_jobs, note_run
 from fm_pipeline.dicom.history.removals import Takeback, list_removals, read_takeback, taken_back
+from fm_pipeline.dicom.history.rows import ANOTHER_PERSON
 from fm_pipeline.dicom.model import Outcome
-from fm_pipeline.dicom.reasons import OF_FILES, sentence
+from fm_pipeline.dicom.reasons import FLAGS, OF_FILES, sentence
 from fm_pipeline.errors import RequestError
+from fm_pipeline.pluralize import counted
 from fm_pipeline.status.history import about_cancel
 
 _URL = PIPELINE.nexus_database_url.get_secret_value()
@@ -106,6 +110,7 @@ def job(request: HttpRequest, job_id: int) -> HttpResponse:
                 "row": row,
                 "size": size_formatted(row.file_size_bytes or 0),
                 "why": sentence(row.reason) if row.reason else "",
+                "flags": [(flag, FLAGS.get(flag, "")) for flag in row.flags],
             }
             for row in files.history
         ],
@@ -113,6 +118,7 @@ def job(request: HttpRequest, job_id: int) -> HttpResponse:
         "outcome": outcome,
         "reason": reason,
         "outcomes": tuple(Outcome),
+        "another_person": ANOTHER_PERSON,
         "query": urlencode({name: value for name, value in (("outcome", outcome), ("reason", reason)) if value}),
         "number": number,
         "more": files.has_more,
@@ -155,6 +161,23 @@ def resume(request: HttpRequest, job_id: int) -> HttpResponse:
         raise RequestError(f"Import job {job_id} is completed.", code=409, remedy="Make a new job for the directory.")
     if launch_import(request, job_id):
         messages.success(request, "Dagster will start it in a moment.")
+    return redirect("dicom-job", job_id)
+
+
+@require_POST
+def one_person(request: HttpRequest, job_id: int) -> HttpResponse:
+    """Confirm that all names under the Patient ID of a row of the history belong to one person.
+
+    Raises:
+        RequestError: the row does not have the flag any more, or there is none.
+    """
+    row = re.fullmatch(r"[0-9]{1,18}", request.POST.get("row", ""))
+    same = confirm_one_person(PIPELINE, int(row[0]) if row else 0, really=True, actor=actor_of(request))
+    messages.success(
+        request,
+        f"Confirmed: the {counted(same.persons, 'name or birth date', 'names and birth dates')} under the Patient ID of"
+        f" row {same.row_id} belong to one person. The flag was removed from {counted(same.rows, 'row')}.",
+    )
     return redirect("dicom-job", job_id)
 
 
@@ -223,5 +246,6 @@ urlpatterns = [
     path("/<int:job_id>", job, name="dicom-job"),
     path("/<int:job_id>/cancel", cancel, name="dicom-cancel"),
     path("/<int:job_id>/resume", resume, name="dicom-resume"),
+    path("/<int:job_id>/one-person", one_person, name="dicom-one-person"),
     path("/<int:job_id>/files.csv", download, name="dicom-files"),
 ]
