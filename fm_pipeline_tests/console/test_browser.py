@@ -18,7 +18,15 @@ from fm_pipeline_tests.console.conftest import Console
 from fm_pipeline_tests.console.pages import dicom_job
 from fm_pipeline_tests.support.orthanc import need_orthanc
 
-DESKTOP, PHONE = (1280, 900), (390, 844)
+DESKTOP, PHONE, SMALL_PHONE = (1280, 900), (390, 844), (360, 780)
+# What is beyond the right edge of the screen, and in nothing that scrolls.
+CUT_OFF = """
+() => [...document.querySelectorAll('main *')].filter(each => {
+  if (each.closest('.visually-hidden, svg, details:not([open]) > :not(summary), option')) return false;
+  const box = each.getBoundingClientRect(), holder = each.parentElement.closest('.scroll, pre');
+  return box.width && box.right > innerWidth + 1 && !holder;
+}).map(each => each.outerHTML.slice(0, 80))
+"""
 RUN_MILLISECONDS = 180_000
 MOST_CLICKS = 7  # from the login, whose button counts, to a confirmed reimport
 
@@ -205,3 +213,35 @@ def test_a_viewer_finds_no_button_and_is_refused_by_every_address(browser: Brows
     expect(page.get_by_role("link", name="Full Reimport")).to_have_count(0)
     page.goto(f"{page.url}/reimport")
     expect(page.get_by_role("heading", name="Only an administrator may do this")).to_be_visible()
+
+
+def test_no_page_is_cut_off_or_moves_sideways_on_a_small_phone(browser: Browser, console: Console) -> None:
+    admin, bench = visitor(browser, console, SMALL_PHONE), console.bench
+    admin.log_in("admin")
+    made = bench.plan()
+    ((reimport, backup),) = bench.execute("SELECT id::text, backup_id::text FROM fm_pipeline.reimports LIMIT 1")
+    ((entity, record_id),) = bench.execute("SELECT entity, record_id FROM fm_pipeline.staged_outcomes LIMIT 1")
+    plan, settings = f"/settings/data-management/plans/{made.id}", "/settings"
+    addresses = [
+        plan,
+        f"{plan}/change/patients",
+        f"{settings}/history/plans/{made.id}",
+        f"{settings}/history/reimports/{reimport}",
+        f"{settings}/history/?since=2000-01-01",
+        f"{settings}/backups/{backup}",
+        f"{settings}/not-loaded/{entity}/{record_id}",
+        f"{settings}/dicom/configuration",
+        f"{settings}/dicom/jobs",
+        f"{settings}/tokens/",
+        "/account/",
+        "/audit/",
+    ]
+    addresses += [str(link.get_attribute("href")) for link in admin.page.locator("nav a").all()]
+    found = {}
+    for address in addresses:
+        if address == "/dagster":
+            continue
+        admin.page.goto(f"{console.url}{address}")
+        if cut := admin.page.evaluate(CUT_OFF) or admin.is_wider_than_the_screen():
+            found[address] = cut
+    assert found == {}
