@@ -82,12 +82,7 @@ class NexusView:
                 else read_snapshot(cursor, self.catalogue, prefix)
             )
         self._connection.rollback()
-        if now is before:
-            return
         self.snapshot, self.patients, self.known = now, now.patients, now.known
-        self._recids: dict[str, set[int]] = {}
-        for recid, image_id in self.known.by_recid.items():
-            self._recids.setdefault(image_id, set()).add(recid)
 
     def row(self, image_id: str) -> ImageRow | None:
         """Return the current row of an image."""
@@ -112,7 +107,7 @@ class NexusView:
             return patient
         filemaker_id = image.key if is_uuid(image.key) else None
         known = self.known.find(image.recid, filemaker_id, patient.nexus_id, image.taken)
-        if known and image.recid not in self._recids.get(known.id, {image.recid}):
+        if known and self.known.has_another_recid(known, image.recid):
             return "id_twice"  # the image came from another record with this id
         if known and not self.known.has_another_uuid(known, filemaker_id):
             return self._existing(known, patient)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
-from functools import cached_property
 from typing import NamedTuple
 
 from psycopg2 import sql
@@ -15,6 +14,7 @@ from psycopg2.extensions import cursor as Cursor
 from fm_pipeline.db.row_versions import later_than
 from fm_pipeline.db.table import Column
 from fm_pipeline.images.nexus.batch_and_image_values import batch_id, batch_name, image_id
+from fm_pipeline.images.nexus.overlay_mapping import K, OverlayMapping, V
 from fm_pipeline.nexus.catalogue.file_ids import file_id_type
 from fm_pipeline.nexus.catalogue.schema import Catalogue
 from fm_pipeline.nexus.table_names import BATCHES, IMAGES
@@ -46,11 +46,18 @@ class NexusImage(NamedTuple):
 
 @dataclass(frozen=True)
 class ImageIndex:
-    """The images, batches and patients of Nexus. Ids are in lower case."""
+    """The images, batches and patients of Nexus. Ids are in lower case.
+
+    Attributes:
+        uuid_of, recid_of: by the id of an image, one of the uuids and of the record ids by which it is found. `uuid_of`
+            also has images that Nexus had.
+    """
 
     images: Mapping[str, NexusImage]
     by_uuid: Mapping[str, str]
+    uuid_of: Mapping[str, str] = field(compare=False)
     by_recid: Mapping[int, str]
+    recid_of: Mapping[str, int] = field(compare=False)
     by_hint: Mapping[int, str]  # only a file's name, or FileMaker's records by their ids, say so
     batches: Mapping[str, str | None]  # id -> what it points to
     by_name: Mapping[tuple[str | None, str], str]  # (patient, name) -> the oldest batch
@@ -97,16 +104,13 @@ class ImageIndex:
         return self._has_others(owner, filemaker_id)
 
     def _has_others(self, own_id: str, filemaker_id: str | None) -> bool:
-        own = self._uuids.get(own_id, set())
-        return bool(own) and filemaker_id is not None and is_uuid(filemaker_id) and filemaker_id not in own
+        if own_id not in self.uuid_of or filemaker_id is None or not is_uuid(filemaker_id):
+            return False
+        return own_id not in {self.by_uuid.get(filemaker_id), self.gone_uuids.get(filemaker_id)}
 
-    @cached_property
-    def _uuids(self) -> Mapping[str, set[str]]:
-        uuids: dict[str, set[str]] = {}
-        for key, own_id in (*self.gone_uuids.items(), *self.by_uuid.items()):
-            if is_uuid(key):
-                uuids.setdefault(own_id, set()).add(key)
-        return uuids
+    def has_another_recid(self, image: NexusImage, recid: int) -> bool:
+        """Whether an image has a record id, but not the given one."""
+        return image.id in self.recid_of and self.by_recid.get(recid) != image.id
 
     def _by_own_id(self, recid: int | None, filemaker_id: str | None) -> str | None:
         own = image_id(recid, filemaker_id)
@@ -152,19 +156,21 @@ def read_additions(
         since: a transaction id; every later write has it or a later one.
 
     Returns:
-        The index. None if it has to be read anew: an addition has an id that was there, or a batch has another name
-        or patient.
+        The index. None if it has to be read anew: an addition has an id that was there, a batch has another name or
+        patient, or the crosswalk has an id for another image than Nexus.
     """
     index = _Builder(cursor, catalogue, since)
     index.read_images(bulk_prefix)
     index.read_batches()
     if not index.only_adds_to(before):
         return None
-    added = list(index.images)
+    images, uuids = list(index.images), list(index.by_uuid)
     index.add_to(before)
-    index.read_crosswalk(added)
-    index.read_staged_links(list(index.by_uuid.keys() - before.by_uuid.keys()))
-    return index.built(before.patients)
+    uuids += index.read_crosswalk(images)
+    if index.moved:
+        return None
+    index.read_staged_links(uuids)
+    return index.built(before.patients, before)
 
 
 class _Builder:
@@ -178,21 +184,33 @@ class _Builder:
         self._cursor, self._catalogue, self._since = cursor, catalogue, since
         self._batch_columns = catalogue.columns[catalogue.table(BATCHES)]
         self._patient = sql.Identifier("object_id" if "object_id" in self._batch_columns else "patient_id")
-        self.images: dict[str, NexusImage] = {}
-        self.by_uuid: dict[str, str] = {}
-        self.by_recid: dict[int, str] = {}
-        self.by_hint: dict[int, str] = {}
-        self.batches: dict[str, str | None] = {}
-        self.by_name: dict[tuple[str | None, str], str] = {}
-        self.gone_uuids: dict[str, str] = {}
-        self.gone_recids: dict[int, str] = {}
+        self.images: MutableMapping[str, NexusImage] = {}
+        self.by_uuid: MutableMapping[str, str] = {}
+        self.by_recid: MutableMapping[int, str] = {}
+        self.by_hint: MutableMapping[int, str] = {}
+        self.batches: MutableMapping[str, str | None] = {}
+        self.by_name: MutableMapping[tuple[str | None, str], str] = {}
+        self.gone_uuids: MutableMapping[str, str] = {}
+        self.gone_recids: MutableMapping[int, str] = {}
+        self.moved = False  # whether the crosswalk gives an id of one image to another
 
-    def built(self, patients: frozenset[str]) -> ImageIndex:
-        """Return the index."""
+    def built(self, patients: frozenset[str], before: ImageIndex | None = None) -> ImageIndex:
+        """Return the index.
+
+        Args:
+            before: the index that was added.
+        """
+        uuid_of: MutableMapping[str, str] = OverlayMapping(before.uuid_of) if before else {}
+        for uuids in (self.gone_uuids, self.by_uuid):
+            uuid_of.update({own_id: key for key, own_id in _added(uuids).items() if is_uuid(key)})
+        recid_of: MutableMapping[str, int] = OverlayMapping(before.recid_of) if before else {}
+        recid_of.update({own_id: recid for recid, own_id in _added(self.by_recid).items()})
         return ImageIndex(
             self.images,
             self.by_uuid,
+            uuid_of,
             self.by_recid,
+            recid_of,
             self.by_hint,
             self.batches,
             self.by_name,
@@ -204,10 +222,10 @@ class _Builder:
     def only_adds_to(self, before: ImageIndex) -> bool:
         """Whether no image has an id that was there, and every batch is new or called as before."""
         return (
-            self.images.keys().isdisjoint(before.images)
-            and self.by_uuid.keys().isdisjoint(before.by_uuid)
-            and self.by_recid.keys().isdisjoint(before.by_recid)
-            and self.by_hint.keys().isdisjoint(before.by_hint)
+            not any(own_id in before.images for own_id in self.images)
+            and not any(key in before.by_uuid for key in self.by_uuid)
+            and not any(recid in before.by_recid for recid in self.by_recid)
+            and not any(recid in before.by_hint for recid in self.by_hint)
             and len(self.by_name) == len(self.batches)  # no two have one name
             and all(
                 before.by_name.get(name) == (own_id if own_id in before.batches else None)
@@ -216,15 +234,15 @@ class _Builder:
         )
 
     def add_to(self, before: ImageIndex) -> None:
-        """Add an earlier index, to which this one `only_adds_to`."""
-        self.images = {**before.images, **self.images}
-        self.by_uuid = {**before.by_uuid, **self.by_uuid}
-        self.by_recid = {**before.by_recid, **self.by_recid}
-        self.by_hint = {**before.by_hint, **self.by_hint}
-        self.batches = {**before.batches, **self.batches}
-        self.by_name = {**before.by_name, **self.by_name}
-        self.gone_uuids = {key: own for key, own in before.gone_uuids.items() if own not in self.images}
-        self.gone_recids = {recid: own for recid, own in before.gone_recids.items() if own not in self.images}
+        """Add an earlier index, to which this one `only_adds_to`. It is not copied: an import adds each batch."""
+        self.images = _grown(before.images, self.images)
+        self.by_uuid = _grown(before.by_uuid, self.by_uuid)
+        self.by_recid = _grown(before.by_recid, self.by_recid)
+        self.by_hint = _grown(before.by_hint, self.by_hint)
+        self.batches = _grown(before.batches, self.batches)
+        self.by_name = _grown(before.by_name, self.by_name)
+        self.gone_uuids = OverlayMapping(before.gone_uuids)
+        self.gone_recids = OverlayMapping(before.gone_recids)
 
     def _which(self, alias: str) -> sql.Composable:
         return later_than(self._since, alias) if self._since else sql.SQL("true")
@@ -259,8 +277,12 @@ class _Builder:
             if s3_key.startswith((bulk_prefix, "patients/")) and (match := _CALLED_BY_RECID.search(s3_key)):
                 self.by_hint[int(match[1])] = own_id
 
-    def read_crosswalk(self, images: Sequence[str] = ()) -> None:
-        """Read the ids that earlier runs have stored; also older rows, if they are of one of these images."""
+    def read_crosswalk(self, images: Sequence[str] = ()) -> list[str]:
+        """Read the ids that earlier runs have stored; also older rows, if they are of one of these images.
+
+        Returns:
+            The uuids that were not known before.
+        """
         self._cursor.execute(
             sql.SQL(
                 "SELECT entity, filemaker_key, nexus_id::text FROM fm_pipeline.crosswalk c"
@@ -268,12 +290,24 @@ class _Builder:
             ).format(which=self._which("c")),
             (RECID_ENTITY, list(images)),
         )
+        uuids = []
         for entity, key, own_id in self._cursor.fetchall():
-            is_gone = own_id not in self.images
             if entity == RECID_ENTITY:
-                (self.gone_recids if is_gone else self.by_recid)[int(key)] = own_id
-            else:
-                (self.gone_uuids if is_gone else self.by_uuid).setdefault(key, own_id)
+                if self._is_here(int(key), own_id, self.by_recid, self.gone_recids):
+                    self.by_recid[int(key)] = own_id
+            elif self._is_here(key, own_id, self.by_uuid, self.gone_uuids) and key not in self.by_uuid:
+                self.by_uuid[key] = own_id
+                uuids.append(key)
+        return uuids
+
+    def _is_here(self, key: K, own_id: str, known: Mapping[K, str], gone: MutableMapping[K, str]) -> bool:
+        """Whether Nexus has the image of an id of the crosswalk. If not, it had the image."""
+        if own_id not in self.images:
+            gone[key] = own_id
+            return False
+        self.moved |= known.get(key, own_id) != own_id
+        gone.pop(key, None)
+        return True
 
     def read_staged_links(self, uuids: Sequence[str] | None = None) -> None:
         """Read FileMaker's staged image records. Their record ids are a hint, like the name of a file.
@@ -306,3 +340,14 @@ class _Builder:
         for own_id, owner, called in self._cursor.fetchall():
             self.batches[own_id] = owner
             self.by_name[owner, called] = own_id
+
+
+def _added(items: Mapping[K, V]) -> Mapping[K, V]:
+    """Return the items that were added to an earlier index; all, if there is none."""
+    return items.added if isinstance(items, OverlayMapping) else items
+
+
+def _grown(before: Mapping[K, V], added: Mapping[K, V]) -> MutableMapping[K, V]:
+    grown = OverlayMapping(before)
+    grown.update(added)
+    return grown

@@ -11,7 +11,7 @@ Used as:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
@@ -148,7 +148,7 @@ class ImageWriter:
                 new.append(position)
                 shown.add(patient.nexus_id)
         self._hold(shown)
-        created = self._insert_batches([images[n] for n in new], owners, set(known.batches), now)
+        created = self._insert_batches([images[n] for n in new], owners, known.batches, now)
         self._insert_images([images[n] for n in new], now)
         self._remember([(images[n], ids[n]) for n in ids])
         return WriteResult(ids, new, refused, created)
@@ -163,7 +163,7 @@ class ImageWriter:
         )
 
     def _insert_batches(
-        self, images: Sequence[NewImage], owners: Mapping[str, PatientMatch], existing: set[str], now: datetime
+        self, images: Sequence[NewImage], owners: Mapping[str, PatientMatch], existing: Container[str], now: datetime
     ) -> list[str]:
         patient_type = patient_content_type(self.cursor, self.catalogue)
         new = {image.batch_id: image.taken for image in images if image.batch_id not in existing}

@@ -9,6 +9,7 @@ from random import Random
 import pytest
 
 from fm_pipeline.images.nexus.batch_and_image_values import NewImage, batch_id
+from fm_pipeline.images.nexus.overlay_mapping import OverlayMapping
 from fm_pipeline.images.nexus.snapshot import NexusSnapshot, read_snapshot
 from fm_pipeline.images.nexus.writer import writing_images
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
@@ -74,6 +75,12 @@ def refreshed(clinic: MigrationBench, before: NexusSnapshot) -> NexusSnapshot:
         return before.refreshed(cursor, read_catalogue(cursor, "public"), PREFIX)
 
 
+def parts(snapshot: NexusSnapshot) -> tuple[object, ...]:
+    """All that may differ between two snapshots; of several uuids of an image, either may stand in `uuid_of`."""
+    known = snapshot.known
+    return snapshot.patients, known, set(known.uuid_of), set(known.recid_of)
+
+
 def certain(clinic: MigrationBench) -> NexusSnapshot:
     """As soon as nobody on the server is at work any more who began before the clinic was filled."""
     found: list[NexusSnapshot] = []
@@ -92,7 +99,7 @@ def test_every_write_invalidates_the_snapshot(clinic: MigrationBench, write: str
     carry_out(clinic, write)
     now, anew = refreshed(clinic, before), read(clinic)
     assert now is not before
-    assert (now.patients, now.known) == (anew.patients, anew.known)
+    assert parts(now) == parts(anew)
     assert (now.patients, now.known) != (before.patients, before.known)
 
 
@@ -102,9 +109,26 @@ def test_a_batch_of_new_images_is_added_without_reading_the_others(clinic: Migra
         add_image(clinic, number)
         now, anew = refreshed(clinic, before), read(clinic)
         assert now.patients is before.patients
-        assert (now.patients, now.known) == (anew.patients, anew.known)
+        assert isinstance(now.known.images, OverlayMapping)
+        assert len(now.known.images.added) == number
+        assert parts(now) == parts(anew)
         assert now.known.find(number + 900_000, None) is not None
         before = now
+
+
+def test_an_image_that_comes_back_is_none_that_nexus_only_had(clinic: MigrationBench) -> None:
+    number, uuids = 900_001, [str(uuid.UUID(int=each << 100)) for each in (1, 2)]
+    add_image(clinic, 1)
+    clinic.execute("DELETE FROM images_image WHERE filemaker_id = %s", uuids[0])
+    before = certain(clinic)
+    assert (number in before.known.gone_recids, uuids[0] in before.known.gone_uuids) == (True, True)
+    add_image(clinic, 1)
+    now, anew = refreshed(clinic, before), read(clinic)
+    assert parts(now) == parts(anew)
+    assert isinstance(now.known.gone_recids, OverlayMapping)
+    assert (number in now.known.gone_recids, uuids[0] in now.known.gone_uuids) == (False, False)
+    for known in (before.known, now.known, anew.known):
+        assert [known.is_number_of_another(number, each) for each in uuids] == [False, True]
 
 
 def add_image(clinic: MigrationBench, number: int) -> None:
@@ -133,7 +157,7 @@ def test_any_writes_after_each_other_are_all_seen(clinic: MigrationBench) -> Non
         if number % 3 == 0:
             add_image(clinic, number)
         now, anew = refreshed(clinic, now), read(clinic)
-        assert (now.patients, now.known) == (anew.patients, anew.known), write
+        assert parts(now) == parts(anew), write
 
 
 def test_under_the_locks_an_unchanged_table_is_not_read_again(clinic: MigrationBench) -> None:
