@@ -196,10 +196,11 @@ def read_rejects(cursor: Cursor) -> list[Reject]:
     return [Reject(*row) for row in cursor.fetchall()]
 
 
-def read_metadata(cursor: Cursor) -> Iterator[MetadataRow]:
-    """Return the rows in the order of their record ids."""
-    cursor.execute(
-        "SELECT recid, line, filemaker_id::text, patient_ref, date_text, taken, category, note"
-        " FROM fm_pipeline.image_metadata ORDER BY recid"
-    )
-    return map(MetadataRow._make, cursor.fetchall())
+def read_metadata(connection: Connection) -> Iterator[MetadataRow]:
+    """Yield the rows in the order of their record ids, read with a cursor of the server: there may be millions."""
+    with connection.cursor("image_metadata") as cursor:
+        cursor.execute(
+            "SELECT recid, line, filemaker_id::text, patient_ref, date_text, taken, category, note"
+            " FROM fm_pipeline.image_metadata ORDER BY recid"
+        )
+        yield from map(MetadataRow._make, cursor)

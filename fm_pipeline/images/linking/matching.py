@@ -137,6 +137,7 @@ def plan_link(
     """Decide for each record of the export whether its image can be linked, and how.
 
     Args:
+        records: in the order of their record ids.
         limits: how many characters `category` and `caption` take in Nexus.
         limit: at most so many images are planned, in the order of their record ids.
         restore_removed: link again images that somebody removed in Nexus.
@@ -148,6 +149,8 @@ def plan_link(
         if recid is not None:
             files[recid].append(found)
     plan, seen = LinkPlan(), set()
+    first: list[PlannedImage] = []
+    again: list[PlannedImage] = []  # earlier failures, and what may be refused, come last: they would fill every run
     for record in records:
         seen.add(record.recid)
         patient = patients.resolve(record.patient_ref)
@@ -165,9 +168,15 @@ def plan_link(
         elif own and own.state == "linked" and not restore_removed:
             plan.skipped[record.recid] = "removed_in_nexus"
         else:
-            plan.planned.append(_planned_image(record, patient, source, known, own, other))
-    if limit is not None and len(plan.planned) > limit:
-        _apply_limit(plan, limit, {recid for recid, copy in ledger.items() if copy.state == "failed"})
+            may_fail = other or (own and own.state == "failed")
+            ready = again if may_fail else first
+            if limit is not None and len(ready) >= limit:
+                plan.left.append(record.recid)
+            else:
+                ready.append(_planned_image(record, patient, source, known, own, other))
+    most = len(again) if limit is None else max(limit - len(first), 0)
+    plan.planned = sorted([*first, *again[:most]], key=lambda each: each.recid)
+    plan.left += [each.recid for each in again[most:]]
     plan.without_record = [found.key for found in inventory if recid_of(found.key, prefix) not in seen]
     plan.same_bytes = _same_bytes(plan.planned)
     return plan
@@ -210,13 +219,6 @@ def _planned_image(
     if before and before.batch_id == batch:  # the copy may lie under an earlier id of the patient
         key = before.target_key
     return PlannedImage(record, patient, record.taken, batch, source, key, other)
-
-
-def _apply_limit(plan: LinkPlan, limit: int, failed: set[int]) -> None:
-    """Leave the images beyond the limit to later runs. Earlier failures come last, or they would fill every run."""
-    first = sorted(plan.planned, key=lambda each: (each.recid in failed, each.recid))
-    plan.planned = sorted(first[:limit], key=lambda each: each.recid)
-    plan.left = [each.recid for each in first[limit:]]
 
 
 def _one_file(files: Sequence[StoredObject]) -> StoredObject | str:

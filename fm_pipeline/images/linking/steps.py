@@ -32,7 +32,7 @@ from fm_pipeline.images.nexus.writer import ImageWriter, writing_images
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.nexus.table_names import IMAGES
 from fm_pipeline.settings import Settings
-from fm_pipeline.storage.bucket import Bucket
+from fm_pipeline.storage.bucket import Bucket, StoredObject
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def copy_images(
         with connection.cursor() as cursor:
             _require_export_and_inventory(cursor, bucket)
             inventory = read_inventory(cursor)
-            plan, batches_new, missing = _plan(cursor, settings, bucket, options)
+            plan, batches_new, missing = _plan(cursor, settings, bucket, options, inventory)
             inspected = copy_ledger.read_inspected(cursor) if missing else {}
         connection.commit()
         plan.refuse(files_of_others(bucket, plan.planned), RECID_REUSED)
@@ -170,7 +170,7 @@ def _require_export_and_inventory(cursor: Cursor, bucket: Bucket) -> None:
 
 
 def _plan(
-    cursor: Cursor, settings: Settings, bucket: Bucket, options: LinkOptions
+    cursor: Cursor, settings: Settings, bucket: Bucket, options: LinkOptions, inventory: Sequence[StoredObject]
 ) -> tuple[LinkPlan, int, list[tuple[copy_ledger.CopyRecord, bool]]]:
     """Return the plan, the number of batches it needs, and the lost copies of linked images."""
     catalogue = read_catalogue(cursor, settings.nexus_schema)
@@ -179,8 +179,8 @@ def _plan(
     known = read_image_index(cursor, catalogue, bucket.bulk_prefix)
     copies = copy_ledger.read_ledger(cursor)
     plan = plan_link(
-        read_metadata(cursor),
-        read_inventory(cursor),
+        read_metadata(cursor.connection),
+        inventory,
         bucket.bulk_prefix,
         read_patient_index(cursor, catalogue),
         known,

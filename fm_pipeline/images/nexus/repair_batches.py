@@ -51,7 +51,7 @@ def repair_batches(cursor: Cursor, catalogue: Catalogue, patients: PatientIndex,
     named: dict[str, set[str]] = defaultdict(set)
     for batch, reference in [*orphans.items(), *_evidence(cursor, catalogue, list(orphans))]:
         named[batch].add(reference)
-    for record in read_metadata(cursor):
+    for record in read_metadata(cursor.connection):
         image = known.find(record.recid, record.filemaker_id, None, record.taken)
         if image and image.batch_id in orphans and not known.has_another_uuid(image, record.filemaker_id):
             named[image.batch_id].add(record.patient_ref)

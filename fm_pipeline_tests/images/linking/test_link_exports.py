@@ -76,6 +76,17 @@ def test_an_image_with_another_ones_record_id_is_linked_as_soon_as_the_bulk_dump
     assert scene.link().skipped == {"removed_in_nexus": 1}
 
 
+def test_images_whose_file_may_be_another_ones_do_not_fill_every_run_with_a_limit(scene: Scene) -> None:
+    scene.add(2, id=str(uuid.uuid4()))
+    scene.link()
+    scene.s3.put_bulk("3.jpg", jpeg(3))
+    scene.rows = [Row("2", scene.key(), id=str(uuid.uuid4())), Row("3", scene.key(), id=str(uuid.uuid4()))]
+    report = scene.link(limit=1)
+    assert (report.linked, report.left, report.adds_up) == (1, 1, True)
+    report = scene.link(limit=1)
+    assert (report.errors, report.already, report.adds_up) == ({"recid_reused": 1}, 1, True)
+
+
 def test_a_copy_that_the_export_gives_to_another_patient_by_now_or_that_was_left_out_is_not_linked(
     scene: Scene,
 ) -> None:

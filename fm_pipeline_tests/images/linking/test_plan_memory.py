@@ -1,0 +1,52 @@
+"""The plan of a link keeps no more images than its limit, however many there are."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+
+from fm_pipeline.images.exports.metadata_table import MetadataRow
+from fm_pipeline.images.linking.copy_ledger import CopyRecord
+from fm_pipeline.images.linking.matching import PlannedImage, plan_link
+from fm_pipeline.images.nexus.image_index import ImageIndex
+from fm_pipeline.images.nexus.patient_index import PatientIndex
+from fm_pipeline.storage.bucket import StoredObject
+
+RECORDS, LIMIT = 60, 5
+PATIENT = "0000000a-0000-4000-8000-000000000000"
+KNOWN = ImageIndex({}, {}, {}, {}, {}, {}, {}, {}, frozenset({PATIENT}), {}, {})
+PATIENTS = PatientIndex({}, {PATIENT: PATIENT}, {})
+MODIFIED = datetime(2025, 11, 1, tzinfo=UTC)
+
+
+def held() -> int:
+    return sum(isinstance(each, PlannedImage) for each in gc.get_objects())
+
+
+def test_a_limited_link_plans_no_image_beyond_its_limit() -> None:
+    most = 0
+
+    def records() -> Iterator[MetadataRow]:
+        nonlocal most
+        for recid in range(1, RECORDS + 1):
+            yield MetadataRow(recid, recid, None, PATIENT, "2025-01-01", date(2025, 1, 1), "", "")
+            most = max(most, held())
+
+    before = {
+        recid: CopyRecord(recid, PATIENT, "", "", 1, "", "", None, "failed", None) for recid in range(1, RECORDS, 2)
+    }
+    plan = plan_link(
+        records(),
+        [StoredObject(f"bulk/{recid}.jpg", 1, str(recid), MODIFIED) for recid in range(1, RECORDS + 1)],
+        "bulk/",
+        PATIENTS,
+        KNOWN,
+        before,
+        limits={},
+        limit=LIMIT,
+        restore_removed=False,
+    )
+    assert [each.recid for each in plan.planned] == [2, 4, 6, 8, 10]
+    assert (plan.total, len(plan.left)) == (RECORDS, RECORDS - LIMIT)
+    assert most == 2 * LIMIT
