@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
@@ -50,8 +51,10 @@ def recid_of(key: str, prefix: str) -> int | None:
 
 def digest(objects: Iterable[StoredObject]) -> str:
     """Return a digest of a listing, independent of its order."""
-    lines = sorted(f"{found.key}\0{found.size}\0{found.etag}\n" for found in objects)
-    return hashlib.sha256("".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
+    content = hashlib.sha256()
+    for found in sorted(objects, key=itemgetter(0)):
+        content.update(f"{found.key}\0{found.size}\0{found.etag}\n".encode("utf-8", "surrogatepass"))
+    return content.hexdigest()
 
 
 def take_inventory(
@@ -71,13 +74,14 @@ def take_inventory(
         if len(objects) % _STEP == 0:
             on_progress(len(objects))
     on_progress(len(objects))
-    rows = [(*found, recid_of(found.key, bucket.bulk_prefix)) for found in objects]
+    recids = (recid_of(found.key, bucket.bulk_prefix) for found in objects)
     inventory = Inventory(
         len(objects),
         sum(found.size for found in objects),
-        sum(row[-1] is None for row in rows),
+        sum(recid is None for recid in recids),
         digest(objects),
     )
+    rows = ((*found, recid_of(found.key, bucket.bulk_prefix)) for found in objects)
     with connection.cursor() as cursor:
         cursor.execute("LOCK TABLE fm_pipeline.bulk_dump_objects IN SHARE ROW EXCLUSIVE MODE")
         cursor.execute("DELETE FROM fm_pipeline.bulk_dump_objects")
