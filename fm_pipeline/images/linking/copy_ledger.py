@@ -5,12 +5,15 @@ States of a row: planned → copied → verified → linked; or failed with a re
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Literal, NamedTuple
 
+from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import execute_values
+
+from fm_pipeline.images.exports.metadata_table import MetadataRow
 
 CopyState = Literal["planned", "copied", "verified", "linked", "failed"]
 PAGE_SIZE = 500  # rows a statement
@@ -31,6 +34,13 @@ class CopyRecord(NamedTuple):
     image_id: str | None
 
 
+_COPY = (
+    "c.recid, c.patient_key, c.batch_id::text, c.source_key, c.source_size, c.source_etag, c.target_key, c.target_etag,"
+    " c.state, c.image_id::text"
+)
+_RECORD = "m.recid, m.line, m.filemaker_id::text, m.patient_ref, m.date_text, m.taken, m.category, m.note"
+
+
 class InspectedFile(NamedTuple):
     """The result of inspecting a file; `reason` says why it is not a picture that can be shown.
 
@@ -47,13 +57,24 @@ class InspectedFile(NamedTuple):
     sha256: str | None = None
 
 
-def read_ledger(cursor: Cursor) -> dict[int, CopyRecord]:
-    """Return all rows by record id."""
-    cursor.execute(
-        "SELECT recid, patient_key, batch_id::text, source_key, source_size, source_etag, target_key, target_etag,"
-        " state, image_id::text FROM fm_pipeline.image_copies"
-    )
-    return {row[0]: CopyRecord(*row) for row in cursor.fetchall()}
+def read_copies(connection: Connection) -> Iterator[CopyRecord]:
+    """Yield all rows in the order of their record ids, read with a cursor of the server: there may be millions."""
+    with connection.cursor("image_copies") as cursor:
+        cursor.execute(f"SELECT {_COPY} FROM fm_pipeline.image_copies c ORDER BY recid")  # noqa: S608  # our own columns
+        yield from map(CopyRecord._make, cursor)
+
+
+def read_records(connection: Connection) -> Iterator[tuple[MetadataRow, CopyRecord | None]]:
+    """Yield each record of the newest export with its row of the ledger, in the order of the record ids."""
+    with connection.cursor("image_records") as cursor:
+        cursor.execute(
+            f"SELECT {_RECORD}, {_COPY} FROM fm_pipeline.image_metadata m"  # noqa: S608
+            " LEFT JOIN fm_pipeline.image_copies c USING (recid) ORDER BY m.recid"
+        )
+        width = len(MetadataRow._fields)
+        for row in cursor:
+            copy = CopyRecord._make(row[width:])
+            yield MetadataRow._make(row[:width]), copy if copy.state else None
 
 
 def record_planned(cursor: Cursor, rows: Iterable[CopyRecord], now: datetime) -> None:

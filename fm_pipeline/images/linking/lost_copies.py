@@ -8,7 +8,7 @@ checksum with the one that was copied.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fm_pipeline.errors import PipelineError, StorageError
@@ -41,32 +41,31 @@ class LostCopies:
 
 
 def find_lost(
-    bucket: Bucket, linked: Mapping[int, str], ledger: Mapping[int, CopyRecord], known: ImageIndex
+    bucket: Bucket, linked: Mapping[int, str], read_copies: Callable[[], Iterable[CopyRecord]], known: ImageIndex
 ) -> list[tuple[CopyRecord, bool]]:
     """Linked images whose file is not in a fresh listing, by record id.
 
     Args:
         linked: Nexus id by record id.
+        read_copies: reads the copy ledger in the order of its record ids. It is read twice and not held.
 
     Returns:
         The ledger's row, and whether the picture itself is gone (else only its thumbnail). Images whose row in Nexus
         names another key than the ledger are left out: somebody has moved them.
     """
-    ours = {
-        recid: row
-        for recid, own_id in linked.items()
-        if (row := ledger.get(recid)) and known.images[own_id].s3_key == row.target_key
-    }
-    if not ours:
+
+    def ours() -> Iterator[tuple[CopyRecord, tuple[str, str]]]:
+        for row in read_copies():
+            own_id = linked.get(row.recid)
+            if own_id and known.images[own_id].s3_key == row.target_key:
+                yield row, (row.target_key, thumbnail_key_of(row.target_key))
+
+    missing = {key for _, keys in ours() for key in keys}
+    if not missing:
         return []
-    missing = {key for row in ours.values() for key in (row.target_key, thumbnail_key_of(row.target_key))}
     for found in bucket.list(WRITABLE):  # it may have many times as many objects as there are copies
         missing.discard(found.key)
-    return [
-        (row, row.target_key in missing)
-        for _, row in sorted(ours.items())
-        if not missing.isdisjoint((row.target_key, thumbnail_key_of(row.target_key)))
-    ]
+    return [(row, row.target_key in missing) for row, keys in ours() if not missing.isdisjoint(keys)] if missing else []
 
 
 def restore_copies(

@@ -122,12 +122,11 @@ def target_key(patient_id: str, batch_id: str, own: int | str, source_key: str) 
 
 
 def plan_link(
-    records: Iterable[MetadataRow],
+    records: Iterable[tuple[MetadataRow, CopyRecord | None]],
     inventory: Sequence[StoredObject],
     prefix: str,
     patients: PatientIndex,
     known: ImageIndex,
-    ledger: Mapping[int, CopyRecord],
     *,
     limits: Mapping[str, int | None],
     limit: int | None,
@@ -137,7 +136,7 @@ def plan_link(
     """Decide for each record of the export whether its image can be linked, and how.
 
     Args:
-        records: in the order of their record ids.
+        records: each with its row of the copy ledger, in the order of their record ids.
         limits: how many characters `category` and `caption` take in Nexus.
         limit: at most so many images are planned, in the order of their record ids.
         restore_removed: link again images that somebody removed in Nexus.
@@ -151,13 +150,13 @@ def plan_link(
     plan, seen = LinkPlan(), set()
     first: list[PlannedImage] = []
     again: list[PlannedImage] = []  # earlier failures, and what may be refused, come last: they would fill every run
-    for record in records:
+    for record, copied in records:
         seen.add(record.recid)
         patient = patients.resolve(record.patient_ref)
         if _plan_existing(plan, record, patient, known):
             continue
         source = _one_file(files.get(record.recid, ()))
-        own, other = ledger.get(record.recid), None
+        own, other = copied, None
         is_reused = known.is_number_of_another(record.recid, record.filemaker_id)
         if is_reused and not (own and _is_copy_of(record, own, known)):
             own, other = None, own

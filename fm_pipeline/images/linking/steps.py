@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import PurePosixPath
 
 from psycopg2.extensions import connection as Connection
@@ -18,7 +19,6 @@ from psycopg2.extensions import cursor as Cursor
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.locks import AdvisoryLock, try_lock
 from fm_pipeline.errors import ImageStop, LockStop
-from fm_pipeline.images.exports.metadata_table import read_metadata
 from fm_pipeline.images.linking import copy_ledger
 from fm_pipeline.images.linking.copier import Copier, OnProgress, different_targets, files_of_others, list_targets
 from fm_pipeline.images.linking.inventory import Changes, changes_since, read_inventory
@@ -177,21 +177,19 @@ def _plan(
     check_columns(catalogue)
     images = catalogue.table(IMAGES)
     known = read_image_index(cursor, catalogue, bucket.bulk_prefix)
-    copies = copy_ledger.read_ledger(cursor)
     plan = plan_link(
-        read_metadata(cursor.connection),
+        copy_ledger.read_records(cursor.connection),
         inventory,
         bucket.bulk_prefix,
         read_patient_index(cursor, catalogue),
         known,
-        copies,
         limits={column: text_limit(catalogue, images, column) for column in ("category", "caption")},
         limit=options.limit,
         restore_removed=options.restore_removed,
         needs_recid=needs_record_id(catalogue.columns[images]),
     )
     batches = len({each.batch_id for each in plan.planned} - known.batches.keys())
-    return plan, batches, find_lost(bucket, plan.already, copies, known)
+    return plan, batches, find_lost(bucket, plan.already, partial(copy_ledger.read_copies, cursor.connection), known)
 
 
 def _record_outcomes(connection: Connection, plan: LinkPlan, failed: Mapping[int, str], lost: LostCopies) -> None:
@@ -295,12 +293,13 @@ def _verified_images(writer: ImageWriter) -> list[tuple[int, NewImage]]:
 
 def missing_objects(settings: Settings, bucket: Bucket) -> list[int]:
     """Return record ids of linked images whose copy is missing from a new listing, or has another size."""
-    with connect(settings.nexus_database_url.get_secret_value()) as connection, connection.cursor() as cursor:
-        linked = {row.target_key: row for row in copy_ledger.read_ledger(cursor).values() if row.state == "linked"}
+    with connect(settings.nexus_database_url.get_secret_value()) as connection:
+        copies = copy_ledger.read_copies(connection)
+        linked = {row.target_key: (row.source_size, row.recid) for row in copies if row.state == "linked"}
     for found in bucket.list("patients/") if linked else ():
-        if found.key in linked and found.size == linked[found.key].source_size:
+        if found.key in linked and found.size == linked[found.key][0]:
             del linked[found.key]
-    return sorted(row.recid for row in linked.values())
+    return sorted(recid for _, recid in linked.values())
 
 
 @contextmanager

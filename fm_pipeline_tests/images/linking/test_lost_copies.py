@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fm_pipeline.images.linking.copy_ledger import read_ledger
+from fm_pipeline.images.linking.copy_ledger import read_copies
 from fm_pipeline.images.linking.lost_copies import restore_copies
 from fm_pipeline.images.linking.matching import thumbnail_key_of
 from fm_pipeline.images.linking.steps import missing_objects
@@ -72,8 +72,8 @@ def test_an_etag_that_is_an_md5_shows_which_file_an_earlier_release_has_copied(s
     scene.s3.delete(keys[2])
     scene.s3.delete(keys[3])
     bucket = scene.s3.bucket(scene.bench.settings)
-    with scene.bench.connection() as connection, connection.cursor() as cursor:
-        ledger = read_ledger(cursor)
+    with scene.bench.connection() as connection:
+        ledger = {row.recid: row for row in read_copies(connection)}
     listed = [found._replace(etag=f"{found.etag[:-1]}-1") for found in bucket.list(BULK_PREFIX)]  # as of several parts
     lost = [(ledger[2], True), (ledger[3]._replace(source_etag="0" * 32), True)]
     result = restore_copies(bucket, lost, listed, {}, workers=1, dry_run=False, on_progress=lambda *_: None)

@@ -27,22 +27,20 @@ def held() -> int:
 def test_a_limited_link_plans_no_image_beyond_its_limit() -> None:
     most = 0
 
-    def records() -> Iterator[MetadataRow]:
+    def records() -> Iterator[tuple[MetadataRow, CopyRecord | None]]:
         nonlocal most
         for recid in range(1, RECORDS + 1):
-            yield MetadataRow(recid, recid, None, PATIENT, "2025-01-01", date(2025, 1, 1), "", "")
+            failed = CopyRecord(recid, PATIENT, "", "", 1, "", "", None, "failed", None)
+            record = MetadataRow(recid, recid, None, PATIENT, "2025-01-01", date(2025, 1, 1), "", "")
+            yield record, failed if recid % 2 else None
             most = max(most, held())
 
-    before = {
-        recid: CopyRecord(recid, PATIENT, "", "", 1, "", "", None, "failed", None) for recid in range(1, RECORDS, 2)
-    }
     plan = plan_link(
         records(),
         [StoredObject(f"bulk/{recid}.jpg", 1, str(recid), MODIFIED) for recid in range(1, RECORDS + 1)],
         "bulk/",
         PATIENTS,
         KNOWN,
-        before,
         limits={},
         limit=LIMIT,
         restore_removed=False,
