@@ -39,9 +39,9 @@ REMEDIES: Mapping[str, str] = {
     "linked_to_another_patient": _WHICH_PATIENT,
     "batch_of_another_patient": _WHICH_PATIENT,
     "changed_after_link": _WHICH_PATIENT,
-    "recid_reused": "FileMaker's file was cloned or restored from a backup, and has given the record id again. Bring"
-    " the file of this image into the bulk dump, in place of the other one's. If Nexus takes no image without its"
-    " record id, enter the image in FileMaker as a new record.",
+    "recid_reused": "FileMaker's file was cloned or restored from a backup, and has given the record id again. Import"
+    " the image files from FileMaker: this needs no file of the bulk dump. If Nexus takes no image without its record"
+    " id, enter the image in FileMaker as a new record.",
     "target_differs": "Ask the person who runs the server to look at the file in S3. Nothing was overwritten.",
     "source_changed": "Start it again when nobody changes the bulk dump.",
     "archived": "Ask the person who runs the server to restore the file in S3, then start it again.",

@@ -17,7 +17,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.errors import PipelineError, StorageError, UnforeseenError
 from fm_pipeline.images.linking import copy_ledger
-from fm_pipeline.images.linking.copy_ledger import CopyRecord, InspectedFile
+from fm_pipeline.images.linking.copy_ledger import InspectedFile
 from fm_pipeline.images.linking.look import look
 from fm_pipeline.images.linking.matching import PlannedImage
 from fm_pipeline.images.linking.parallel import ARCHIVED, CircuitBreaker, in_parallel
@@ -231,24 +231,6 @@ def different_targets(
         for each in planned
         if (target := targets.get(each.target_key)) and not bucket.same_bytes(each.source, target)
     }
-
-
-def files_of_others(bucket: Bucket, planned: Iterable[PlannedImage]) -> set[int]:
-    """Return the images whose record id was another image's, and whose file may still be that image's.
-
-    The bulk dump calls files by record ids. So a file must have other bytes than the one that was copied for the other
-    image, which the copy shows.
-    """
-    return {each.recid for each in planned if each.other and not _is_other_file(bucket, each.source, each.other)}
-
-
-def _is_other_file(bucket: Bucket, source: StoredObject, copied: CopyRecord) -> bool:
-    if source.size != copied.source_size:
-        return True
-    if source.etag == copied.source_etag:
-        return False
-    copy = bucket.find(copied.target_key)
-    return copy is not None and not bucket.same_bytes(source, copy)
 
 
 def list_targets(bucket: Bucket, planned: Iterable[PlannedImage]) -> dict[str, StoredObject]:

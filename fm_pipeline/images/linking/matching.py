@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import PurePosixPath
@@ -29,7 +29,7 @@ SKIP_REASONS = {
 }
 ERROR_REASONS = {
     "linked_to_another_patient": "Nexus shows it with another patient than FileMaker names now",
-    RECID_REUSED: "its record id was another image's, and the bulk dump may still have that one's file",
+    RECID_REUSED: "its record id was another image's, and the bulk dump calls files by record ids",
     "batch_of_another_patient": "its batch belongs to another patient",
     "target_differs": "the key of its copy is taken by other bytes",
     "source_changed": "its file was changed or removed while the link ran",
@@ -43,11 +43,7 @@ ERROR_REASONS = {
 
 @dataclass(frozen=True)
 class PlannedImage:
-    """An image that can be linked.
-
-    Attributes:
-        other: what was copied for another image, which had the record id before.
-    """
+    """An image that can be linked."""
 
     record: MetadataRow
     patient: PatientMatch
@@ -55,7 +51,6 @@ class PlannedImage:
     batch_id: str
     source: StoredObject
     target_key: str
-    other: CopyRecord | None = None
 
     @property
     def recid(self) -> int:
@@ -99,26 +94,16 @@ class LinkPlan:
         """How many records there are."""
         return len(self.planned) + len(self.already) + len(self.skipped) + len(self.errors) + len(self.left)
 
-    def refuse(self, recids: Collection[int], reason: str) -> None:
-        """Turn planned images into errors."""
-        self.planned = [each for each in self.planned if each.recid not in recids]
-        self.errors.update(dict.fromkeys(recids, reason))
-        self.same_bytes = _same_bytes(self.planned)
-
 
 def thumbnail_key_of(key: str) -> str:
     """Return the key of the thumbnail of a copy, beside the copy."""
     return f"{PurePosixPath(key).with_suffix('')}_thumb.jpg"
 
 
-def target_key(patient_id: str, batch_id: str, own: int | str, source_key: str) -> str:
-    """Return the key of a copy: ids, no name, and the suffix of the source in lower case.
-
-    Args:
-        own: the record id, or the uuid if the record id was another image's.
-    """
+def target_key(patient_id: str, batch_id: str, recid: int, source_key: str) -> str:
+    """Return the key of a copy: ids, no name, and the suffix of the source in lower case."""
     suffix = PurePosixPath(source_key).suffix.lower()
-    return f"patients/{patient_id}/images/{batch_id}/{own}{suffix}"
+    return f"patients/{patient_id}/images/{batch_id}/{recid}{suffix}"
 
 
 def plan_link(
@@ -131,7 +116,6 @@ def plan_link(
     limits: Mapping[str, int | None],
     limit: int | None,
     restore_removed: bool,
-    needs_recid: bool = False,
 ) -> LinkPlan:
     """Decide for each record of the export whether its image can be linked, and how.
 
@@ -140,7 +124,6 @@ def plan_link(
         limits: how many characters `category` and `caption` take in Nexus.
         limit: at most so many images are planned, in the order of their record ids.
         restore_removed: link again images that somebody removed in Nexus.
-        needs_recid: Nexus takes no image without its record id.
     """
     files: dict[int, list[StoredObject]] = defaultdict(list)
     for found in inventory:
@@ -149,30 +132,23 @@ def plan_link(
             files[recid].append(found)
     plan, seen = LinkPlan(), set()
     first: list[PlannedImage] = []
-    again: list[PlannedImage] = []  # earlier failures, and what may be refused, come last: they would fill every run
+    again: list[PlannedImage] = []  # earlier failures come last, or they would fill every run
     for record, copied in records:
         seen.add(record.recid)
         patient = patients.resolve(record.patient_ref)
         if _plan_existing(plan, record, patient, known):
             continue
         source = _one_file(files.get(record.recid, ()))
-        own, other = copied, None
-        is_reused = known.is_number_of_another(record.recid, record.filemaker_id)
-        if is_reused and not (own and _is_copy_of(record, own, known)):
-            own, other = None, own
-        if is_reused and (needs_recid or not (own or (other and other.image_id))):
-            plan.errors[record.recid] = RECID_REUSED  # nothing tells whether the file is the other image's
-        elif reason := _skip_reason(record, patient, source, limits):
+        if reason := _skip_reason(record, patient, source, limits):
             plan.skipped[record.recid] = reason
-        elif own and own.state == "linked" and not restore_removed:
+        elif copied and copied.state == "linked" and not restore_removed:
             plan.skipped[record.recid] = "removed_in_nexus"
         else:
-            may_fail = other or (own and own.state == "failed")
-            ready = again if may_fail else first
+            ready = again if copied and copied.state == "failed" else first
             if limit is not None and len(ready) >= limit:
                 plan.left.append(record.recid)
             else:
-                ready.append(_planned_image(record, patient, source, known, own, other))
+                ready.append(_planned_image(record, patient, source, known, copied))
     most = len(again) if limit is None else max(limit - len(first), 0)
     plan.planned = sorted([*first, *again[:most]], key=lambda each: each.recid)
     plan.left += [each.recid for each in again[most:]]
@@ -182,23 +158,18 @@ def plan_link(
 
 
 def _plan_existing(plan: LinkPlan, record: MetadataRow, patient: PatientMatch | str, known: ImageIndex) -> bool:
-    """Enter an image that Nexus already has; return whether it has it."""
+    """Enter an image that Nexus has, or whose record id was another one's; return whether it is one of these."""
     patient_id = patient.nexus_id if isinstance(patient, PatientMatch) else None
     image = known.find(record.recid, record.filemaker_id, patient_id, record.taken)
-    if image is None or known.has_another_uuid(image, record.filemaker_id):
+    if image is None and not known.is_number_of_another(record.recid, record.filemaker_id):
         return False
-    if patient_id is not None and image.patient_id in known.patients and image.patient_id != patient_id:
+    if image is None or known.has_another_uuid(image, record.filemaker_id):
+        plan.errors[record.recid] = RECID_REUSED  # the bulk dump calls files by these numbers
+    elif patient_id is not None and image.patient_id in known.patients and image.patient_id != patient_id:
         plan.errors[record.recid] = "linked_to_another_patient"
     else:
         plan.already[record.recid] = image.id
     return True
-
-
-def _is_copy_of(record: MetadataRow, copy: CopyRecord, known: ImageIndex) -> bool:
-    """Whether a row of the ledger, which is found by a record id, is of this image and not of one before it."""
-    uuid = record.filemaker_id or ""
-    own_id = known.by_uuid.get(uuid) or known.gone_uuids.get(uuid)
-    return PurePosixPath(copy.target_key).stem == uuid or (own_id is not None and copy.image_id == own_id)
 
 
 def _planned_image(
@@ -207,17 +178,16 @@ def _planned_image(
     source: StoredObject | str,
     known: ImageIndex,
     before: CopyRecord | None,
-    other: CopyRecord | None,
 ) -> PlannedImage:
     """Plan the copy of an image for which there is no reason to skip it."""
     assert isinstance(patient, PatientMatch)  # noqa: S101  # else there was a reason
     assert isinstance(source, StoredObject)  # noqa: S101
     assert record.taken  # noqa: S101
     batch = known.batch_for(patient.nexus_id, patient.key, record.taken)
-    key = target_key(patient.nexus_id, batch, (other and record.filemaker_id) or record.recid, source.key)
+    key = target_key(patient.nexus_id, batch, record.recid, source.key)
     if before and before.batch_id == batch:  # the copy may lie under an earlier id of the patient
         key = before.target_key
-    return PlannedImage(record, patient, record.taken, batch, source, key, other)
+    return PlannedImage(record, patient, record.taken, batch, source, key)
 
 
 def _one_file(files: Sequence[StoredObject]) -> StoredObject | str:

@@ -20,12 +20,12 @@ from fm_pipeline.db.connection import connect
 from fm_pipeline.db.locks import AdvisoryLock, try_lock
 from fm_pipeline.errors import ImageStop, LockStop
 from fm_pipeline.images.linking import copy_ledger
-from fm_pipeline.images.linking.copier import Copier, OnProgress, different_targets, files_of_others, list_targets
+from fm_pipeline.images.linking.copier import Copier, OnProgress, different_targets, list_targets
 from fm_pipeline.images.linking.inventory import Changes, changes_since, read_inventory
 from fm_pipeline.images.linking.lost_copies import LostCopies, find_lost, restore_copies
 from fm_pipeline.images.linking.matching import ERROR_REASONS, LinkPlan, PlannedImage, plan_link, thumbnail_key_of
-from fm_pipeline.images.nexus.batch_and_image_values import NewImage, check_columns, needs_record_id, text_limit
-from fm_pipeline.images.nexus.image_index import RECID_REUSED, read_image_index
+from fm_pipeline.images.nexus.batch_and_image_values import NewImage, check_columns, text_limit
+from fm_pipeline.images.nexus.image_index import read_image_index
 from fm_pipeline.images.nexus.patient_index import PatientMatch, read_patient_index
 from fm_pipeline.images.nexus.repair_batches import BatchRepair
 from fm_pipeline.images.nexus.writer import ImageWriter, writing_images
@@ -123,7 +123,6 @@ def copy_images(
             plan, batches_new, missing = _plan(cursor, settings, bucket, options, inventory)
             inspected = copy_ledger.read_inspected(cursor) if missing else {}
         connection.commit()
-        plan.refuse(files_of_others(bucket, plan.planned), RECID_REUSED)
         lost = restore_copies(
             bucket,
             missing[: options.limit],
@@ -186,7 +185,6 @@ def _plan(
         limits={column: text_limit(catalogue, images, column) for column in ("category", "caption")},
         limit=options.limit,
         restore_removed=options.restore_removed,
-        needs_recid=needs_record_id(catalogue.columns[images]),
     )
     batches = len({each.batch_id for each in plan.planned} - known.batches.keys())
     return plan, batches, find_lost(bucket, plan.already, partial(copy_ledger.read_copies, cursor.connection), known)
@@ -252,10 +250,7 @@ def write_rows(settings: Settings, *, now: datetime) -> RowsReport:
 
 
 def _verified_images(writer: ImageWriter) -> list[tuple[int, NewImage]]:
-    """Return the images whose copy is verified and still matches the export, with their record ids.
-
-    An image whose record id was another one's is written without it.
-    """
+    """Return the images whose copy is verified and still matches the export, with their record ids."""
     snapshot = writer.snapshot()
     patients, known = snapshot.patients, snapshot.known
     writer.cursor.execute(_VERIFIED)
@@ -269,7 +264,6 @@ def _verified_images(writer: ImageWriter) -> list[tuple[int, NewImage]]:
             patient.key != patient_key or known.batch_for(patient.nexus_id, patient.key, taken) != batch
         ):
             continue  # the export was replaced since; the next run plans it again
-        is_reused = known.is_number_of_another(recid, filemaker_id)
         image = NewImage(
             patient=reference,
             batch_id=batch,
@@ -278,7 +272,7 @@ def _verified_images(writer: ImageWriter) -> list[tuple[int, NewImage]]:
             original_name=PurePosixPath(source_key).name,
             size=size,
             mime_type=mime_type,
-            recid=None if is_reused else recid,
+            recid=recid,
             filemaker_id=filemaker_id,
             category=category,
             caption=note,
