@@ -62,13 +62,15 @@ class FtpLedger:
         pulled_to: dict[bytes, str | None] = {}
         with self._connection.cursor() as cursor:
             cursor.execute(
-                "SELECT remote_path, local_hash::text, size_bytes, modified_at, state FROM fm_pipeline.ftp_files"
+                "SELECT remote_path, local_hash::text, differs_from::text, size_bytes, modified_at, state"
+                " FROM fm_pipeline.ftp_files"
                 " WHERE server = %s AND remote_path = ANY(%s::bytea[])",
                 (self._server, [*targets, *erased]),
             )
-            found = {}
-            for remote, local, *rest in cursor.fetchall():
-                found[bytes(remote)], pulled_to[bytes(remote)] = PulledFile(*rest), local
+            found, differs_from = {}, {}
+            for remote, local, other, *rest in cursor.fetchall():
+                key = bytes(remote)
+                found[key], pulled_to[key], differs_from[key] = PulledFile(*rest), local, other
             hashes = {path: path_hash(str(targets[path])) for path in found.keys() & targets.keys()}
             gone = {
                 here: path
@@ -81,29 +83,29 @@ class FtpLedger:
             )
             lost = set(gone.values()) - {gone[key] for (key,) in cursor.fetchall()}
         self._connection.commit()
-        for path in [path for path in found if found[path].state == "differs"]:
-            here = _hash_of_local_file(targets[path]) if path in targets else None
-            if here is None or pulled_to[path] != here:
+        for path in [path for path in hashes if found[path].state == "differs"]:
+            here = _hash_of_local_file(targets[path])
+            if here is None or differs_from[path] != here:
                 del found[path]
         of_erased = {path: found[hashed] for hashed, path in erased.items() if hashed in found}
         return of_erased | {path: found[path] for path in targets if path in found and path not in lost}
 
     def write(self, path: bytes, target: Path, now: PulledFile) -> None:
         """Write the entry of a file, whose local path is `target`."""
-        local_hash = _hash_of_local_file(target) if now.state == "differs" else path_hash(str(target))
+        differs_from = _hash_of_local_file(target) if now.state == "differs" else None
         with self._connection.cursor() as cursor:
             cursor.execute(
                 """
                 INSERT INTO fm_pipeline.ftp_files AS f
-                    (server, remote_path, local_hash, size_bytes, modified_at, state, pulled_at)
-                VALUES (%s, %s, %s::uuid, %s, %s, %s, CASE WHEN %s = 'pulled' THEN clock_timestamp() END)
+                    (server, remote_path, local_hash, differs_from, size_bytes, modified_at, state, pulled_at)
+                VALUES (%s, %s, %s::uuid, %s::uuid, %s, %s, %s, CASE WHEN %s = 'pulled' THEN clock_timestamp() END)
                 ON CONFLICT (server, remote_path) DO UPDATE SET
                     size_bytes = excluded.size_bytes, modified_at = excluded.modified_at, state = excluded.state,
-                    local_hash = excluded.local_hash,
+                    local_hash = excluded.local_hash, differs_from = excluded.differs_from,
                     started_at = CASE WHEN excluded.state = 'pulled' THEN f.started_at ELSE excluded.started_at END,
                     pulled_at = excluded.pulled_at
                 """,
-                (self._server, path, local_hash, *now, now.state),
+                (self._server, path, path_hash(str(target)), differs_from, *now, now.state),
             )
         self._connection.commit()
 

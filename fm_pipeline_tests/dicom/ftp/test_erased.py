@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
 from fm_pipeline.db.connection import connect
 from fm_pipeline.dicom.configuration.configuration import configure
 from fm_pipeline.dicom.files.read import found_file
@@ -76,3 +78,34 @@ def test_paths_on_the_server_are_erased_also_if_the_folder_here_was_changed_sinc
         assert cursor.fetchone() == (0,)
         connection.commit()
     assert pulled(database, server, now).known == 1
+
+
+@pytest.mark.parametrize("folder_changed", [False, True])
+def test_the_path_of_a_file_that_differed_from_the_local_one_is_erased_and_does_not_come_back(
+    server: FtpBench, database: str, tmp_path: Path, *, folder_changed: bool
+) -> None:
+    (server.root / "Zephyrine.dcm").write_bytes(b"one")
+    earlier, now = (tmp_path / "hospital" / name for name in ("earlier", "now"))
+    for folder in (earlier, now):
+        folder.mkdir(parents=True)
+    here = earlier / "Zephyrine.dcm"
+    here.write_bytes(b"two")
+    assert pulled(database, server, earlier).skipped == {"local_file_exists": 1}
+    configure(
+        dicom_settings(database, tmp_path),
+        {"hospital_data_path": str(now.parent), "ftp_folder": "now" if folder_changed else "earlier"},
+        actor="test",
+        now=datetime.now(UTC),
+    )
+    job = create_job(database, str(now.parent), requested_by="test")
+    with connect(database) as connection, connection.cursor() as cursor:
+        write_entries(cursor, job.id, [HistoryEntry(str(here), Outcome.SKIPPED, found=found_file(str(here)))])
+        here.unlink()
+        cursor.execute("UPDATE fm_pipeline.import_history SET patient_id = 'P-1'")
+        cursor.execute("UPDATE fm_pipeline.import_jobs SET status = 'completed'")
+        assert erase_patient_files(cursor, ["P-1"], [str(now.parent)])["ftp_files"] == 1
+        connection.commit()
+    assert pulled(database, server, now if folder_changed else earlier).pulled == 0
+    with connect(database) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT left(convert_from(remote_path, 'UTF8'), 7) FROM fm_pipeline.ftp_files")
+        assert cursor.fetchall() == [("erased ",)]
