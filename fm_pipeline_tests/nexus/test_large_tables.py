@@ -7,6 +7,7 @@ import uuid
 from typing import Any
 
 import pytest
+from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
@@ -16,13 +17,22 @@ from fm_pipeline.entities.registry import ENTITIES
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.nexus.reimport import trigger_checks
 from fm_pipeline.nexus.reimport.difference import Difference
+from fm_pipeline.nexus.reimport.validation import check_relinked
 from fm_pipeline.nexus.sync import before_images
+from fm_pipeline.nexus.table_names import BATCHES, DOCUMENTS
 
 PATIENTS = Table("public", "patients")
 _UUID = re.compile(rb"[0-9a-f]{8}-[0-9a-f-]{27}")
 ROWS = """
 CREATE TABLE patients (id uuid PRIMARY KEY, name text);
 INSERT INTO patients SELECT md5(n::text)::uuid, 'before ' || n FROM generate_series(1, 20) n
+"""
+# Files, one of which was relinked
+FILES = """
+CREATE TABLE NAME (id uuid PRIMARY KEY, content_type_id integer, object_id uuid);
+INSERT INTO NAME SELECT md5(n::text)::uuid, 1, md5('p' || n)::uuid FROM generate_series(1, 20000) n;
+CREATE TEMP TABLE relinked_NAME AS SELECT id::text, object_id::text AS patient FROM NAME LIMIT 1;
+ANALYZE NAME, relinked_NAME
 """
 
 
@@ -110,6 +120,34 @@ def test_no_statement_has_more_than_some_of_the_ids_of_rows_that_were_written(
             assert max(own.most, other.most) == 4
     assert {check.found for check in checks} == {f"{changed} changed"}
     assert {check.holds for check in checks} == {changed == "none"}
+
+
+def test_two_tables_whose_long_names_begin_alike_are_checked_in_one_transaction(migrated_url: str) -> None:
+    tables = [Table("public", "x" * 59 + each) for each in ("aaaa", "aabb")]  # "new_public_" comes before
+    with connect(migrated_url) as gate, connect(migrated_url) as connection:
+        with connection.cursor() as cursor:
+            for table in tables:
+                cursor.execute(f"CREATE TABLE {table.name} (id integer PRIMARY KEY, name text)")
+        connection.commit()
+        with gate.cursor() as other, connection.cursor() as own:
+            for number, table in enumerate(tables):
+                own.execute(sql.SQL("INSERT INTO {} VALUES (%s, 'new')").format(table.identifier), (number,))
+            checks = trigger_checks.check_other_columns_unchanged(
+                own, other, read_catalogue(own, "public"), {table: ["name"] for table in tables}, growing=tables
+            )
+    assert [check.holds for check in checks] == [True, True]
+
+
+def test_a_few_relinked_rows_are_looked_up_and_the_table_is_not_read(migrated_url: str) -> None:
+    with connect(migrated_url) as connection, connection.cursor() as cursor:
+        for name in (DOCUMENTS, BATCHES):
+            cursor.execute(FILES.replace("NAME", name))
+        checks = check_relinked(cursor, read_catalogue(cursor, "public"), 1)
+        statement = (cursor.query or b"").decode()
+        cursor.execute(f"EXPLAIN {statement}")
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+    assert [check.holds for check in checks] == [True, True]
+    assert f"Seq Scan on {BATCHES}" not in plan, plan
 
 
 def _change(connection: Connection) -> None:

@@ -74,19 +74,23 @@ def check_other_columns_unchanged(
         growing: the tables that may have new rows.
     """
     checks = []
-    for table, columns in sorted(repointed.items()):
+    for number, (table, columns) in enumerate(sorted(repointed.items())):
         names = sorted(set(catalogue.columns[table]) - {*columns} - _kept_by_the_database(cursor, catalogue, table))
-        old = _not_new(cursor, other, catalogue, table) if table in growing else _ALL
+        old = _not_new(cursor, other, catalogue, table, number) if table in growing else _ALL
         unlike = _unlike(cursor, other, table, names, old, _ALL)
         checks.append(Check(f"{table}_only_repointed", not unlike, f"{', '.join(unlike) or 'none'} changed"))
     return checks
 
 
-def _not_new(cursor: Cursor, other: Cursor, catalogue: Catalogue, table: Table) -> sql.Composable:
-    """Condition: this transaction did not insert the row. True for every row of a table without a column `id`."""
+def _not_new(cursor: Cursor, other: Cursor, catalogue: Catalogue, table: Table, number: int) -> sql.Composable:
+    """Condition: this transaction did not insert the row. True for every row of a table without a column `id`.
+
+    Args:
+        number: of the table. PostgreSQL cuts long names, so two tables may have the same first 63 characters.
+    """
     if "id" not in catalogue.columns[table]:
         return _ALL
-    new = sql.Identifier(f"new_{table.schema}_{table.name}")
+    new = sql.Identifier(f"new_rows_{number}")
     cursor.execute(
         sql.SQL("CREATE TEMP TABLE {} ON COMMIT DROP AS SELECT id FROM {} WHERE false").format(new, table.identifier)
     )
