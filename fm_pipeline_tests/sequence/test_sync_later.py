@@ -9,6 +9,7 @@ import pytest
 from fm_pipeline.db.audit import record
 from fm_pipeline.db.run_reports import store_run_report
 from fm_pipeline.errors import PlanStop, RequestError
+from fm_pipeline.nexus.reimport.report import PhaseRecord
 from fm_pipeline.nexus.unexpected_patients import ERASURE
 from fm_pipeline.sequence.undo_sync import undo_sync
 from fm_pipeline.status.syncs import committed_sync, read_undoable_id
@@ -93,3 +94,23 @@ def test_a_sync_that_a_restore_has_undone_is_not_offered_to_be_undone_again(sync
     assert committed_sync(url, "the sync")[1] is not None
     with pytest.raises(RequestError, match="A restore has undone this sync"):
         undo_sync(synced.settings, done.id, now=NIGHT, actor="bench", run_id="undo")
+
+
+def test_a_restore_of_a_backup_that_was_made_while_a_sync_worked_has_undone_the_sync(synced: MigrationBench) -> None:
+    """The sync has taken its time before it read FileMaker, and the backup does not have what it committed."""
+    ((_, record_id, _), *_), url = synced.execute(RECORDS), synced.database_url
+    synced.store.edit(DATABASE, "Patients", record_id, {"coordinator_name": "Fm"})
+    backup = str(uuid.uuid4())
+
+    def back_up(record: PhaseRecord) -> None:
+        if record.phase == 2:
+            synced.execute(
+                "INSERT INTO fm_pipeline.backups (id, created_at, folder, encrypted, bytes, digests, verified_at)"
+                " VALUES (%s, clock_timestamp(), 'x', false, 1, '{}', clock_timestamp())",
+                backup,
+            )
+
+    done = sync(synced, on_phase=back_up)
+    assert (done.status, read_undoable_id(url)) == ("committed", done.id)
+    store_run_report(url, "restoring", "restore", {}, subject=backup)
+    assert read_undoable_id(url) is None

@@ -138,14 +138,19 @@ def store_sync(
     deletions: Deletions,
     plan_id: str | None = None,
 ) -> None:
-    """Store a sync. One that waits takes the place of those that waited before it."""
+    """Store a sync. One that waits takes the place of those that waited before it.
+
+    Args:
+        now: when it began. A backup that was made since, while FileMaker was read, does not have what is committed.
+    """
     cursor.execute(
         "INSERT INTO fm_pipeline.syncs (id, run_id, requested_by, created_at, status, inputs, report, deletions,"
-        " plan_id, committed_at) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        " plan_id, committed_at) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s,"
+        " CASE WHEN %s THEN clock_timestamp() END)",
         (
             *(sync_id, run_id, requested_by, now, status),
             *(json.dumps(inputs.as_dict()), json.dumps(report), json.dumps(deletions), plan_id),
-            now if status == "committed" else None,
+            status == "committed",
         ),
     )
 
