@@ -199,8 +199,11 @@ def terminated(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> boo
     record = context.instance.get_run_record_by_id(context.run.run_id)
     if record is None or record.dagster_run.status is not dg.DagsterRunStatus.CANCELING:
         return False
-    limit = record.dagster_run.tags.get(MAX_RUNTIME_TAG)
-    return not limit or record.start_time is None or time.time() < record.start_time + float(limit)
+    # A run of "Materialize" does not have the tag of the job.
+    limit = float(
+        record.dagster_run.tags.get(MAX_RUNTIME_TAG) or context.instance.run_monitoring_max_runtime_seconds or 0
+    )
+    return not limit or record.start_time is None or time.time() < record.start_time + limit
 
 
 def _inventory(summary: JobSummary, max_failure_percent: float) -> dg.MaterializeResult:  # type: ignore[type-arg]

@@ -139,7 +139,7 @@ def test_no_name_patient_id_or_path_is_in_what_a_run_leaves(graph: Graph, tmp_pa
     assert not any(canary in details + errors for canary in CANARIES.values())
 
 
-@pytest.mark.parametrize("because_of", ["a signal", "its time limit", "a person"])
+@pytest.mark.parametrize("because_of", ["a signal", "its time limit", "the time limit of all runs", "a person"])
 @pytest.mark.hard_case(43)
 def test_the_end_of_a_run_cancels_its_job_as_a_person_does_only_if_one_terminated_it_and_another_run_goes_on(
     graph: Graph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, because_of: str
@@ -152,6 +152,9 @@ def test_the_end_of_a_run_cancels_its_job_as_a_person_does_only_if_one_terminate
         (run,) = graph.instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
         if because_of == "its time limit":
             graph.instance.add_run_tags(run.run_id, {MAX_RUNTIME_TAG: "0.000001"})
+        if because_of == "the time limit of all runs":  # as of a run of "Materialize", which has no tag
+            limits = {"max_runtime_seconds": 1e-6}
+            fault.setattr(dg.DagsterInstance, "run_monitoring_settings", property(lambda _: limits))
         if because_of != "a signal":  # at a machine's end the process gets one, and nobody tells Dagster
             graph.instance.report_run_canceling(run)
         raise dg.DagsterExecutionInterruptedError
