@@ -275,14 +275,20 @@ def test_names_under_a_patient_id_are_confirmed_to_be_of_one_person_only_when_so
     commands.rows("UPDATE fm_pipeline.import_history SET flags = '{patient_id_with_another_name,sent_again}'")
     commands.rows("INSERT INTO fm_pipeline.import_patients VALUES ('P1', 'a:b'), ('P1', 'c:b'), ('P2', 'a:b')")
     assert commands.json("one-person", "2")["data"] == {"row_id": 2, "persons": 2, "rows": 3, "confirmed": False}
-    assert "Nothing was changed." in commands.run("one-person", "2")
-    assert "The flag was removed." in commands.run("one-person", "2", "--yes")
+    assert "are one person, add --persons 2." in commands.run("one-person", "2")
+    commands.rows("INSERT INTO fm_pipeline.import_patients VALUES ('P1', 'd:e')")
+    flags = "SELECT DISTINCT flags FROM fm_pipeline.import_history"
+    flagged = commands.rows(flags)
+    assert commands.json("one-person", "2", "--persons", "2", code=1)["error"]["code"] == 409
+    assert commands.rows(flags) == flagged
+    assert commands.rows("SELECT count(one_person_since) FROM fm_pipeline.import_patients") == [(0,)]
+    assert "The flag was removed." in commands.run("one-person", "2", "--persons", "3")
     assert commands.rows("SELECT DISTINCT flags FROM fm_pipeline.import_history") == [(["sent_again"],)]
     confirmed = "SELECT patient_id FROM fm_pipeline.import_patients WHERE one_person_since IS NOT NULL"
-    assert commands.rows(confirmed) == [("P1",), ("P1",)]
-    assert commands.json("one-person", "2", "--yes", code=1)["error"]["code"] == 404
+    assert commands.rows(confirmed) == [("P1",), ("P1",), ("P1",)]
+    assert commands.json("one-person", "2", "--persons", "3", code=1)["error"]["code"] == 404
     trail = "SELECT outcome, detail FROM fm_pipeline.audit WHERE action = 'dicom_one_person' ORDER BY id"
-    assert [outcome for outcome, _ in commands.rows(trail)] == ["done", "refused"]
+    assert [outcome for outcome, _ in commands.rows(trail)] == ["refused", "done", "refused"]
     assert "P1" not in str(commands.rows(trail))
 
 

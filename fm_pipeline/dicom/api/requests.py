@@ -232,19 +232,22 @@ def monitoring_continues(settings: Settings, job: Job) -> bool:
         return read_configuration(connection, settings).monitoring_enabled
 
 
-def one_person(settings: Settings, row_id: int, *, really: bool, actor: str) -> SamePerson:
+def one_person(settings: Settings, row_id: int, *, persons: int | None, actor: str) -> SamePerson:
     """Confirm that a Patient ID with several names belongs to one person, or only count; see `confirm_one_person`.
 
+    Args:
+        persons: the number of names and birth dates that was shown to whom confirms it; None to count only.
+
     Raises:
-        RequestError: there is no row of this id with the flag (404).
+        RequestError: there is no row of this id with the flag (404), or a further person was met since (409).
     """
     with (
         audited_refusals(settings, actor=actor, action="dicom_one_person"),
         connect(settings.nexus_database_url.get_secret_value()) as connection,
         connection.cursor() as cursor,
     ):
-        same = confirm_one_person(cursor, row_id)
-        if really:
+        same = confirm_one_person(cursor, row_id, persons)
+        if persons is not None:
             detail = f"By row {row_id} of the history of DICOM imports; {counted(same.rows, 'row')} had the flag."
             record_done(cursor, actor=actor, action="dicom_one_person", detail=detail)
             connection.commit()

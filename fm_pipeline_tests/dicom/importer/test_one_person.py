@@ -24,10 +24,10 @@ def test_confirmed_names_are_not_flagged_again_and_a_further_one_is(importing: I
     flagged = [row for row in importing.rows(importing.imported().id).values() if row.flags == ANOTHER]
     assert flagged
     with pytest.raises(RequestError, match="no row 0"):
-        one_person(importing.settings, 0, really=True, actor="test")
-    assert one_person(importing.settings, flagged[0].id, really=False, actor="test").persons == 2
+        one_person(importing.settings, 0, persons=2, actor="test")
+    assert one_person(importing.settings, flagged[0].id, persons=None, actor="test").persons == 2
     assert importing.rows(flagged[0].job_id)[flagged[0].file_path].flags == ANOTHER
-    assert one_person(importing.settings, flagged[0].id, really=True, actor="test").rows == len(flagged)
+    assert one_person(importing.settings, flagged[0].id, persons=2, actor="test").rows == len(flagged)
     assert not any(row.flags for row in importing.rows(flagged[0].job_id).values())
     put("3.dcm", "Wrong^Name", "")
     again = importing.imported("manual")

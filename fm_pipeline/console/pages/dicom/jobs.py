@@ -172,7 +172,9 @@ def one_person(request: HttpRequest, job_id: int) -> HttpResponse:
         RequestError: the row does not have the flag any more, or there is none.
     """
     row = re.fullmatch(r"[0-9]{1,18}", request.POST.get("row", ""))
-    same = confirm_one_person(PIPELINE, int(row[0]) if row else 0, really=True, actor=actor_of(request))
+    row_id, actor = int(row[0]) if row else 0, actor_of(request)
+    shown = confirm_one_person(PIPELINE, row_id, persons=None, actor=actor)
+    same = confirm_one_person(PIPELINE, row_id, persons=shown.persons, actor=actor)
     messages.success(
         request,
         f"Confirmed: the {counted(same.persons, 'name or birth date', 'names and birth dates')} under the Patient ID of"
