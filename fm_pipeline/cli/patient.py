@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -15,9 +14,11 @@ from fm_pipeline.cli._shared.program_name import program_name
 from fm_pipeline.pluralize import counted
 
 if TYPE_CHECKING:
+    from psycopg2.extensions import cursor as Cursor
     from rich.table import Table
     from rich.text import Text
 
+    from fm_pipeline.dicom.history.erased_ids import ErasedId
     from fm_pipeline.settings import Settings
     from fm_pipeline.status.patient import Existence, PatientData
 
@@ -32,6 +33,15 @@ WITHOUT_PATIENT_ID = (
     "The history of DICOM imports knows patients by the Patient IDs of the files: name them with --dicom-patient-id."
 )
 KEEP_OUT = "To keep new files with these Patient IDs out of incremental imports all the same:"
+SEVERAL_PERSONS = (
+    "The Patient ID {} was met with {} combinations of name and birth date. If another person has it too, the paths of"
+    " that person's files are erased as well, and that person's new files are kept out. docs/operations.md says how to"
+    " let them in."
+)
+UNKNOWN_ID = (
+    "No import has met the Patient ID {}: is it mistyped? New files with it are not kept out. If one comes, erase the"
+    " patient again."
+)
 
 
 @click.command(name="patient")
@@ -83,10 +93,18 @@ def _erase(settings: Settings, patient_id: str, dicom_ids: Sequence[str], confir
 
     from fm_pipeline.dicom.configuration.roots import allowed_roots
     from fm_pipeline.dicom.history.erase_patient import erase_patient_files
+    from fm_pipeline.dicom.history.erased_ids import known_ids, spellings
     from fm_pipeline.nexus.erase_patient import erase_patient
 
+    for each in dicom_ids:
+        spellings(each)  # an empty one is refused before anything is done
     roots = [str(root) for root in allowed_roots(settings)]
-    in_history = partial(erase_patient_files, patient_ids=dicom_ids, roots=roots)
+    met: list[ErasedId] = []
+
+    def in_history(cursor: Cursor) -> dict[str, int]:
+        met.extend(known_ids(cursor, dicom_ids))
+        return erase_patient_files(cursor, dicom_ids, roots)
+
     erasure = erase_patient(settings, patient_id, confirm=confirm, elsewhere=in_history)
     table = _table("rows of", "")
     for name, rows in sorted(erasure.rows.items()):
@@ -101,12 +119,26 @@ def _erase(settings: Settings, patient_id: str, dicom_ids: Sequence[str], confir
         console.print("The pipeline's own tables hold nothing of this patient.")
     for sentence in LEFT if dicom_ids else [*LEFT, WITHOUT_PATIENT_ID]:
         console.print(sentence, soft_wrap=True)
-    if (erasure.rows or dicom_ids) and not confirm:
+    kept_out = [each.given for each in met if each.is_known]
+    for sentence in _about_dicom(met, confirmed=bool(confirm)):
+        console.print(sentence, soft_wrap=True, markup=False)
+    if (erasure.rows or kept_out) and not confirm:
         what = f"Nothing was removed. To remove {total}:" if erasure.rows else KEEP_OUT
         console.print("", what, "", sep="\n")
         given = "".join(f" --dicom-patient-id {shlex.quote(each)}" for each in dicom_ids)
         given += f" --confirm {shlex.quote(erasure.confirmation)}"
         click.echo(f"{program_name()} patient {shlex.quote(patient_id)} --erase{given}")
+
+
+def _about_dicom(met: Sequence[ErasedId], *, confirmed: bool) -> list[str]:
+    """Return what becomes of new files with these Patient IDs."""
+    sentences = []
+    if kept_out := [shlex.quote(each.given) for each in met if each.is_known]:
+        when = "From now on" if confirmed else "Once it is confirmed,"
+        sentences.append(f"{when} incremental imports keep out new files with the Patient ID {', '.join(kept_out)}.")
+    sentences += [SEVERAL_PERSONS.format(shlex.quote(each.given), each.persons) for each in met if each.persons > 1]
+    sentences += [UNKNOWN_ID.format(shlex.quote(each.given)) for each in met if not each.is_known]
+    return sentences
 
 
 def _rows(holdings: PatientData) -> Table:

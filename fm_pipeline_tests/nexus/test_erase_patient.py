@@ -10,6 +10,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from fm_pipeline.cli.main import main
+from fm_pipeline.dicom.history.erase_patient import erase_patient_files
+from fm_pipeline.dicom.model import orthanc_id
+from fm_pipeline.errors import RequestError
 from fm_pipeline.nexus.unexpected_patients import erased_ids
 from fm_pipeline_tests.support.clinics import MigrationBench, Origin
 
@@ -172,6 +175,61 @@ def test_names_and_paths_leave_the_history_of_dicom_imports_and_files_stay_known
     ]
     assert nexus.execute("SELECT paths FROM fm_pipeline.import_chunks") == [(["/hospital/shared/2"],)]
     assert "Orthanc and the hospital's directory" in done.stdout
+
+
+@pytest.mark.parametrize("empty", ["", "  "])
+def test_an_empty_patient_id_of_dicom_is_refused_before_anything_is_done(nexus: MigrationBench, empty: str) -> None:
+    """As of an unset variable of the shell: the files without a Patient ID may be of anybody."""
+    nexus.execute(HOSPITAL)
+    nexus.execute("UPDATE fm_pipeline.import_history SET patient_id = '' WHERE file_name = '3'")
+    before = nexus.execute("SELECT * FROM fm_pipeline.import_history ORDER BY id")
+    trail = nexus.execute("SELECT count(*) FROM fm_pipeline.audit")
+    refused = fm_pipeline("gone", "--erase", "--dicom-patient-id", "P-77", "--dicom-patient-id", empty)
+    assert (refused.exit_code, "A Patient ID is empty." in refused.stderr) == (1, True), refused.output
+    assert nexus.execute("SELECT count(*) FROM fm_pipeline.audit") == trail
+    with nexus.connection() as connection, connection.cursor() as cursor:
+        with pytest.raises(RequestError, match="A Patient ID is empty"):
+            erase_patient_files(cursor, ["P-77", empty], [])
+        connection.commit()
+    assert nexus.execute("SELECT * FROM fm_pipeline.import_history ORDER BY id") == before
+
+
+def test_an_erasure_says_whose_new_files_are_kept_out_and_which_patient_id_is_shared_or_unknown(
+    nexus: MigrationBench,
+) -> None:
+    nexus.execute(HOSPITAL)
+    nexus.execute("INSERT INTO fm_pipeline.import_patients VALUES ('P-77', 'Somebody 1950'), ('P-78', 'Another 1971')")
+    nexus.execute("UPDATE fm_pipeline.import_patients SET one_person_since = now() WHERE patient_id = 'P-78'")
+    asked = ("gone", "--erase", *(word for each in ("P-77", "P-78", "P 79") for word in ("--dicom-patient-id", each)))
+    shown = fm_pipeline(*asked).stdout
+    assert "Once it is confirmed, incremental imports keep out new files with the Patient ID P-77, P-78." in shown
+    assert "The Patient ID P-77 was met with 2 combinations" in shown
+    assert "The Patient ID P-78 was met" not in shown
+    assert "No import has met the Patient ID 'P 79': is it mistyped?" in shown
+    assert "Zephyrine" not in shown
+    done = fm_pipeline(*asked, "--confirm", shlex.split(shown.splitlines()[-1])[-1])
+    assert "From now on incremental imports keep out new files with the Patient ID P-77, P-78." in done.stdout
+    kept_out = {each for (each,) in nexus.execute("SELECT orthanc_patient_id FROM fm_pipeline.erased_dicom_patients")}
+    assert {orthanc_id("P-77"), orthanc_id("P-78")} <= kept_out
+    assert orthanc_id("P 79") not in kept_out
+    unknown = fm_pipeline("gone", "--erase", "--dicom-patient-id", "P 79").stdout
+    assert "keep out" not in unknown
+    assert "--confirm" not in unknown
+    again = fm_pipeline("gone", "--erase", "--dicom-patient-id", "P-77").stdout
+    assert "To keep new files with these Patient IDs out" in again
+
+
+@pytest.mark.parametrize("given", ["P-77", "P-77 "])
+def test_a_patient_id_is_erased_with_and_without_the_space_at_its_end(nexus: MigrationBench, given: str) -> None:
+    nexus.execute(HOSPITAL)
+    nexus.execute("UPDATE fm_pipeline.import_history SET patient_id = 'P-77 ' WHERE orthanc_instance_id = 'two'")
+    with nexus.connection() as connection, connection.cursor() as cursor:
+        erase_patient_files(cursor, [given], ["/hospital"])
+        connection.commit()
+    left = "SELECT DISTINCT patient_id FROM fm_pipeline.import_history WHERE patient_id IS NOT NULL"
+    assert nexus.execute(left) == [("P-78",)]
+    kept_out = {each for (each,) in nexus.execute("SELECT orthanc_patient_id FROM fm_pipeline.erased_dicom_patients")}
+    assert kept_out == {orthanc_id("P-77"), orthanc_id("P-77 ")}
 
 
 def test_a_patient_whom_nexus_has_is_not_removed(nexus: MigrationBench) -> None:

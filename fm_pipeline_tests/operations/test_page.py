@@ -21,6 +21,8 @@ import pytest
 import requests
 
 from fm_pipeline.db.connection import connect
+from fm_pipeline.dicom.history.erased_ids import keep_out
+from fm_pipeline.dicom.model import orthanc_id
 from fm_pipeline.env_file import env_line
 from fm_pipeline.nexus.backup.files import new_key
 from fm_pipeline.sandbox.stack.ports import free_port
@@ -199,8 +201,9 @@ def test_the_page_can_be_followed_from_the_wheel_to_the_upgrade(
         (drill,) = blocks("Restore drill")
         assert "It was rolled back." in server.run(drill, DRILL_URL=elsewhere)
 
-    (erase,) = blocks("A patient asks to be erased")
+    erase, let_in = blocks("A patient asks to be erased")
     assert "hold nothing of this patient" in server.run(erase, PATIENT="nobody", DICOM_ID="none")
+    _let_in(server, bench, let_in)
 
     settings["BACKUP_KEY"] = new_key()
     server.write_settings(settings)
@@ -208,6 +211,15 @@ def test_the_page_can_be_followed_from_the_wheel_to_the_upgrade(
     restore_url = as_role(bench.database_url, "fm_pipeline_restore", "weak")
     restored = server.run(old_backup, OLD_KEY=key, RESTORE_URL=restore_url, FOLDER=folder)
     assert "Every row is as in the backup." in restored
+
+
+def _let_in(server: Server, bench: MigrationBench, command: str) -> None:
+    with connect(bench.database_url) as connection, connection.cursor() as cursor:
+        keep_out(cursor, ["P 1", "P 2"])
+        connection.commit()
+    server.run(command, DICOM_ID="P 1", SUPERUSER_URL=bench.database_url)
+    left = {each for (each,) in bench.execute("SELECT orthanc_patient_id FROM fm_pipeline.erased_dicom_patients")}
+    assert left == {orthanc_id("P 2"), orthanc_id("P 2 ")}
 
 
 def _move(server: Server, bench: MigrationBench, postgresql: DisposablePostgreSQL, planned: str) -> None:

@@ -2,8 +2,9 @@
 
 A row of the history stays, with the hash of its path, sizes, times and the instance's UIDs: it is what keeps a file
 from being imported again. So does a row of the ledger of the FTP server, which keeps the file from being pulled again.
-Nothing in them leads to a person any more. A hash of each Patient ID is added: it keeps out the files of the patient
-that no row names, because they failed, had other UIDs, or were never met.
+They hold no Patient ID, name or path. A hash of each Patient ID is added: it keeps out the files of the patient that no
+row names, because they failed or had other UIDs. Who has a list of Patient IDs finds the erased ones by these hashes.
+A file that is kept out later is in the history like any other, with its Patient ID and path, until the next erasure.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.dicom.model import orthanc_id
+from fm_pipeline.dicom.history.erased_ids import keep_out, known_ids, spellings
 from fm_pipeline.dicom.paths import erased_remote_path, printable
 from fm_pipeline.errors import RequestError
 
@@ -27,10 +28,6 @@ UPDATE fm_pipeline.import_history SET file_path = %(erased)s, file_name = 'erase
 WHERE patient_id = ANY(%(patients)s) OR file_path = ANY(%(files)s) OR file_path = ANY(%(folders)s)
    OR EXISTS (SELECT FROM unnest(%(folders)s::text[]) f WHERE starts_with(file_path, f || '/'))
 RETURNING path_hash::text
-"""
-_KEEP_OUT = """
-INSERT INTO fm_pipeline.erased_dicom_patients (orthanc_patient_id) SELECT unnest(%s::text[])
-ON CONFLICT (orthanc_patient_id) DO UPDATE SET erased_at = excluded.erased_at
 """
 _CHUNKS = """
 UPDATE fm_pipeline.import_chunks SET paths = ARRAY(
@@ -46,7 +43,7 @@ _BELOW = "{0} = ANY(%(folders)s) OR EXISTS (SELECT FROM unnest(%(folders)s::text
 def erase_patient_files(cursor: Cursor, patient_ids: Sequence[str], roots: Collection[str]) -> dict[str, int]:
     """Take these Patient IDs, and the folders that hold nothing of other patients, out of the pipeline's tables.
 
-    From now on incremental imports keep out files of these patients.
+    From now on incremental imports keep out files of these patients, but for Patient IDs that no import has met.
 
     Args:
         cursor: the caller owns the transaction.
@@ -58,9 +55,10 @@ def erase_patient_files(cursor: Cursor, patient_ids: Sequence[str], roots: Colle
         and so are the rows that keep files out.
 
     Raises:
-        RequestError: an import is waiting or at work: it holds paths that would be written again.
+        RequestError: a Patient ID is empty; or an import is waiting or at work: it holds paths that would be written
+            again.
     """
-    patient_ids = [each.rstrip(" ") for each in patient_ids]  # as Orthanc and the history have them
+    given, patient_ids = patient_ids, sorted({text for each in patient_ids for text in spellings(each)})
     if not patient_ids:
         return {}
     cursor.execute("SELECT count(*) FROM fm_pipeline.import_jobs WHERE status IN ('pending', 'running')")
@@ -70,6 +68,7 @@ def erase_patient_files(cursor: Cursor, patient_ids: Sequence[str], roots: Colle
             meaning="It would write the patient's paths again. Nothing was removed.",
             remedy="Wait until it has ended, or cancel it (fm-pipeline dicom cancel), and start again.",
         )
+    known = [each.given for each in known_ids(cursor, given) if each.is_known]
     cursor.execute(
         "SELECT h.file_path, j.source_path FROM fm_pipeline.import_history h JOIN fm_pipeline.import_jobs j"
         " ON j.id = h.job_id WHERE h.patient_id = ANY(%s)",
@@ -121,8 +120,7 @@ def erase_patient_files(cursor: Cursor, patient_ids: Sequence[str], roots: Colle
     )
     change("import_chunks", _CHUNKS)
     change("import_patients", "DELETE FROM fm_pipeline.import_patients WHERE patient_id = ANY(%(patients)s)")
-    # All files without a Patient ID would be those of one patient.
-    cursor.execute(_KEEP_OUT, ([orthanc_id(each) for each in {*patient_ids} - {""}],))
+    keep_out(cursor, known)
     return rows
 
 

@@ -60,8 +60,10 @@ def test_files_of_an_erased_patient_that_no_import_has_met_are_withheld_in_folde
     importing: ImportBench,
 ) -> None:
     importing.put("a/1", as_file(image("1", patient_id="OTHER")))
+    importing.put("a/0", as_file(image("0")))
     importing.imported()
     erase(importing, "SANDBOX-1 ")
+    (importing.folder / "a/0").unlink()
     importing.put("b/2", as_file(image("2", study="another")))
     importing.put("b/undated", as_file(image("3", study_date="")))
     importing.put("c.zip", zipped([("4", as_file(image("4"))), ("5", as_file(image("5", patient_id="OTHER")))]))
@@ -71,8 +73,14 @@ def test_files_of_an_erased_patient_that_no_import_has_met_are_withheld_in_folde
         "5": ("imported", None, []),
         "c.zip": ("skipped", "archive_opened", []),
     }
-    assert importing.instances() == 2
+    assert importing.instances() == 3
     assert importing.imported("manual").files_imported == 3  # somebody has decided so
+
+
+def test_a_patient_id_that_no_import_has_met_is_not_kept_out_because_it_may_be_mistyped(importing: ImportBench) -> None:
+    erase(importing, "SANDBOX-1")
+    importing.put("a/1", as_file(image("1")))
+    assert ends(importing, importing.imported("incremental")) == {"1": ("imported", None, [])}
 
 
 def test_an_erased_patient_who_is_examined_later_is_imported_and_flagged(importing: ImportBench) -> None:

@@ -1,0 +1,75 @@
+"""The Patient IDs that an erasure was given: their spellings, what is known of them, and that they are kept out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.dicom.model import orthanc_id
+from fm_pipeline.errors import RequestError
+
+_KNOWN = """
+SELECT EXISTS (SELECT FROM fm_pipeline.import_history WHERE patient_id = ANY(%(ids)s))
+    OR EXISTS (SELECT FROM fm_pipeline.erased_dicom_patients WHERE orthanc_patient_id = ANY(%(hashes)s)),
+    count(*), count(*) FILTER (WHERE one_person_since IS NULL)
+FROM fm_pipeline.import_patients WHERE patient_id = ANY(%(ids)s)
+"""
+_KEEP_OUT = """
+INSERT INTO fm_pipeline.erased_dicom_patients (orthanc_patient_id) SELECT unnest(%s::text[])
+ON CONFLICT (orthanc_patient_id) DO UPDATE SET erased_at = excluded.erased_at
+"""
+
+
+@dataclass(frozen=True)
+class ErasedId:
+    """A Patient ID that is to be erased.
+
+    Attributes:
+        given: as somebody has typed it.
+        is_known: an import has met it, or it was erased before. If not, it may be mistyped, and is not kept out.
+        persons: combinations of name and birth date under it; 1 or 0 if somebody has confirmed that it is one person.
+    """
+
+    given: str
+    is_known: bool
+    persons: int
+
+
+def spellings(patient_id: str) -> set[str]:
+    """Return the texts that Orthanc and the history may have for a Patient ID.
+
+    Spaces at its end do not count, but both keep them where a file gives the value as VR UN.
+
+    Raises:
+        RequestError: it is empty: it would mean the files of everybody that have none.
+    """
+    if not patient_id.strip(" \0\t\r\n"):
+        raise RequestError(
+            "A Patient ID is empty.",
+            meaning="An empty Patient ID names no person: files without one may be of anybody. Nothing was removed.",
+            remedy="Give the Patient ID that the files have, or leave out --dicom-patient-id.",
+        )
+    bare = patient_id.rstrip(" ")
+    return {patient_id, bare, f"{bare} "}
+
+
+def known_ids(cursor: Cursor, patient_ids: Iterable[str]) -> list[ErasedId]:
+    """Return what is known of each Patient ID, before it is erased.
+
+    Raises:
+        RequestError: one is empty.
+    """
+    found = []
+    for given in dict.fromkeys(patient_ids):
+        ids = sorted(spellings(given))
+        cursor.execute(_KNOWN, {"ids": ids, "hashes": [orthanc_id(each) for each in ids]})
+        is_known, persons, unconfirmed = cursor.fetchone() or (False, 0, 0)
+        found.append(ErasedId(given, is_known or persons > 0, persons if unconfirmed else min(persons, 1)))
+    return found
+
+
+def keep_out(cursor: Cursor, patient_ids: Sequence[str]) -> None:
+    """Keep files of these Patient IDs out of incremental imports from now on."""
+    cursor.execute(_KEEP_OUT, (sorted({orthanc_id(text) for each in patient_ids for text in spellings(each)}),))
