@@ -22,6 +22,8 @@ from fm_pipeline.nexus.sync.decisions import MEANINGS, Decision
 from fm_pipeline.status.syncs import RecordedSync, Undoing, read_sync, read_undoable_id, read_undoing
 
 JOB, OP = "filemaker_sync", "sync_nexus"
+# Conflicts about a row that Nexus does not have any more: a confirmation does not bring it back.
+DELETED = ("deleted_conflict", "parent_deleted")
 ROWS = 1000  # of the decisions that are listed; the command lists all
 WRONG_WORDS = "These are not the words that the page shows. Nothing was started."
 _URL = PIPELINE.nexus_database_url.get_secret_value()
@@ -128,6 +130,8 @@ def _page(request: HttpRequest, wrong: str = "", *, status: int = 200) -> HttpRe
             "counts": [(decision, MEANINGS[decision], rows) for decision, rows in sorted(counts.items())],
             "deletions": sum(map(len, newest.deletions.values())),
             "conflicts": sum(each.is_conflict for each in newest.decisions),
+            "of_deleted": [decision for decision in DELETED if decision in counts],
+            "of_values": any(each.is_conflict and each.decision not in DELETED for each in newest.decisions),
         }
     return render(request, "console/sync.html", context, status=status)
 

@@ -47,6 +47,26 @@ def _shows_a_thousand_ids(console: Console, sync_id: str) -> bool:
     return (shown.count("<code>row"), "The first 1,000." in shown) == (1000, True)
 
 
+def _says_that_no_sync_brings_a_deleted_row_back(console: Console, sync_id: str) -> bool:
+    added = (
+        "INSERT INTO fm_pipeline.sync_decisions (sync_id, entity, nexus_id, column_name, decision, kept, filemaker_key)"
+        " VALUES (%s, 'note', 'deleted', '', 'deleted_conflict', true, 'key')"
+    )
+    console.bench.execute(added, sync_id)
+    admin, viewer = (fetch(console, console.session(name), PAGE) for name in ("admin", "reception"))
+    console.bench.execute("DELETE FROM fm_pipeline.sync_decisions WHERE nexus_id = 'deleted'")
+    without = fetch(console, console.session("admin"), PAGE)
+    advice = "only a full reimport inserts it again"
+    assert [advice in page for page in (admin, viewer, without)] == [True, True, False]
+    assert ["press <em>Sync now</em>" in page for page in (admin, viewer)] == [True, False]
+    assert ["confirm the sync at the end" in page for page in (admin, viewer)] == [True, False]
+    return "How to decide <em>deleted conflict</em>" in admin
+
+
+def _shows_as_it_should(console: Console, sync_id: str) -> bool:
+    return _shows_a_thousand_ids(console, sync_id) and _says_that_no_sync_brings_a_deleted_row_back(console, sync_id)
+
+
 def test_an_admin_lets_a_sync_go_on_that_waits_and_undoes_it_by_typed_words_and_a_viewer_only_sees_it(
     console: Console,
 ) -> None:
@@ -65,7 +85,7 @@ def test_an_admin_lets_a_sync_go_on_that_waits_and_undoes_it_by_typed_words_and_
     wait_until(lambda: bool(bench.execute(SYNC, first)))
     ((sync_id, *found),) = bench.execute(SYNC, first)
     carry_out = ["Carry out" in fetch(console, session, PAGE) for session in (viewer, admin)]
-    assert (found, carry_out, _shows_a_thousand_ids(console, sync_id)) == (["waits", 1], [False, True], True)
+    assert (found, carry_out, _shows_as_it_should(console, sync_id)) == (["waits", 1], [False, True], True)
     ((patients,),) = bench.execute("SELECT count(*) FROM patients")
     words = f"{bench.database_url.rsplit('/', 1)[1]} {patients}"
     assert is_led_to_wrong_words(send(console, admin, f"{PAGE}{sync_id}/confirm", 400, confirm="x").text)
