@@ -64,9 +64,17 @@ def test_an_administrator_confirms_beside_the_flag_that_names_are_of_one_person(
     viewer, session = console.session("reception"), console.session("admin")
     assert button not in get(console, viewer, f"/jobs/{job_id}").text
     assert post(console, viewer, f"/jobs/{job_id}/one-person", row=str(row)).status_code == 403
+    assert get(console, viewer, f"/jobs/{job_id}/one-person?row={row}").status_code == 403
     assert button in get(console, session, f"/jobs/{job_id}").text
     for wrong in ("", "x", "9" * 18, "9" * 5000):
         assert post(console, session, f"/jobs/{job_id}/one-person", row=wrong).status_code == 404
+        assert get(console, session, f"/jobs/{job_id}/one-person?row={wrong}").status_code == 404
+    asked = get(console, session, f"/jobs/{job_id}/one-person?row={row}").text
+    assert re.search(r"have the flag, in all jobs</dt><dd>1</dd>", asked)
+    assert f'<a class="button quiet" href="/settings/dicom/jobs/{job_id}">Not now</a>' in asked
+    assert patient_id not in asked
+    flags = "SELECT flags FROM fm_pipeline.import_history WHERE id = %s"
+    assert console.bench.execute(flags, row) == [(["patient_id_with_another_name"],)], "it was only counted"
     assert post(console, session, f"/jobs/{job_id}/one-person", row=str(row)).status_code == 302
     page = get(console, session, f"/jobs/{job_id}").text
     console.bench.execute("DELETE FROM fm_pipeline.import_history WHERE id = %s", row)

@@ -16,7 +16,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.urls import path
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from fm_pipeline.console.accounts.middleware import admins_only
 from fm_pipeline.console.audit import actor_of, note, noted_cancel
@@ -164,17 +164,23 @@ def resume(request: HttpRequest, job_id: int) -> HttpResponse:
     return redirect("dicom-job", job_id)
 
 
-@require_POST
+def _number(text: str) -> int:
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else 0
+
+
+@admins_only
+@require_http_methods(["GET", "HEAD", "POST"])
 def one_person(request: HttpRequest, job_id: int) -> HttpResponse:
-    """Confirm that all names under the Patient ID of a row of the history belong to one person.
+    """Show how many names and rows the Patient ID of a row of the history has; confirm that they are of one person.
 
     Raises:
-        RequestError: the row does not have the flag any more, or there is none.
+        RequestError: the row does not have the flag any more, there is none, or a further person was met since.
     """
-    row = re.fullmatch(r"[0-9]{1,18}", request.POST.get("row", ""))
-    row_id, actor = int(row[0]) if row else 0, actor_of(request)
-    shown = confirm_one_person(PIPELINE, row_id, persons=None, actor=actor)
-    same = confirm_one_person(PIPELINE, row_id, persons=shown.persons, actor=actor)
+    really = request.method == "POST"
+    row_id, persons = (_number((request.POST if really else request.GET).get(name, "")) for name in ("row", "persons"))
+    same = confirm_one_person(PIPELINE, row_id, persons=persons if really else None, actor=actor_of(request))
+    if not really:
+        return render(request, "console/dicom_one_person.html", {"job": get_job(_URL, job_id), "same": same})
     messages.success(
         request,
         f"Confirmed: the {counted(same.persons, 'name or birth date', 'names and birth dates')} under the Patient ID of"
