@@ -87,7 +87,7 @@ def subject(run_event: RunEvent) -> str:
     if run_event.event is EventType.STARTED:
         return f"Reimport started (run {short_id(run_event.run_id)})"
     outcome = run_event.outcome
-    meaning = _UNDONE if outcome.undone else _MEANINGS[outcome.committed]
+    meaning = _UNDONE if outcome.undone else _ALREADY if _had_all(outcome) else _MEANINGS[outcome.committed]
     return f"Reimport {run_event.event}: {meaning} (run {short_id(run_event.run_id)})"
 
 
@@ -104,7 +104,7 @@ def _lines(run_event: RunEvent) -> Iterator[str]:
             yield from ("", "Its plan says:", *(f"  {sentence}" for sentence in losses(run_event.outcome.report)))
     else:
         yield f"The reimport from FileMaker into Nexus {_ENDS[run_event.event]}"
-        yield _UNDONE_SENTENCE if run_event.outcome.undone else COMMIT_SENTENCES[run_event.outcome.committed]
+        yield _committed_sentence(run_event.outcome)
         if run_event.outcome.report:
             yield from ("", *losses(run_event.outcome.report))
     if run_event.sentences:
@@ -132,6 +132,7 @@ _MEANINGS = {
     False: "Nexus is unchanged",
     None: "Nexus may have been changed",
 }
+_ALREADY = "Nexus had what FileMaker has already"
 _UNDONE = "a restore has undone it"
 _UNDONE_SENTENCE = "Its transaction was committed, and a restore has undone it since: Nexus has what the backup holds."
 COMMIT_SENTENCES = {
@@ -140,6 +141,17 @@ COMMIT_SENTENCES = {
     None: "The database did not answer when it was asked what became of the transaction. Nexus is either as it was"
     " before\nor completely reimported, never between; fm-pipeline status tells when the database runs again.",
 }
+
+
+def _had_all(outcome: CommitStatus) -> bool:
+    """Whether the reimport had no row to change."""
+    return bool(outcome.committed and outcome.report) and not int((outcome.report or {})["changed_rows"])
+
+
+def _committed_sentence(outcome: CommitStatus) -> str:
+    if outcome.undone:
+        return _UNDONE_SENTENCE
+    return f"Its transaction was committed: {_ALREADY}." if _had_all(outcome) else COMMIT_SENTENCES[outcome.committed]
 
 
 _NOTHING_CHANGED = "No row of Nexus had to be changed: it had what FileMaker has."

@@ -9,7 +9,7 @@ from pathlib import Path
 import fm_pipeline.console
 from fm_pipeline.nexus.reimport.report import ReimportReport, TableChange
 from fm_pipeline.notifications.for_the_operator import who_can_do_it
-from fm_pipeline.notifications.run_email_text import CommitStatus, EventType, RunEvent, body
+from fm_pipeline.notifications.run_email_text import CommitStatus, EventType, RunEvent, body, subject
 from fm_pipeline.settings import Settings
 
 TEMPLATES = sorted((Path(fm_pipeline.console.__file__).parent / "templates").rglob("*.html"))
@@ -40,6 +40,15 @@ def test_an_email_says_it_of_what_is_lost_and_of_why_it_failed() -> None:
     assert "person who runs the server can change settings (FILEMAKER_URL)." in body(failed)
     cancelled = RunEvent("run", EventType.CANCELLED, report.started_at, CommitStatus(False))
     assert "person who runs the server" not in body(cancelled)
+
+
+def test_an_email_about_a_reimport_without_a_row_to_change_does_not_speak_of_new_data() -> None:
+    at = datetime(2026, 1, 2, tzinfo=UTC)
+    report = ReimportReport("an-id", None, at).as_dict()
+    for rows, words in ((0, "Nexus had what FileMaker has already"), (1, "Nexus has the new data")):
+        done = RunEvent("run", EventType.SUCCEEDED, at, CommitStatus(True, report | {"changed_rows": rows}))
+        assert subject(done) == f"Reimport succeeded: {words} (run run)"
+        assert f"Its transaction was committed: {words}." in body(done)
 
 
 def test_a_page_that_names_a_setting_itself_says_who_changes_it() -> None:
