@@ -88,7 +88,7 @@ class Ends:
     @property
     def is_unfinished_only(self) -> bool:
         """Whether no run of the kind has ended, and nothing else is to be said of it."""
-        return set(self.outcomes) <= {"queued", "running"} and not self.is_bad
+        return set(self.outcomes) <= set(_UNFINISHED) and not self.is_bad
 
     @property
     def unfinished(self) -> int:
@@ -166,7 +166,7 @@ def read_recent(database_url: str, since: date, unfinished: Sequence[UnfinishedR
         if not has_table(cursor, "fm_pipeline.watched_roots"):
             return [Ends(*key, ends) for key, ends in outcomes.items()]
         for run in _not_on_record(cursor, unfinished):
-            ends, state = outcomes[run.kind, run.dry_run], "queued" if run.waits else "running"
+            ends, state = outcomes[run.kind, run.dry_run], "queued" if run.waits else "started"
             ends[state] = ends.get(state, 0) + 1
         cursor.execute("SELECT set_config('TimeZone', %s, false)", (load_clinic_time_zone(),))
         more = _more_of_kinds(cursor, since)
