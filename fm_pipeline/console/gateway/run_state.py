@@ -22,7 +22,6 @@ class RunState:
     Attributes:
         started_at: None while it is queued, and if it ended there.
         config: its run config.
-        asked_at: when it was put into the queue; None if that is not on record.
     """
 
     run_id: str
@@ -31,7 +30,6 @@ class RunState:
     started_at: datetime | None
     ended_at: datetime | None
     config: Mapping[str, Any] = field(default_factory=dict)
-    asked_at: datetime | None = None
 
     @property
     def unfinished(self) -> bool:

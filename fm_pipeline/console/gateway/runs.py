@@ -262,7 +262,6 @@ def _state(record: dg.RunRecord) -> RunState:
         _time(record.start_time),
         _time(record.end_time),
         run.run_config,
-        record.create_timestamp,
     )
 
 
