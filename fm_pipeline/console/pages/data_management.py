@@ -52,7 +52,8 @@ def page(request: HttpRequest) -> HttpResponse:
             "recent": [(each, _list_of(each, yesterday, begun), _errors_of(each)) for each in recent],
             "yesterday": yesterday,
             "running": run.running_now(unfinished),
-            "changes": [] if is_live else plan.known_changes(newest, wait=FIRST_ANSWER_SECONDS),
+            "is_live": is_live,
+            "changes": None if is_live else plan.known_changes(newest, wait=FIRST_ANSWER_SECONDS),
         },
     )
 

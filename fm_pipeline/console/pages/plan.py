@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
-from django_htmx.http import HttpResponseClientRedirect
+from django_htmx.http import HTMX_STOP_POLLING, HttpResponseClientRedirect
 
 from fm_pipeline.console.current_runs import runs
 from fm_pipeline.console.django_settings import PIPELINE
@@ -29,11 +30,15 @@ from fm_pipeline.nexus.reimport.losses import loses, losses
 from fm_pipeline.nexus.reimport.relink import REASONS
 from fm_pipeline.sequence.planned_rows import read_planned_rows
 from fm_pipeline.sequence.staleness import InputChange, changes_since_plan
+from fm_pipeline.status.nexus_counts import newest_change
 from fm_pipeline.status.plans import StoredPlan, read_plan
 
 JOB, REIMPORT = "plan_reimport", "full_reimport"
 ROWS = 1000  # of a table that are listed
 STATE_SECONDS = 0.5  # that a page that asks again waits for the comparison
+PLANS = 8  # whose comparisons are kept
+VALID = "valid"  # the standing of a plan that can be carried out
+_URL = PIPELINE.nexus_database_url.get_secret_value()
 
 
 @require_POST
@@ -44,7 +49,7 @@ def dry_run(request: HttpRequest) -> HttpResponse:
 
 def page(request: HttpRequest, plan_id: UUID) -> HttpResponse:
     """Show a plan."""
-    return plan_page(request, read_plan(PIPELINE.nexus_database_url.get_secret_value(), str(plan_id)))
+    return plan_page(request, read_plan(_URL, str(plan_id)))
 
 
 def plan_page(request: HttpRequest, plan: StoredPlan, refusal: PipelineError | None = None) -> HttpResponse:
@@ -54,11 +59,12 @@ def plan_page(request: HttpRequest, plan: StoredPlan, refusal: PipelineError | N
         refusal: why it was not carried out; what has been ticked stays ticked.
     """
     running = _running(plan)
-    changes = [] if running else plan_changes(plan)
+    comparison = _comparison(plan, running)
+    changes = [] if running or plan.carried_out else comparison.fresh()
     context = {
         "plan": plan,
         **report_parts(plan.report),
-        **_seen(plan, running, changes),
+        **_seen(running, _standing(plan, changes)),
         # The links of records to rows change with these rows or files, which say more to a person.
         "changes": [each for each in changes if each.change.of != "links" or len(changes) == 1],
         "writing_runs": list(dict.fromkeys(run for each in changes for run in each.runs)),
@@ -73,22 +79,25 @@ def plan_page(request: HttpRequest, plan: StoredPlan, refusal: PipelineError | N
 def state(request: HttpRequest, plan_id: UUID) -> HttpResponse:
     """Answer the part that asks again every few seconds; nothing (204) if it is as the page shows it.
 
-    A plan that was carried out or has become stale meanwhile is loaded again as a whole: nothing that was typed there
-    is of use any more.
+    A plan that was valid, and was carried out or has become stale meanwhile, is loaded again as a whole: nothing that
+    was typed there is of use any more. While a run works, nothing is compared, and the page keeps its standing. A page
+    of a plan that is not valid asks no more when no run works: another comparison would not bring it back.
     """
-    plan = read_plan(PIPELINE.nexus_database_url.get_secret_value(), str(plan_id))
-    running = _running(plan)
-    changes = [] if running else known_changes(plan, wait=STATE_SECONDS)
-    if changes is None:  # being compared: it is known a little later
+    plan = read_plan(_URL, str(plan_id))
+    running, standing = _running(plan), request.GET.get("standing", "")
+    comparison = _comparison(plan, running)
+    if not running and standing == VALID:
+        changes = [] if plan.carried_out else comparison.get(wait=STATE_SECONDS)
+        if changes is None:  # being compared: it is known a little later
+            return HttpResponse(status=204)
+        if _standing(plan, changes) != standing:
+            return HttpResponseClientRedirect(reverse("plan", args=[plan.id]))
+    seen = _seen(running, standing)
+    if seen["asks_again"] and request.GET.get("runs") == seen["runs"]:
         return HttpResponse(status=204)
-    seen = _seen(plan, running, changes)
-    if not running and request.GET.get("standing") != seen["standing"]:
-        return HttpResponseClientRedirect(reverse("plan", args=[plan.id]))
-    if request.GET.get("runs") == seen["runs"]:
-        return HttpResponse(status=204)
-    return render(
-        request, "console/plan_running.html", {"plan": plan, **report_parts(plan.report), **seen, "oob": True}
-    )
+    context = {"plan": plan, **report_parts(plan.report), **seen, "oob": True}
+    status = 200 if seen["asks_again"] else HTMX_STOP_POLLING
+    return render(request, "console/plan_running.html", context, status=status)
 
 
 def _running(plan: StoredPlan) -> list[RunState]:
@@ -97,13 +106,18 @@ def _running(plan: StoredPlan) -> list[RunState]:
     return [run for run in runs().unfinished([JOB, REIMPORT]) if run.run_id != plan.run_id]
 
 
-def _seen(plan: StoredPlan, running: Sequence[RunState], changes: Sequence[InputChange]) -> dict[str, Any]:
+def _standing(plan: StoredPlan, changes: Sequence[InputChange]) -> str:
+    """Return what has become of a plan."""
+    return "undone" if plan.undone_by else "carried out" if plan.carried_out else "stale" if changes else VALID
+
+
+def _seen(running: Sequence[RunState], standing: str) -> dict[str, Any]:
     """Return the runs, and by which texts it is told whether a page still shows what is true."""
-    standing = "undone" if plan.undone_by else "carried out" if plan.carried_out else "stale" if changes else "valid"
     return {
         "running": running,
         "runs": " ".join(f"{run.run_id}:{run.status}" for run in running),
         "standing": standing,
+        "asks_again": bool(running) or standing == VALID,
     }
 
 
@@ -112,21 +126,37 @@ def plan_changes(plan: StoredPlan | None) -> list[InputChange]:
     return changes_since_plan(PIPELINE, plan.id, plan.created_at) if plan and not plan.carried_out else []
 
 
-_newest: dict[str, SlowAnswer[list[InputChange]]] = {}  # of the newest plan only
+_comparisons: dict[str, tuple[object, SlowAnswer[list[InputChange]]]] = {}  # by plan, the last one asked for last
+_choosing = threading.Lock()
+
+
+def _comparison(plan: StoredPlan, running: Sequence[RunState]) -> SlowAnswer[list[InputChange]]:
+    """Return the comparison that all pages of a plan share; a new one if a run has begun or ended since.
+
+    Args:
+        running: what `_running` has returned.
+    """
+    since = newest_change(_URL), tuple(run.run_id for run in running)
+    with _choosing:
+        kept = _comparisons.pop(plan.id, None)
+        if kept is None or kept[0] != since:
+            kept = since, SlowAnswer(partial(plan_changes, plan))
+        _comparisons[plan.id] = kept
+        while len(_comparisons) > PLANS:
+            del _comparisons[next(iter(_comparisons))]
+    return kept[1]
 
 
 def known_changes(plan: StoredPlan | None, *, wait: float) -> list[InputChange] | None:
     """Return the same for a page that shows more than the plan: None if every row of Nexus takes longer to compare."""
     if plan is None or plan.carried_out:
         return []
-    if plan.id not in _newest:
-        _newest.clear()
-    return _newest.setdefault(plan.id, SlowAnswer(partial(plan_changes, plan))).get(wait=wait)
+    return _comparison(plan, ()).get(wait=wait)
 
 
 def rows(request: HttpRequest, plan_id: UUID, table: str, change: RowChange) -> HttpResponse:
     """Show the ids of the rows of a table that would be deleted, inserted or changed."""
-    plan = read_plan(PIPELINE.nexus_database_url.get_secret_value(), str(plan_id))
+    plan = read_plan(_URL, str(plan_id))
     found = read_planned_rows(PIPELINE, plan.id, table, change, limit=ROWS)
     counts = Counter(replace(reason, record_id=0) for reason in found.why.values())  # those of one rule together
     context = {
@@ -188,6 +218,6 @@ def _file(one: str, many: str, relinked: Mapping[str, Any], *, done: bool) -> di
 
 def _host() -> str:
     """Return server and port of Nexus' database."""
-    parameters = connection_parameters(PIPELINE.nexus_database_url.get_secret_value())
+    parameters = connection_parameters(_URL)
     port = parameters.get("port")
     return f"{parameters.get('host') or 'this machine'}{f':{port}' if port else ''}"

@@ -96,7 +96,7 @@ class Snapshot(Generic[T]):
 class SlowAnswer(Generic[T]):
     """An answer that takes milliseconds in a small clinic, and most of a minute in a large one.
 
-    It is asked for anew by each page. One that took long is shown for ten times that time first.
+    `get` asks anew, but shows one that took long for ten times that time first. `fresh` always asks anew.
 
     Args:
         ask: gives the answer.
@@ -124,7 +124,17 @@ class SlowAnswer(Generic[T]):
         except StillAtWork:
             return None
 
-    def _give(self, answer: Future[T]) -> None:
+    def fresh(self) -> T:
+        """Ask now, however long it takes, and return the answer; who asks with `get` afterwards is told the same.
+
+        Raises:
+            Exception: what `ask` has raised.
+        """
+        answer: Future[T] = Future()
+        self._give(answer, newest=True)
+        return answer.result()
+
+    def _give(self, answer: Future[T], *, newest: bool = False) -> None:
         begun = time.monotonic()
         try:
             given = self._ask()
@@ -132,5 +142,9 @@ class SlowAnswer(Generic[T]):
             answer.set_exception(fault)
             return
         now = time.monotonic()
-        self._new_until = now + (_TIMES * (now - begun) if now - begun > _LONG_SECONDS else 0)
-        answer.set_result(given)
+        with self._changing:
+            if newest:
+                self._answer = answer
+            if self._answer is answer:  # else one that was asked for with `fresh` has taken its place
+                self._new_until = now + (_TIMES * (now - begun) if now - begun > _LONG_SECONDS else 0)
+            answer.set_result(given)

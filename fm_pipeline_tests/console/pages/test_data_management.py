@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 import requests
+from django_htmx.http import HTMX_STOP_POLLING
 
 from fm_pipeline.db.audit import record
 from fm_pipeline_tests.console.conftest import Console
@@ -159,7 +160,7 @@ def test_only_a_plan_that_would_change_something_has_a_red_button_and_it_says_wh
         assert f'<button class="{buttons}">{words}</button>' in plan
         for each in (plan, page):
             assert re.search(rf'<a class="button {buttons}" href="[^"]*#confirmation">Full Reimport', each)
-            assert "deletes and reimports all" not in each, "most rows stay as they are"
+            assert ("and leave 80 rows as they are" in each) == (report["changed_rows"] == 0)
             assert (in_numbers in each) == (report["changed_rows"] == 10)
         colour = "danger" if "delete" in words else "warning"
         assert f'<p class="note {colour}"><strong>A full reimport by the newest plan would delete' in page
@@ -235,6 +236,29 @@ def test_yesterday_and_today_has_the_runs_that_wait_and_those_that_have_just_beg
     assert "Nothing was done." not in recent
 
 
+def test_data_management_offers_no_reimport_and_counts_no_rows_of_a_plan_while_a_run_works(console: Console) -> None:
+    admin = console.session("admin")
+    console.bench.plan(now=datetime.now(UTC))
+    assert "#confirmation" in get(console, admin).text
+    with added_runs(console) as add:
+        add("plan_reimport")
+        page = get(console, admin).text
+    assert "#confirmation" not in page
+    assert "by the newest plan would" not in page
+    assert "<em>Full Reimport</em> is offered again when the run has ended" in page
+
+
+def test_a_failed_run_without_a_reason_shows_its_log_and_does_not_say_that_the_page_explains_it(
+    console: Console,
+) -> None:
+    viewer = console.session("reception")
+    with added_runs(console) as add:
+        failed, works = add("make_backup", dg.DagsterRunStatus.FAILURE), add("export_nexus_csv")
+        pages = [get(console, viewer, f"/runs/{run_id}").text for run_id in (failed, works)]
+    assert ['<details id="log-lines" open>' in page for page in pages] == [True, False]
+    assert ["What it means is said above." in page for page in pages] == [False, True]
+
+
 def test_the_page_of_a_plan_locks_its_button_while_a_run_works_and_is_shown_anew_when_it_is_stale(
     console: Console,
 ) -> None:
@@ -258,7 +282,7 @@ def test_the_page_of_a_plan_locks_its_button_while_a_run_works_and_is_shown_anew
     try:
         stale = get(console, admin, f"{state}?standing=valid&runs=")
         assert stale.headers["HX-Redirect"] == f"{PAGE}/plans/{made.id}"
-        assert get(console, admin, f"{state}?standing=stale&runs=").status_code == 204
+        assert get(console, admin, f"{state}?standing=stale&runs=").status_code == HTMX_STOP_POLLING
     finally:
         console.bench.execute(written, before, note_id)
 
@@ -286,8 +310,7 @@ def test_a_run_without_a_step_says_what_it_waits_for_or_that_it_starts(console: 
         limited = state(add("dicom_import"))
     link = f'<a href="{PAGE}/runs/{first}">Image link</a>'
     assert f"one after the other. Not ended yet: {link}. The plan opens here" in states[0]
-    starts = r"The server is starting it, since \d\d:\d\d:\d\d\."
-    assert re.search(starts, states[1]), "no other run of DICOM waits"
+    assert "The server is starting it. On a busy" in states[1], "no other run of DICOM waits"
     assert "The server is loading the program for its first step." in states[2]
     assert "seconds" not in states[2]
     assert "at most 4 runs may work at the same time. Not ended yet: " in limited

@@ -75,7 +75,8 @@ def test_an_administrator_confirms_beside_the_flag_that_names_are_of_one_person(
     assert patient_id not in asked
     flags = "SELECT flags FROM fm_pipeline.import_history WHERE id = %s"
     assert console.bench.execute(flags, row) == [(["patient_id_with_another_name"],)], "it was only counted"
-    assert post(console, session, f"/jobs/{job_id}/one-person", row=str(row)).status_code == 302
+    assert post(console, session, f"/jobs/{job_id}/one-person", row=str(row), persons="9").status_code == 409
+    assert post(console, session, f"/jobs/{job_id}/one-person", row=str(row), persons="0").status_code == 302
     page = get(console, session, f"/jobs/{job_id}").text
     console.bench.execute("DELETE FROM fm_pipeline.import_history WHERE id = %s", row)
     console.bench.execute("DELETE FROM fm_pipeline.import_jobs WHERE id = %s", job_id)

@@ -107,6 +107,28 @@ def test_a_page_does_not_wait_for_a_slow_answer_and_the_next_ones_do_not_ask_aga
     assert len(asked) == 1
 
 
+def test_a_fresh_answer_takes_the_place_of_one_that_is_kept_and_of_one_that_comes_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(snapshots, "_LONG_SECONDS", 0.0)
+    monkeypatch.setattr(snapshots, "_TIMES", 1e9)
+    numbers, may_end, ended = iter(range(1, 1000)), threading.Event(), threading.Event()
+
+    def slow() -> int:
+        number = next(numbers)
+        if number == 1:
+            may_end.wait(60)
+            ended.set()
+        return number
+
+    answer = SlowAnswer(slow)
+    assert answer.get(wait=0.01) is None
+    assert answer.fresh() == 2
+    may_end.set()
+    ended.wait(60)
+    assert [answer.get(wait=60), answer.fresh(), answer.get(wait=60)] == [2, 3, 3]
+
+
 def test_an_answer_that_comes_at_once_is_asked_for_by_each_page() -> None:
     numbers = iter(range(1, 1000))
     answer = SlowAnswer(lambda: next(numbers))

@@ -7,12 +7,18 @@ import uuid
 from datetime import UTC, datetime
 
 import requests
+from django_htmx.http import HTMX_STOP_POLLING
 
 from fm_pipeline.db.audit import record
 from fm_pipeline_tests.console.conftest import Console
 from fm_pipeline_tests.console.pages.forms import fetch, send
+from fm_pipeline_tests.console.pages.test_data_management import added_runs, get
+from fm_pipeline_tests.support.waiting import wait_until
 
 PAGE = "/settings/data-management"
+COMPARISONS = """
+SELECT count(*) FROM pg_locks l WHERE NOT l.granted AND l.relation = 'notes'::regclass
+"""
 SIGNED = dict.fromkeys(("data", "tested", "told"), "yes")
 
 
@@ -109,3 +115,45 @@ def test_a_plan_that_was_carried_out_is_refused_without_advice_for_commands(cons
     assert re.search(r"autofocus><strong>Nothing was started.</strong>\s+This plan has been carried out", late)
     assert late.count("carried out") == 1
     assert "fm-pipeline plan" not in late
+
+
+def test_open_pages_of_two_plans_share_one_comparison_each_however_long_it_takes(console: Console) -> None:
+    admin, bench = console.session("admin"), console.bench
+    states = [f"/plans/{bench.plan(now=datetime.now(UTC)).id}/state?standing=valid&runs=" for _ in range(2)]
+    plan = states[1].partition("/state")[0]
+    with bench.connection() as connection, connection.cursor() as cursor:
+        cursor.execute("LOCK TABLE notes IN ACCESS EXCLUSIVE MODE")
+        answers = [get(console, admin, state).status_code for state in states * 3]
+        assert (set(answers), bench.execute(COMPARISONS)) == ({204}, [(2,)])
+    wait_until(lambda: bench.execute(COMPARISONS) == [(0,)])
+    # It took more than a second, so that its answer is kept; a page that is opened compares anew.
+    wait_until(lambda: get(console, admin, states[1]).status_code == 204)
+    bench.execute("UPDATE notes SET content = content || '!'")
+    try:
+        assert "This plan is stale" in get(console, admin, plan).text
+        assert get(console, admin, states[1]).headers["HX-Redirect"] == f"{PAGE}{plan}"
+    finally:
+        bench.execute("UPDATE notes SET content = left(content, -1)")
+    assert 'name="standing" value="valid"' in get(console, admin, plan).text
+    assert "HX-Redirect" not in get(console, admin, states[1]).headers
+
+
+def test_the_page_of_a_stale_plan_keeps_its_standing_while_a_run_works_and_then_asks_no_more(console: Console) -> None:
+    admin, made = console.session("admin"), console.bench.plan(now=datetime.now(UTC))
+    plan, asks = f"/plans/{made.id}", f'hx-get="{PAGE}/plans/{made.id}/state"'
+    assert asks in get(console, admin, plan).text
+    console.bench.execute("UPDATE notes SET content = content || '!'")
+    try:
+        assert asks not in get(console, admin, plan).text
+        with added_runs(console) as add:
+            run_id = add("plan_reimport")
+            works = get(console, admin, f"{plan}/state?standing=stale&runs=")
+            assert 'name="standing" value="stale"' in works.text
+            assert "Look at its progress" in works.text
+            same = get(console, admin, f"{plan}/state?standing=stale&runs={run_id}:queued")
+        ended = get(console, admin, f"{plan}/state?standing=stale&runs={run_id}:queued")
+    finally:
+        console.bench.execute("UPDATE notes SET content = left(content, -1)")
+    assert [each.status_code for each in (works, same, ended)] == [200, 204, HTMX_STOP_POLLING]
+    assert ["carry-out" in each.text for each in (works, ended)] == [False, False]
+    assert ["HX-Redirect" in each.headers for each in (works, ended)] == [False, False]
