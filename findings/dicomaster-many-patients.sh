@@ -3,9 +3,10 @@
 #
 # The program (0.9.3.post1) writes what DICOM files say to JSON, CSV or FHIR, and puts pseudonyms in the place of names and IDs with
 # --anonymize. Each value of each file gets a salt of its own by chance, so that no two files of one patient, or of one study, have the same
-# ID or accession number; --anonymize-salt, which stops this, is "recommended for reproducibility" of a second run. Where a file has no
-# Patient's Age, it is counted from the birth date to the day on which the program runs, not to the study's. In FHIR the image
-# has the study's UID, and its series is number 1, always. Nothing is said of either; the exit code is 0.
+# ID or accession number. --anonymize-salt, which stops this, is for "consistent pseudonyms across runs" by the README; that without it
+# they differ within one run, too, it does not say. Where a file has no Patient's Age, it is counted from the birth date to the day on
+# which the program runs, not to the study's. In FHIR the image has the study's UID, and its series is number 1, always. Nothing is said
+# of any of this; the exit code is 0.
 #
 # Needs python3.10 or newer and its venv. Exit code 0: as described; 1: it behaves otherwise now.
 set -eu

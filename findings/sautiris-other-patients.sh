@@ -1,10 +1,10 @@
 #!/bin/sh
 # sautiris asks the archive for another patient: of 12/3 it shows the studies of 123, of P_1 those of P1, and of "№" those of everybody.
 #
-# The radiology information system (1.0.0a2, "production-ready") has an adapter that asks Orthanc over DICOMweb. From the Patient ID it
+# The radiology information system (1.0.0a2, "complete, production-ready") has an adapter that asks Orthanc over DICOMweb. From the Patient ID it
 # removes what is not a Latin letter, a digit or a hyphen, before it asks, while a Patient ID may have any letter but a
-# backslash (PS3.5, LO): a slash, a dot, an underscore or a space are common where a site or a year is part of the number. What is left is
-# often the ID of somebody else; if nothing is left, the condition is empty, which stands for all. The answer is passed on as that for
+# backslash (PS3.5, LO): a slash, a dot, an underscore or a space are common where a site or a year is part of the number. What is left
+# may be the ID of somebody else; if nothing is left, the condition is empty, which stands for all. The answer is passed on as that for
 # the patient who was asked for. Deleting a study answers False, as for one that is not there, and the study stays: the UID is sent to Orthanc
 # in quotation marks.
 #

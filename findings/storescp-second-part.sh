@@ -2,10 +2,11 @@
 # storescp --rename-on-eostudy writes the second part of a study over the first: of eight images that it has acknowledged, five are left.
 #
 # DCMTK's receiver (3.6.9, Debian 13) puts each study into a folder of its own (--sort-on-study-uid), and renames the files when
-# the study is complete ("according to a certain pattern", as its manual says): CT000001, CT000002 ... A study is complete for it when nothing has
-# come for some seconds, or when an image of another study comes. Reformatted series, dose reports and what a scanner sends once more
-# come later; they go into the same folder, the numbers begin at 1 again, and what is there is replaced. So it is, too, if two scanners
-# send at the same time. Each image was answered with "Success", by which the sender may delete it. There is no message, at no log level.
+# the study is complete: CT000001, CT000002 ... A study is complete for it when an image of another study comes, or when nothing has come
+# for some seconds (--eostudy-timeout). Reformatted series, dose reports and what a scanner sends once more come later; they go into the
+# same folder, the numbers begin at 1 again, and what is there is replaced. So it is, too, if two scanners send at the same time.
+# The manual says that the numbers start at 000001, and that more may come to a folder later; it does not say that files are replaced then.
+# Each image was answered with "Success", by which the sender may delete it. There is no message.
 #
 # Needs Debian on amd64 with apt, python3 and its venv. DCMTK is Debian trixie's, unpacked in a temporary folder.
 # Exit code 0: as described; 1: it behaves otherwise now.
@@ -19,7 +20,7 @@ trap 'rm -rf "$folder"' EXIT
 "$folder/venv/bin/pip" install -q --disable-pip-version-check pydicom==3.0.2 pynetdicom==3.0.4 2>"$folder/log"
 
 DCMDICTPATH="$folder/debian/usr/share/dcmtk/dicom.dic" "$folder/venv/bin/python" - "$folder" <<'END'
-import os, socket, subprocess, sys, time
+import atexit, socket, subprocess, sys, time
 from pathlib import Path
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -63,6 +64,7 @@ def receive(place, *options):
         port = free.getsockname()[1]
     server = subprocess.Popen([*storescp, "--output-directory", place, "--sort-on-study-uid", "study", "--rename-on-eostudy", *options,
                                str(port)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    atexit.register(server.kill)  # if anything fails
     until(lambda: there(port))
     return server, port
 
@@ -90,12 +92,12 @@ def show(title, server, place, statuses):
 
 study, other = generate_uid(), generate_uid()
 later = folder / "later"
-server, port = receive(later, "--eostudy-timeout", "1")
+server, port = receive(later, "--eostudy-timeout", "3")
 statuses = send(port, *images(study, 5, "source"))
 until(lambda: len(list(later.rglob("CT00000*"))) == 5)
 statuses += send(port, *images(study, 3, "reformatted"))
 until(lambda: not list(later.rglob("CT.*")))
-found, said = show("5 images, and 3 more two seconds later", server, later, statuses)
+found, said = show("5 images, and 3 more some seconds later", server, later, statuses)
 right = statuses == [0] * 8 and not said and list(found.values()) == [
     ["reformatted 1", "reformatted 2", "reformatted 3", "source 4", "source 5"]]
 
