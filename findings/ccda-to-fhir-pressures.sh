@@ -41,10 +41,10 @@ def observation(root, code, name, time, value, own_id=None):
     return (f'<observation classCode="OBS" moodCode="EVN">{template(root)}{own_id or new_id()}<code code="{code}" codeSystem="{LOINC}" '
             f'displayName="{name}"/><statusCode code="completed"/><effectiveTime value="{time}"/>{value}</observation>')
 
-def organizer(root, code, name, observations):
+def organizer(root, code, observations):
     components = "".join(f"<component>{one}</component>" for one in observations)
-    return (f'<organizer classCode="CLUSTER" moodCode="EVN">{template(root)}{new_id()}<code code="{code}" codeSystem="{LOINC}" '
-            f'displayName="{name}"/><statusCode code="completed"/><effectiveTime><low value="20260105080000-0500"/>'
+    return (f'<organizer classCode="CLUSTER" moodCode="EVN">{template(root)}{new_id()}{code}'
+            f'<statusCode code="completed"/><effectiveTime><low value="20260105080000-0500"/>'
             f'<high value="20260105090000-0500"/></effectiveTime>{components}</organizer>')
 
 def quantity(value, unit):
@@ -54,10 +54,10 @@ def pressure(time, systolic, diastolic):
     yield observation("4.27", "8480-6", "Systolic blood pressure", time, quantity(systolic, "mm[Hg]"))
     yield observation("4.27", "8462-4", "Diastolic blood pressure", time, quantity(diastolic, "mm[Hg]"))
 
-def drug(name, times, dose):
+def drug(code, name, times, dose):
     return (f'<substanceAdministration classCode="SBADM" moodCode="INT">{template("4.16")}{new_id()}<statusCode code="active"/>'
             f'<effectiveTime xsi:type="IVL_TS"><low value="20260105"/></effectiveTime>{times}<doseQuantity{dose}'
-            f'<consumable><manufacturedProduct classCode="MANU">{template("4.23")}<manufacturedMaterial><code code="860975" '
+            f'<consumable><manufacturedProduct classCode="MANU">{template("4.23")}<manufacturedMaterial><code code="{code}" '
             f'codeSystem="{RXNORM}" displayName="{name}"/></manufacturedMaterial></manufacturedProduct></consumable>'
             "</substanceAdministration>")
 
@@ -74,16 +74,18 @@ titer = '<value xsi:type="RTO"><numerator xsi:type="PQ" value="1" unit="1"/><den
 results.append(observation("4.2", "5048-4", "Nuclear Ab [Titer]", lying[0], titer))
 twice = "".join(f'<effectiveTime xsi:type="EIVL_TS" operator="{how}"><event code="{event}"/></effectiveTime>'
                 for how, event in [("A", "ACM"), ("I", "ACV")])
-drugs = [drug("metformin", twice, ' value="500" unit="mg"/>'),
-         drug("acetaminophen", "", '><low value="1" unit="1"/><high value="2" unit="1"/></doseQuantity>')]
-sections = section("2.4.1", "8716-3", "Vital signs", [organizer("4.26", "46680005", "Vital signs", each) for each in groups])
-sections += section("2.3.1", "30954-2", "Results", [organizer("4.1", "24323-8", "Panel", results)])
+drugs = [drug("6809", "metformin", twice, ' value="500" unit="mg"/>'),
+         drug("198440", "acetaminophen 500 MG Oral Tablet", "", '><low value="1" unit="1"/><high value="2" unit="1"/></doseQuantity>')]
+signs = f'<code code="46680005" codeSystem="{SNOMED}"><translation code="74728-7" codeSystem="{LOINC}"/></code>'
+panel = f'<code code="24323-8" codeSystem="{LOINC}" displayName="Panel"/>'
+sections = section("2.4.1", "8716-3", "Vital signs", [organizer("4.26", signs, each) for each in groups])
+sections += section("2.3.1", "30954-2", "Results", [organizer("4.1", panel, results)])
 sections += section("2.1.1", "10160-0", "Medications", drugs)
 person = "<name><given>Mary</given><family>Adams</family></name>"
 address = "<addr><streetAddressLine>1 Main St</streetAddressLine><city>Boston</city><state>MA</state></addr>"
 address += "<telecom value='tel:617-555-0100'/>"
 document = f"""<ClinicalDocument xmlns="urn:hl7-org:v3" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance">
-  <realmCode code="US"/><typeId root="2.16.840.1.113883.1.3" extension="POCD_HD000040"/>{template("1.1")}{template("1.2")}{new_id()}
+  <realmCode code="US"/><typeId root="2.16.840.1.113883.1.3" extension="POCD_HD000040"/>{template("1.1")}{new_id()}
   <code code="34133-9" codeSystem="{LOINC}" displayName="Summary"/><title>Summary</title><effectiveTime value="20260106083000-0500"/>
   <confidentialityCode code="N" codeSystem="2.16.840.1.113883.5.25"/><languageCode code="en-US"/>
   <recordTarget><patientRole>{new_id()}{address}<patient>{person}<administrativeGenderCode code="F" codeSystem="2.16.840.1.113883.5.1"/>
@@ -115,5 +117,6 @@ for resource in resources:
 right = found["85354-9"] == [("09:00", 105, 60), ("09:00", 105, 95)] and found["59408-5"] == [("09:00", 97)]
 right &= found["5048-4"] == [("08:00", "Value not provided in source C-CDA document")]
 right &= found["2345-7"] == [("08:00", 418)]
-sys.exit(not (right and doses == {"metformin": (["ACV"], 500), "acetaminophen": (None, 1)} and result["metadata"]["errors"] == []))
+right &= doses == {"metformin": (["ACV"], 500), "acetaminophen 500 MG Oral Tablet": (None, 1)}
+sys.exit(not (right and result["metadata"]["errors"] == []))
 END

@@ -1,5 +1,5 @@
 #!/bin/sh
-# fhir-to-csv has no blood pressure, no positive test and no pain of 0; a troponin of <6 is 6, and a note of two lines is two patients.
+# fhir-to-csv has no blood pressure, no positive test and no pain of 0; a troponin of <6 is 6, and a note of two lines is two rows.
 #
 # The package (npm, @imranq2/fhir-to-csv 1.0.15) makes tables of a FHIR bundle, one for each kind of resource. Of a result it knows a number
 # or a text. A pressure, whose two numbers are components, and a value that is a code (positive, A Rh negative) have an empty cell, as if

@@ -4,8 +4,8 @@
 # This mode copies the rows whose transaction number is above the highest one it has copied, so that no column need be chosen.
 # PostgreSQL numbers transactions when they begin to write, not when they end. A visit whose transaction began before another
 # one and was committed after the run has a number below the bookmark: no later run looks at it, unless it is changed again.
-# A comment in the code names the numbers' wrapping, at 4 billion, as the only limit. Every run is a success, and the copy lacks a
-# visit for good.
+# The user guide recommends the mode for tables without such a column, and names one limit: the numbers wrap at 4 billion.
+# Every run is a success, and the copy lacks a visit for good.
 #
 # Needs python3.11 and its venv. Exit code 0: as described; 1: it behaves otherwise now.
 set -eu

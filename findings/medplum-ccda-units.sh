@@ -19,11 +19,11 @@ cat >read.cjs <<'END'
 globalThis.WebSocket ??= class {}; // node 20 has none; the library names it when it is loaded, and opens none
 const { convertCcdaToFhir, convertXmlToCcda } = require("@medplum/ccda");
 
-const RXNORM = "2.16.840.1.113883.6.88", SNOMED = "2.16.840.1.113883.6.96", CVX = "2.16.840.1.113883.12.292";
+const RXNORM = "2.16.840.1.113883.6.88", SNOMED = "2.16.840.1.113883.6.96", CVX = "2.16.840.1.113883.12.292", LOINC = "2.16.840.1.113883.6.1";
 const id = (last) => `<id root="2.16.840.1.113883.3.9999" extension="${last}"/>`;
 const template = (root) => `<templateId root="2.16.840.1.113883.10.20.22.${root}"/>`;
 const code = (name, value, system, label) => `<${name} code="${value}" codeSystem="${system}" displayName="${label}"/>`;
-const section = (root, entries) => `<component><section>${template(root)}<title>-</title><text>-</text>
+const section = (root, loinc, entries) => `<component><section>${template(root)}${code("code", loinc, LOINC, "-")}<title>-</title><text>-</text>
   ${entries.map((entry) => `<entry typeCode="DRIV">${entry}</entry>`).join("")}</section></component>`;
 const product = (coded) => `<consumable><manufacturedProduct classCode="MANU"><manufacturedMaterial>${coded}</manufacturedMaterial>
   </manufacturedProduct></consumable>`;
@@ -45,20 +45,23 @@ const vaccination = (number, denied) => `<substanceAdministration classCode="SBA
 
 const xml = `<?xml version="1.0" encoding="UTF-8"?>
 <ClinicalDocument xmlns="urn:hl7-org:v3" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance">
-  <realmCode code="US"/><typeId root="2.16.840.1.113883.1.3" extension="POCD_HD000040"/>${template("1.2")}${id("d")}
+  <realmCode code="US"/><typeId root="2.16.840.1.113883.1.3" extension="POCD_HD000040"/>${template("1.1")}${id("d")}
   <code code="34133-9" codeSystem="2.16.840.1.113883.6.1"/><title>Summary</title><effectiveTime value="20260105083000-0500"/>
   <confidentialityCode code="N" codeSystem="2.16.840.1.113883.5.25"/><languageCode code="en-US"/>
   <recordTarget><patientRole>${id("P-1")}<addr><city>Boston</city></addr><telecom value="tel:617-555-0100"/>
   <patient><name><given>Mary</given><family>Adams</family></name>
   <administrativeGenderCode code="F" codeSystem="2.16.840.1.113883.5.1"/><birthTime value="197003"/></patient></patientRole></recordTarget>
+  <author><time value="20260105083000-0500"/><assignedAuthor>${id("n")}<assignedPerson><name><given>Ann</given><family>Cole</family></name>
+  </assignedPerson></assignedAuthor></author><custodian><assignedCustodian><representedCustodianOrganization>${id("c")}
+  <name>Clinic</name></representedCustodianOrganization></assignedCustodian></custodian>
   <component><structuredBody>
-  ${section("2.1.1", [
-    drug("m1", "308191", "amoxicillin 500 MG Oral Capsule", '<doseQuantity value="500" unit="mg"/>'),
-    drug("m2", "967", "levothyroxine", '<doseQuantity value="0.025" unit="mg"/>'),
+  ${section("2.1.1", "10160-0", [
+    drug("m1", "723", "amoxicillin", '<doseQuantity value="500" unit="mg"/>'),
+    drug("m2", "10582", "levothyroxine", '<doseQuantity value="0.025" unit="mg"/>'),
     drug("m3", "253182", "insulin", '<doseQuantity value="7" unit="[iU]"/>'),
-    drug("m4", "198440", "acetaminophen 500 MG Oral Tablet", '<doseQuantity><low value="1"/><high value="2"/></doseQuantity>')])}
-  ${section("2.6.1", [allergy("a1", "true", "70618", RXNORM, "penicillin"), allergy("a2", "false", "1191", RXNORM, "aspirin")])}
-  ${section("2.2.1", [vaccination("v1", "true"), vaccination("v2", "false")])}
+    drug("m4", "198440", "acetaminophen 500 MG Oral Tablet", '<doseQuantity><low value="1" unit="1"/><high value="2" unit="1"/></doseQuantity>')])}
+  ${section("2.6.1", "48765-2", [allergy("a1", "true", "70618", RXNORM, "penicillin"), allergy("a2", "false", "1191", RXNORM, "aspirin")])}
+  ${section("2.2.1", "11369-6", [vaccination("v1", "true"), vaccination("v2", "false")])}
   </structuredBody></component></ClinicalDocument>`;
 
 const noted = [];
