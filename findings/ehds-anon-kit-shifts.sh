@@ -1,9 +1,9 @@
 #!/bin/sh
-# ehds-anon-kit moves each result of a patient by days of its own: the X-ray comes before the fall, and her telephone and son stay.
+# ehds-anon-kit moves each result of a patient by days of its own: those of eight days in a row change places. Her telephone and son stay.
 #
 # The program (0.1.0) de-identifies FHIR for the European Health Data Space, and cites the article for each change. Dates move by up to 90
 # days, "so all dates for one patient shift by the same delta", as its code says; but the number of days comes from the id of the result or
-# visit, not from the patient's. What happened first may come last, and four doses a day apart are months apart. Periods of results, dates
+# visit, not from the patient's. What came first may come last, and results a day apart are months apart. Periods of results, dates
 # without a day and dates as values stay as they are. Of the patient it removes what its table lists: her telephone number, her son's name
 # and number, her photograph's address and the hour of her death stay, and so does her real id in each entry's fullUrl and her name in
 # what a result links to. Results refer to visits by ids that are gone. The evidence for the authority lists none of this.

@@ -7,14 +7,15 @@
 # scanner or an archive this is the word that the image is safe (PS3.4, B.2.3); many delete it then. The standard has A700, "out of
 # resources", for this case, and the class has a constant of this name, which it does not use.
 #
-# Needs python3.10 or newer and its venv; the server is on 127.0.0.1. Exit code 0: as described; 1: it behaves otherwise now.
+# Needs python3.11 or newer and its venv; the server is on 127.0.0.1. Exit code 0: as described; 1: it behaves otherwise now.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-"${PYTHON:-python3}" -m venv "$folder/venv"
+"${PYTHON:-python3.11}" -m venv "$folder/venv"
 # Of the package's 19 dependencies, these are the ones that its network part loads.
 "$folder/venv/bin/pip" install -q --disable-pip-version-check --no-deps rosamllib==0.6.3 2>"$folder/log"
-"$folder/venv/bin/pip" install -q --disable-pip-version-check pydicom==3.0.2 pynetdicom==3.0.4 pandas SimpleITK nibabel 2>"$folder/log" ||
+"$folder/venv/bin/pip" install -q --disable-pip-version-check pydicom==3.0.2 pynetdicom==3.0.4 pandas==2.3.3 SimpleITK==2.5.7 \
+    nibabel==5.4.2 2>"$folder/log" ||
     { tail -n 3 "$folder/log"; exit 1; }
 
 cd "$folder"
