@@ -3,10 +3,10 @@
 #
 # The package (0.4.0) reads radiologists' reports, looks for findings that need action at once, and exports them to FHIR. A finding counts as
 # negated if "no" or "without" stands within 60 characters before it in the sentence, whatever that word belongs to: contrast, change,
-# fracture. The README says that negation "fails safe", so that a real finding is never silently suppressed. Of four reports with a
-# finding of severity "critical", three have none that is active; their FHIR resource has no observation, and the table for a whole folder says
-# has_active_critical False. In the table is also the largest measurement: "in" after a number is an inch, so that a year or a count of
-# nodules makes metres. Lesions of equal size are counted once. There is no message; the exit code is 0.
+# fracture. The README says that negation "fails safe" and "prevents a real critical finding from being silently suppressed". Of four
+# reports with a finding of severity "critical", three have none that is active; their FHIR resource has no observation, and the table for
+# a whole folder says has_active_critical False. In the table is also the largest measurement: "in" after a number is an inch, so that a
+# year makes metres. Lesions of equal size are counted once. There is no message; the exit code is 0.
 #
 # Needs python3.9 or newer and its venv. Exit code 0: as described; 1: it behaves otherwise now.
 set -eu
