@@ -1,10 +1,11 @@
 #!/bin/sh
-# process-dcm files the eye photographs of all patients under the first: photographs have no Frame of Reference UID, and all without one are one group.
+# process-dcm files the eye photographs of all patients under the first: what has no Frame of Reference UID is one group, and they have none.
 #
 # The program (1.0.0) writes the images of a folder of eye examinations (DICOM) as PNG, in one folder for each group, with a metadata.json,
-# and puts a number in the place of each Patient ID. It groups files by their Frame of Reference UID. A photograph of the eye has none: its IOD
-# (PS3.3, Ophthalmic Photography 8 Bit Image) has no such module. So the photographs of a whole folder are one group; it gets the
-# number and the date of the first file. In metadata.json the birth date and the sex are those of the last patient, beside a second
+# and puts a number in the place of each Patient ID. The README says "one folder per acquisition", and names photographs among what it is for.
+# It groups files by their Frame of Reference UID (by the time only with --group). A photograph of the eye has none: its IOD (PS3.3,
+# Ophthalmic Photography 8 Bit Image) has no such module. So the photographs of a whole folder are one group; it gets the number and
+# the date of the first file. In metadata.json the birth date and the sex are those of the last patient, beside a second
 # number that is in no list; study_2_patient.csv, by which numbers are to be led back, has one patient of three. With IDs kept (-k p) the
 # folder has the first patient's ID, and metadata.json the last one's. The program says "Processed 1 DICOM folders"; its exit code is 0.
 #
@@ -52,7 +53,7 @@ def export(output, *options):
     command = [Path(sys.executable).with_name("process-dcm"), "eyes", "-o", output, "-k", "".join(["dg", *options])]
     ran = subprocess.run(command, capture_output=True, text=True)
     said = [line for line in ran.stdout.splitlines() if "Processed" in line]
-    print(f"process-dcm eyes -k {command[-1]}: exit code", ran.returncode, "-", *said)
+    print(f"process-dcm eyes -k {command[-1]}: exit code", ran.returncode, "-", *said, ran.stderr.strip()[-300:])
     found = {}
     for path in Path(output).rglob("metadata.json"):
         told = json.loads(path.read_text())
