@@ -14,7 +14,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 "${PYTHON:-python3}" -m venv "$folder/venv"
 "$folder/venv/bin/pip" install -q --disable-pip-version-check uv==0.13.9 2>"$folder/log"
-"$folder/venv/bin/uv" pip install -q --python "$folder/venv/bin/python" ccda-to-fhir==0.3 fhir.resources==8.3.0 \
+"$folder/venv/bin/uv" pip install -q --no-cache --python "$folder/venv/bin/python" ccda-to-fhir==0.3 fhir.resources==8.3.0 \
     fhir-core==1.1.12 lxml==6.1.3
 
 "$folder/venv/bin/python" - <<'END'

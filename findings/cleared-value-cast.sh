@@ -14,8 +14,8 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 "${PYTHON:-python3.11}" -m venv "$folder/venv"
 "$folder/venv/bin/pip" install -q --disable-pip-version-check uv==0.13.9 2>"$folder/log"
-"$folder/venv/bin/uv" pip install -q --python "$folder/venv/bin/python" --no-deps cleared==0.4.11
-"$folder/venv/bin/uv" pip install -q --python "$folder/venv/bin/python" colorlog==6.10.1 hydra-core==1.3.2 jinja2==3.1.6 networkx==3.5 \
+"$folder/venv/bin/uv" pip install -q --no-cache --python "$folder/venv/bin/python" --no-deps cleared==0.4.11
+"$folder/venv/bin/uv" pip install -q --no-cache --python "$folder/venv/bin/python" colorlog==6.10.1 hydra-core==1.3.2 jinja2==3.1.6 networkx==3.5 \
     pandas==2.3.3 psycopg2-binary==2.9.11 ruamel-yaml==0.18.16 sqlalchemy==2.0.44 typer==0.20.0 yamllint==1.37.1
 
 cd "$folder"

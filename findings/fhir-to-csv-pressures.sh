@@ -13,7 +13,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 echo '{"private": true, "overrides": {"xlsx": "0.18.5"}}' >package.json  # which else does not come from npm
-npm install --silent --no-audit --no-fund --ignore-scripts @imranq2/fhir-to-csv@1.0.15 csv-parse@6.1.0 >log 2>&1 ||
+npm install --cache cache --silent --no-audit --no-fund --ignore-scripts @imranq2/fhir-to-csv@1.0.15 csv-parse@6.1.0 >log 2>&1 ||
     { tail -n 5 log; exit 1; }
 
 cat >read.cjs <<'END'

@@ -13,7 +13,8 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 echo '{"private": true}' >package.json
-npm install --silent --no-audit --no-fund --ignore-scripts @medplum/ccda@5.1.10 @medplum/core@5.1.10 >log 2>&1 || { tail -n 5 log; exit 1; }
+npm install --cache cache --silent --no-audit --no-fund --ignore-scripts @medplum/ccda@5.1.10 @medplum/core@5.1.10 >log 2>&1 ||
+    { tail -n 5 log; exit 1; }
 
 cat >read.cjs <<'END'
 globalThis.WebSocket ??= class {}; // node 20 has none; the library names it when it is loaded, and opens none
