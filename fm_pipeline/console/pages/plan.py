@@ -108,7 +108,7 @@ def _running(plan: StoredPlan) -> list[RunState]:
 
 def _standing(plan: StoredPlan, changes: Sequence[InputChange]) -> str:
     """Return what has become of a plan."""
-    return "undone" if plan.undone_by else "carried out" if plan.carried_out else "stale" if changes else VALID
+    return "undone" if plan.undone_by else "done" if plan.carried_out else "stale" if changes else VALID
 
 
 def _seen(running: Sequence[RunState], standing: str) -> dict[str, Any]:

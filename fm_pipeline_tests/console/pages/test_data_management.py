@@ -274,14 +274,17 @@ def test_the_page_of_a_plan_locks_its_button_while_a_run_works_and_is_shown_anew
         assert f'href="{PAGE}/runs/{run_id}">Look at its progress' in locked.text
         assert get(console, admin, f"{state}?standing=valid&runs={run_id}:queued").status_code == 204
         assert "carry-out" not in get(console, console.session("reception"), f"{state}?standing=valid&runs=").text
-    free = get(console, admin, f"{state}?standing=valid&runs={run_id}:queued").text
+    before_it = f"{state}?standing=valid&runs={run_id}:queued"
+    wait_until(lambda: get(console, admin, before_it).status_code == 200)  # it is compared meanwhile
+    free = get(console, admin, before_it).text
     assert ('id="carry-out"' in free, " disabled>" in free) == (True, False)
     ((note_id, before),) = console.bench.execute("SELECT id::text, updated_at::text FROM notes ORDER BY id LIMIT 1")
     written = "UPDATE notes SET updated_at = %s WHERE id::text = %s"
     console.bench.execute(written, "2031-02-03 01:00+00", note_id)
     try:
-        stale = get(console, admin, f"{state}?standing=valid&runs=")
-        assert stale.headers["HX-Redirect"] == f"{PAGE}/plans/{made.id}"
+        assert "This plan is stale" in get(console, admin, f"/plans/{made.id}").text
+        valid = f"{state}?standing=valid&runs="
+        wait_until(lambda: get(console, admin, valid).headers.get("HX-Redirect") == f"{PAGE}/plans/{made.id}")
         assert get(console, admin, f"{state}?standing=stale&runs=").status_code == HTMX_STOP_POLLING
     finally:
         console.bench.execute(written, before, note_id)

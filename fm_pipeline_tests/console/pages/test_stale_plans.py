@@ -131,7 +131,7 @@ def test_open_pages_of_two_plans_share_one_comparison_each_however_long_it_takes
     bench.execute("UPDATE notes SET content = content || '!'")
     try:
         assert "This plan is stale" in get(console, admin, plan).text
-        assert get(console, admin, states[1]).headers["HX-Redirect"] == f"{PAGE}{plan}"
+        wait_until(lambda: get(console, admin, states[1]).headers.get("HX-Redirect") == f"{PAGE}{plan}")
     finally:
         bench.execute("UPDATE notes SET content = left(content, -1)")
     assert 'name="standing" value="valid"' in get(console, admin, plan).text

@@ -50,9 +50,10 @@ def _shows_a_thousand_ids(console: Console, sync_id: str) -> bool:
 def _says_that_no_sync_brings_a_deleted_row_back(console: Console, sync_id: str) -> bool:
     added = (
         "INSERT INTO fm_pipeline.sync_decisions (sync_id, entity, nexus_id, column_name, decision, kept, filemaker_key)"
-        " VALUES (%s, 'note', 'deleted', '', 'deleted_conflict', true, 'key')"
+        " VALUES (%s, 'note', 'deleted', '', 'deleted_conflict', true, 'key'),"
+        " (%s, 'note', 'deleted', 'content', 'conflict', true, 'key')"
     )
-    console.bench.execute(added, sync_id)
+    console.bench.execute(added, sync_id, sync_id)
     admin, viewer = (fetch(console, console.session(name), PAGE) for name in ("admin", "reception"))
     console.bench.execute("DELETE FROM fm_pipeline.sync_decisions WHERE nexus_id = 'deleted'")
     without = fetch(console, console.session("admin"), PAGE)

@@ -1,5 +1,5 @@
-// A part of a page that is replaced every few seconds waits while something in it, or any button, is pressed: a button that
-// is replaced between pressing and releasing it gets no click. The button may be another part of the answer.
+// A part of a page that is replaced every few seconds waits while something in it, or any button, is pressed: a button
+// that is replaced between pressing and releasing it gets no click. The button may be another part of the answer.
 document.addEventListener("htmx:beforeSwap", (event) => {
   const pressed = event.detail.target.querySelector(":active") || document.querySelector("button:active");
   if (pressed) event.detail.shouldSwap = false;
