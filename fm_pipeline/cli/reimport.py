@@ -60,7 +60,6 @@ def command(plan_id: str, confirm: str, requested_by: str | None) -> None:
     def warn(sentence: str) -> None:
         console.print(sentence, style="yellow", soft_wrap=True, highlight=False)
 
-    now = datetime.now(UTC)
     run_id = f"command-{uuid.uuid4()}"
     permission = Permission(plan_id, confirm, requested_by or operating_system_user())
     validate_plan_early(settings, permission, run_id=run_id)  # not after FileMaker was read for an hour
@@ -73,13 +72,13 @@ def command(plan_id: str, confirm: str, requested_by: str | None) -> None:
         validate_plan_early(settings, permission, run_id=run_id, staged=True)  # nor after a backup
         make_backup(
             settings,
-            now=now,
+            now=datetime.now(UTC),
             run_id=run_id,
             on_progress=lambda step, done, total: progress.update(f"backup, {step}", done, total),
         )
         report = reimport(
             settings,
-            now=now,
+            now=datetime.now(UTC),  # not of before FileMaker was read: pages and emails name the reimport by it
             permission=permission,
             run_id=run_id,
             on_phase=progress.phases(),

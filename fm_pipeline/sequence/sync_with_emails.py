@@ -6,9 +6,8 @@ Undoing a sync is a change of Nexus too, so an email tells of it.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import partial
 
 from fm_pipeline.db.connection import connect
 from fm_pipeline.entities.profile import load_profile
@@ -53,18 +52,21 @@ def run_sync(
         PipelineError: as `read_changes_and_stage` and `sync_staged`. An email says it too, and of an unforeseen error
             its class.
     """
-    now = datetime.now(UTC)
-    send = partial(send_alert, settings, now=now, page=SYNC_PAGE, warn=warn)
     link = f"runs/{run_id}" if in_dagster else None
+
+    def send(key: str, subject: str, sentences: Sequence[str]) -> None:
+        now = datetime.now(UTC)
+        send_alert(settings, key, subject, sentences, now=now, page=SYNC_PAGE, link=link, warn=warn)
+
     try:
-        _tell_of_last(settings, now, warn)
+        _tell_of_last(settings, datetime.now(UTC), warn)
         staged = True
         policies = load_profile(settings.filemaker_profile).sync_policies
         if permission is None:
             staged = read_changes_and_stage(settings, run_id=run_id, on_step=on_step)
         result = sync_staged(
             settings,
-            now=now,
+            now=datetime.now(UTC),  # not of before FileMaker was read: a plan made meanwhile is older than the sync
             actor=actor,
             run_id=run_id,
             permission=permission,
@@ -74,12 +76,12 @@ def run_sync(
         )
     except Exception as error:
         # The connection may have been lost at COMMIT: the email of the next sync, that Nexus was changed, is another.
-        send(f"sync-{run_id}-failed", "The sync has failed", safe_sentences(error), link=link)
+        send(f"sync-{run_id}-failed", "The sync has failed", safe_sentences(error))
         raise
     # If the process is killed here, the next sync sends the email.
     subject, sentences = _told(result)
     if subject:
-        send(f"sync-{run_id}", subject, sentences, link=link)
+        send(f"sync-{run_id}", subject, sentences)
     return result
 
 

@@ -43,6 +43,18 @@ def test_the_plan_and_the_reimport_fit_80_columns_and_no_number_is_cut(bench: Mi
 
 
 @pytest.mark.usefixtures("staged_once")
+def test_a_reimport_has_the_time_of_its_transaction_and_not_of_the_command(bench: MigrationBench) -> None:
+    planned = run(bench, "plan")
+    done = run(bench, *shlex.split(planned.output.splitlines()[-1])[1:])
+    assert done.exit_code == 0, done.output
+    ((read_at, backup_at, started_at),) = bench.execute(
+        "SELECT (SELECT max(finished_at) FROM fm_pipeline.source_extractions), b.created_at, r.started_at"
+        " FROM fm_pipeline.reimports r JOIN fm_pipeline.backups b ON b.id = r.backup_id"
+    )
+    assert read_at <= backup_at < started_at
+
+
+@pytest.mark.usefixtures("staged_once")
 def test_a_shell_reads_the_command_that_a_plan_prints_as_it_is_meant(bench: MigrationBench) -> None:
     """Also with a database whose name has characters that shells and terminals treat specially."""
     name = """o'ne "two" $HOME `id` [red]"""

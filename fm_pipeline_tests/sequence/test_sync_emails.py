@@ -41,6 +41,18 @@ def test_a_sync_that_is_killed_after_its_commit_stays_and_the_next_one_sends_its
         assert "1 row of Nexus." in text
 
 
+def test_a_sync_has_the_time_after_filemaker_was_read(synced: MigrationBench) -> None:
+    """A plan that was made while it read FileMaker is older than the sync."""
+    changed, *_ = synced.execute(RECORDS)
+    synced.store.edit(DATABASE, "Patients", changed[1], {"coordinator_name": "Fm"})
+    assert run_sync(synced.settings, actor="bench", run_id="a run").status == "committed"
+    ((read_at, committed_at),) = synced.execute(
+        "SELECT (SELECT max(finished_at) FROM fm_pipeline.source_extractions), committed_at FROM fm_pipeline.syncs"
+        " WHERE run_id = 'a run'"
+    )
+    assert committed_at >= read_at
+
+
 def test_a_sync_that_has_failed_before_its_commit_was_known_is_told_of_by_the_next_one(
     synced: MigrationBench, stack: LazyStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
