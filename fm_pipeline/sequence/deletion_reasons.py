@@ -17,7 +17,6 @@ FROM fm_pipeline.source_records s LEFT JOIN fm_pipeline.staged_outcomes o USING 
 WHERE s.entity = %s AND s.filemaker_key = ANY(%s)
 ORDER BY s.filemaker_key, o.outcome = 'ready', s.record_id
 """
-_RETIRED = "SELECT nexus_id::text FROM fm_pipeline.retired_patient_ids WHERE nexus_id::text = ANY(%s)"
 
 
 @dataclass(frozen=True)
@@ -52,14 +51,10 @@ def find_reasons(cursor: Cursor, entity: str, rows: Sequence[tuple[str, str | No
     rules = load_rules().by_id  # what a rule means is the same whatever a clinic makes it do
     cursor.execute(_RECORDS, (entity, [key for _, key in rows if key]))
     records = {key: (record_id, rule) for key, record_id, rule in cursor.fetchall()}
-    retired: set[str] = set()
-    if entity == "patient":
-        cursor.execute(_RETIRED, ([nexus_id for nexus_id, key in rows if not key],))
-        retired = {nexus_id for (nexus_id,) in cursor.fetchall()}
 
-    def reason(nexus_id: str, key: str | None) -> DeletionReason:
+    def reason(key: str | None) -> DeletionReason:
         if not key:
-            return DeletionReason("replaced" if nexus_id in retired else "only_in_nexus")
+            return DeletionReason("only_in_nexus")
         if key not in records:
             return DeletionReason("gone")
         record_id, rule = records[key]
@@ -68,4 +63,4 @@ def find_reasons(cursor: Cursor, entity: str, rows: Sequence[tuple[str, str | No
         said = (rules[rule].means, rules[rule].remedy) if rule in rules else ("", "")
         return DeletionReason("kept_out", rule, *said, entity, record_id)
 
-    return {nexus_id: reason(nexus_id, key) for nexus_id, key in rows}
+    return {nexus_id: reason(key) for nexus_id, key in rows}

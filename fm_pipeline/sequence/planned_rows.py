@@ -75,7 +75,7 @@ def read_planned_rows(
                 query = sql.SQL("SELECT id::text, NULL FROM {} ORDER BY 1 LIMIT %s").format(cleared.identifier)
                 cursor.execute(query, (limit + 1,))
                 ids = cursor.fetchall()
-                why = {nexus_id: CLEARED for nexus_id, _ in ids}
+                why = {nexus_id: CLEARED for nexus_id, _ in ids[:limit]}
             else:
                 raise RequestError(f"The plan has no rows to {change} in such a table.", code=404)
             now = reread_inputs(cursor, planned, catalogue, settings, staged=True)

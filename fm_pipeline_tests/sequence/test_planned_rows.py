@@ -6,6 +6,7 @@ from fm_pipeline.entities.rules import load_rules
 from fm_pipeline.errors import PlanStop, RequestError
 from fm_pipeline.sequence.planned_rows import ROW_CHANGES, read_planned_rows
 from fm_pipeline_tests.support.clinics import DATABASE, MigrationBench, Origin
+from fm_pipeline_tests.support.second_rows import add_second_row
 
 
 def test_the_rows_are_those_that_the_plan_has_counted(staged_once: Origin, bench: MigrationBench) -> None:
@@ -18,6 +19,7 @@ def test_the_rows_are_those_that_the_plan_has_counted(staged_once: Origin, bench
             found = read_planned_rows(bench.settings, plan.id, table.table, change)
             assert (table.table, change, len(found.ids)) == (table.table, change, counted[change])
             assert (found.more, found.changes) == (False, [])
+            assert change != "insert" or all(key for _, key in found.ids), "FileMaker's record is what is loaded"
     only_in_nexus = [key for _, key in read_planned_rows(bench.settings, plan.id, "notes", "delete").ids]
     assert only_in_nexus.count(None) == plan.report.tables["notes"].without_filemaker_id
     some = read_planned_rows(bench.settings, plan.id, "notes", "delete", limit=3)
@@ -51,9 +53,37 @@ def test_a_patient_who_is_gone_from_filemaker_is_no_patient_of_nexus_alone(gone:
     assert found.why[gone].kind == "gone"
 
 
+def test_the_second_row_of_a_patient_is_not_gone_from_filemaker(reimported_once: Origin, bench: MigrationBench) -> None:
+    ((patient, key),) = bench.execute(
+        "SELECT nexus_id::text, filemaker_key FROM fm_pipeline.staged_patients ORDER BY record_id LIMIT 1"
+    )
+    second = add_second_row(bench, patient)
+    plan = bench.extract_and_stage().plan()
+    found = read_planned_rows(bench.settings, plan.id, "patients", "delete")
+    assert (found.ids, found.why[second].kind) == ([(second, key)], "replaced")
+    change = plan.report.tables["patients"]
+    assert (change.deleted, change.replaced, change.kept_out, change.without_filemaker_id) == (1, 1, 0, 0)
+    (deleted,) = [sentence for sentence in plan.report.losses if "would be deleted" in sentence]
+    assert deleted == "1 patient would be deleted. It is a duplicate: FileMaker's record is loaded as another row."
+
+
+def test_both_rows_of_a_patient_are_gone_if_filemaker_has_the_record_no_longer(
+    gone: str, bench: MigrationBench
+) -> None:
+    second = add_second_row(bench, gone)
+    plan = bench.extract_and_stage().plan()
+    found = read_planned_rows(bench.settings, plan.id, "patients", "delete")
+    assert (found.why[gone].kind, found.why[second].kind) == ("gone", "gone")
+    assert plan.report.tables["patients"].replaced == 0
+
+
 def test_rows_that_a_setting_deletes_say_so(staged_once: Origin, bench: MigrationBench) -> None:
-    found = read_planned_rows(bench.settings, bench.plan().id, "reminders", "delete")
+    plan = bench.plan()
+    found = read_planned_rows(bench.settings, plan.id, "reminders", "delete")
     assert {why.kind for why in found.why.values()} == {"cleared"}
+    some = read_planned_rows(bench.settings, plan.id, "reminders", "delete", limit=2)
+    assert (len(some.ids), some.more) == (2, True)
+    assert list(some.why) == [nexus_id for nexus_id, _ in some.ids]
 
 
 def test_what_has_changed_since_the_plan_is_said(staged_once: Origin, bench: MigrationBench) -> None:

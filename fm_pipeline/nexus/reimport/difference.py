@@ -146,9 +146,19 @@ class Difference:
         }[change]
         cursor.execute(
             sql.SQL(
-                f"SELECT r.id::text, c.filemaker_key FROM ({rows}) r(id) LEFT JOIN fm_pipeline.crosswalk c"  # noqa: S608  # one of three constants
-                " ON c.entity = %(entity)s AND c.nexus_id = r.id ORDER BY 1 LIMIT %(limit)s"
-            ).format(table=self.table.identifier, staged=self.staged, differs=self.differs(), not_kept=_NOT_KEPT),
+                "SELECT r.id::text, coalesce(c.filemaker_key, d.filemaker_key, n.filemaker_key)"  # noqa: S608  # one of three constants
+                f" FROM ({rows}) r(id)"
+                " LEFT JOIN fm_pipeline.crosswalk c ON c.entity = %(entity)s AND c.nexus_id = r.id"
+                # The other one of two patients with the same id.
+                " LEFT JOIN fm_pipeline.retired_patient_ids d ON %(entity)s = 'patient' AND d.nexus_id = r.id"
+                " LEFT JOIN {new} n ON n.nexus_id = r.id ORDER BY 1 LIMIT %(limit)s"
+            ).format(
+                table=self.table.identifier,
+                staged=self.staged,
+                differs=self.differs(),
+                not_kept=_NOT_KEPT,
+                new=sql.Identifier("fm_pipeline", self.entity.staged_table),
+            ),
             {"kept": list(self.kept), "now": now, "entity": self.entity.name, "limit": limit},
         )
         return cursor.fetchall()

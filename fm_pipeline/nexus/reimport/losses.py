@@ -160,6 +160,8 @@ def _deleted(report: Mapping[str, Any], done: bool) -> Iterator[str]:
             sentence += f"; the backup has {_them(unlinked)}." if done else "."
         if kept_out := int(change.get("kept_out", 0)):
             sentence += f" FileMaker still has {_part(kept_out, rows)}, but a rule keeps {_them(kept_out)} out."
+        if replaced := int(change.get("replaced", 0)):
+            sentence += f" {_duplicates(replaced, rows)}"
         if gone := _gone(change):
             sentence += f" {_records(gone, rows)} gone from FileMaker."
         yield sentence
@@ -169,7 +171,8 @@ def _gone(change: Mapping[str, Any]) -> int:
     """Return how many of the deleted rows FileMaker had; none of an earlier release, which did not count the rest."""
     if change["table"] in _CLEARED or "kept_out" not in change:
         return 0
-    return max(int(change["deleted"]) - int(change["without_filemaker_id"]) - int(change["kept_out"]), 0)
+    others = (change["without_filemaker_id"], change["kept_out"], change.get("replaced", 0))
+    return max(int(change["deleted"]) - sum(map(int, others)), 0)
 
 
 def _reset(report: Mapping[str, Any], done: bool) -> Iterator[str]:
@@ -189,6 +192,13 @@ def _records(number: int, of: int) -> str:
     if number == of:
         return "Its record is" if number == 1 else "Their records are"
     return f"The {'record' if number == 1 else 'records'} of {number:,} of them {'is' if number == 1 else 'are'}"
+
+
+def _duplicates(number: int, of: int) -> str:
+    if number == 1:
+        return f"{'It' if of == 1 else '1 of them'} is a duplicate: FileMaker's record is loaded as another row."
+    those = "They" if number == of else f"{number:,} of them"
+    return f"{those} are duplicates: FileMaker's records are loaded as other rows."
 
 
 def _them(number: int) -> str:

@@ -20,6 +20,7 @@ class TableChange:
         without_filemaker_id: deleted rows that are linked to no FileMaker record, so that a reimport cannot bring
             them back.
         kept_out: deleted rows whose record FileMaker still has, and that a rule does not load.
+        replaced: deleted rows whose record is loaded as another row, as of two patients with one FileMaker id.
         reset: updated rows that lose a value that only Nexus had.
     """
 
@@ -31,6 +32,7 @@ class TableChange:
     without_filemaker_id: int = 0
     reset: int = 0
     kept_out: int = 0
+    replaced: int = 0
 
     @property
     def after(self) -> int:

@@ -42,6 +42,18 @@ from fm_pipeline.pluralize import counted
 
 OnPhase = Callable[[PhaseRecord], None]
 
+# It starts from the few rows to be deleted: without their statistics, PostgreSQL reads all records.
+_KNOWN_IN = """
+WITH known AS MATERIALIZED (
+    SELECT c.filemaker_key FROM {gone} g JOIN fm_pipeline.crosswalk c ON c.entity = %(entity)s AND c.nexus_id = g.id
+    UNION ALL
+    SELECT r.filemaker_key FROM {gone} g JOIN fm_pipeline.retired_patient_ids r
+         ON %(entity)s = 'patient' AND r.nexus_id = g.id
+)
+SELECT count(*) FROM known k
+WHERE EXISTS (SELECT FROM {records} s WHERE {of_entity} AND s.filemaker_key = k.filemaker_key)
+"""
+
 
 @dataclass
 class Transaction:
@@ -127,10 +139,10 @@ class Transaction:
                     **({"kept": changed.kept} if changed.kept else {}),
                 }
             )
-        unlinked, kept_out = self._count_unlinked(), self._count_kept_out()
+        unlinked, in_filemaker = self._count_unlinked(), self._count_in_filemaker()
         deleted = delete_rows(self.cursor, self.policy)
         for name, rows in deleted.items():
-            self._change(name, deleted=rows, without_filemaker_id=unlinked[name], kept_out=kept_out.get(name, 0))
+            self._change(name, deleted=rows, without_filemaker_id=unlinked[name], **in_filemaker.get(name, {}))
         done = "Would delete" if self.planned else "Deleted"
         others = sum(deleted.values()) - deleted["patients"] - deleted["appointments"]
         return (
@@ -155,21 +167,25 @@ class Transaction:
             counts[table.name] = count(self.cursor)
         return counts
 
-    def _count_kept_out(self) -> dict[str, int]:
-        """Count the rows to be deleted whose record was read from FileMaker and is not loaded."""
+    def _count_in_filemaker(self) -> dict[str, dict[str, int]]:
+        """Count the rows to be deleted whose record FileMaker has: not loaded, or loaded as another row."""
         counts = {}
         for difference in self.differences:
-            self.cursor.execute(
-                # Start from the few rows to be deleted: without their statistics, PostgreSQL reads all records.
-                sql.SQL(
-                    "WITH known AS MATERIALIZED (SELECT c.filemaker_key FROM {} g JOIN fm_pipeline.crosswalk c"
-                    " ON c.entity = %(entity)s AND c.nexus_id = g.id)"
-                    " SELECT count(*) FROM known k WHERE EXISTS (SELECT 1 FROM fm_pipeline.source_records s"
-                    " WHERE s.entity = %(entity)s AND s.filemaker_key = k.filemaker_key)"
-                ).format(gone(difference.table)),
-                {"entity": difference.entity.name},
-            )
-            counts[difference.table.name] = count(self.cursor)
+            entity = difference.entity
+            staged = sql.Identifier("fm_pipeline", entity.staged_table)
+            found = []
+            for records in (sql.Identifier("fm_pipeline", "source_records"), staged):
+                self.cursor.execute(
+                    sql.SQL(_KNOWN_IN).format(
+                        gone=gone(difference.table),
+                        records=records,
+                        of_entity=sql.SQL("TRUE" if records is staged else "s.entity = %(entity)s"),
+                    ),
+                    {"entity": entity.name},
+                )
+                found.append(count(self.cursor))
+            read, replaced = found
+            counts[difference.table.name] = {"kept_out": read - replaced, "replaced": replaced}
         return counts
 
     def _load(self, phase: Phase) -> tuple[str, int]:

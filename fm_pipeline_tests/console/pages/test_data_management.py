@@ -14,6 +14,7 @@ from django_htmx.http import HTMX_STOP_POLLING
 from fm_pipeline.db.audit import record
 from fm_pipeline_tests.console.conftest import Console
 from fm_pipeline_tests.support.clinics import DATABASE
+from fm_pipeline_tests.support.second_rows import add_second_row
 from fm_pipeline_tests.support.waiting import wait_until
 
 PAGE = "/settings/data-management"
@@ -185,6 +186,25 @@ def test_the_rows_that_would_be_deleted_are_shown_with_the_reason_of_each(consol
     why = f'FileMaker has <a href="/settings/not-loaded/note/{record_id}">the record</a>, but the rule [a-z_]+ keeps it'
     assert re.search(rf"<code>{key}</code></td><td>{why} out: [A-Z]", page)
     assert "Why they would be deleted" in page
+
+
+def test_the_second_row_of_a_patient_is_listed_with_its_id_in_filemaker(console: Console) -> None:
+    session, bench = console.session("reception"), console.bench
+    ((patient, key),) = bench.execute(
+        "SELECT nexus_id::text, filemaker_key FROM fm_pipeline.staged_patients JOIN patients ON id = nexus_id"
+        " ORDER BY record_id LIMIT 1"
+    )
+    second = add_second_row(bench, patient)
+    try:
+        made = bench.extract_and_stage().plan(now=datetime.now(UTC))
+        page = get(console, session, f"/plans/{made.id}/delete/patients").text
+    finally:
+        bench.execute("DELETE FROM patients WHERE id::text = %s", second)
+        bench.execute("DELETE FROM fm_pipeline.retired_patient_ids WHERE nexus_id::text = %s", second)
+        bench.extract_and_stage()
+    why = "FileMaker's record is loaded as another row"
+    assert f"<code>{second}</code></th><td><code>{key}</code></td><td>{why}" in page.replace("&#x27;", "'")
+    assert f"a duplicate: {why}" in " ".join(made.report.losses)
 
 
 def test_a_dry_run_is_recorded_with_who_asked_for_it_and_its_cancel_has_an_end_in_the_audit_trail(

@@ -78,6 +78,23 @@ def test_a_deletion_says_why_for_each_part_of_its_rows() -> None:
     assert losses(earlier) == ["2 notes would be deleted."], "an earlier release did not count what a rule keeps out"
 
 
+def test_a_duplicate_is_not_said_to_be_gone_from_filemaker() -> None:
+    report = ReimportReport("an-id", None, RUN_TIME)
+    report.tables["patients"] = TableChange("patients", before=9, deleted=1, replaced=1)
+    assert report.losses == [
+        "1 patient would be deleted. It is a duplicate: FileMaker's record is loaded as another row."
+    ]
+    report.tables["patients"] = TableChange("patients", before=9, deleted=6, kept_out=1, replaced=2)
+    assert report.losses == [
+        "6 patients would be deleted. FileMaker still has 1 of them, but a rule keeps it out."
+        " 2 of them are duplicates: FileMaker's records are loaded as other rows."
+        " The records of 3 of them are gone from FileMaker."
+    ]
+    report.tables["patients"] = TableChange("patients", before=9, deleted=3, replaced=1, without_filemaker_id=2)
+    assert " 1 of them is a duplicate: FileMaker's record is loaded as another row." in report.losses[0]
+    assert "gone" not in report.losses[0]
+
+
 def test_nothing_lost_is_said_too() -> None:
     report = ReimportReport("an-id", None, RUN_TIME)
     assert report.losses == ["No row would be deleted, and none would lose a value."]
