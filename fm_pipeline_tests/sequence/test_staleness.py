@@ -11,6 +11,7 @@ from fm_pipeline.db.audit import record
 from fm_pipeline.db.run_reports import store_run_report
 from fm_pipeline.sequence.staleness import InputChange, changes_since_plan
 from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench
+from fm_pipeline_tests.support.image_runs import record_import
 
 
 def changes(bench: MigrationBench, plan_id: str) -> dict[str, InputChange]:
@@ -28,11 +29,18 @@ def add_image(bench: MigrationBench) -> None:
     )
 
 
+def rename_a_batch(bench: MigrationBench) -> None:
+    """Change a batch of images in Nexus."""
+    bench.execute(
+        "UPDATE images_batch SET name = name || '!' WHERE id = (SELECT min(id::text)::uuid FROM images_batch)"
+    )
+
+
 @pytest.mark.usefixtures("staged_once")
 def test_images_that_were_imported_are_not_blamed_on_filemaker(bench: MigrationBench) -> None:
     plan, run_id, dry_run = bench.plan(), str(uuid.uuid4()), str(uuid.uuid4())
     add_image(bench)
-    record(bench.database_url, actor="admin", action="image_import", outcome="done", run_id=run_id)
+    record_import(bench, run_id, "done")
     bench.extract_and_stage()
     found = changes(bench, plan.id)
     assert list(found) == ["links", "files"]
@@ -47,21 +55,55 @@ def test_images_that_were_imported_are_not_blamed_on_filemaker(bench: MigrationB
 
 @pytest.mark.usefixtures("staged_once")
 def test_a_run_is_named_only_for_what_it_writes(bench: MigrationBench) -> None:
-    plan, nothing, some, restored = bench.plan(), *(str(uuid.uuid4()) for _ in range(3))
+    plan, some, restored, nothing = bench.plan(), *(str(uuid.uuid4()) for _ in range(3))
     bench.execute("UPDATE notes SET content = content || '!' WHERE id = (SELECT min(id::text)::uuid FROM notes)")
-    for run_id, imported in ((nothing, 0), (some, 2)):
-        record(bench.database_url, actor="admin", action="image_import", outcome="failed", run_id=run_id)
-        report = {"outcomes": {"imported": imported}}
-        store_run_report(bench.database_url, run_id, "image_import", report)
+    record_import(bench, some, "failed")
     assert changes(bench, plan.id)["nexus"].runs == [], "an import of images writes no notes"
-    bench.execute(
-        "UPDATE images_batch SET name = name || '!' WHERE id = (SELECT min(id::text)::uuid FROM images_batch)"
-    )
+    rename_a_batch(bench)
     store_run_report(bench.database_url, restored, "restore", {"changed_rows": 1})
+    store_run_report(bench.database_url, nothing, "restore", {"changed_rows": 0})
     store_run_report(bench.database_url, str(uuid.uuid4()), "restore", {}, dry_run=True)
     nexus = changes(bench, plan.id)["nexus"]
     assert nexus.change.tables == ("images_batch", "notes")
     assert [(run.kind, run.run_id) for run in nexus.runs] == [("restore", restored), ("image_import", some)]
+
+
+@pytest.mark.usefixtures("staged_once")
+def test_an_import_that_was_killed_is_named_and_one_that_only_marks_is_not(bench: MigrationBench) -> None:
+    plan, before, killed, marking, dead = bench.plan(), *(str(uuid.uuid4()) for _ in range(4))
+    rename_a_batch(bench)
+    record_import(bench, before, "done", at=RUN_TIME - timedelta(hours=1))
+    record_import(bench, killed, None)
+    record_import(bench, marking, "done", writes=False)
+    record_import(bench, dead, None, writes=False)
+    assert [(run.kind, run.run_id) for run in changes(bench, plan.id)["nexus"].runs] == [("image_import", killed)]
+
+
+@pytest.mark.usefixtures("staged_once")
+def test_a_link_is_named_if_it_has_linked_repaired_or_made_batches(bench: MigrationBench) -> None:
+    plan, repaired, created, nothing, copying, killed = bench.plan(), *(str(uuid.uuid4()) for _ in range(5))
+    rename_a_batch(bench)
+    zeros = {"linked": 0, "repaired": 0, "batches_created": 0}
+    for run_id, report in (
+        (repaired, zeros | {"repaired": 2}),
+        (created, zeros | {"batches_created": 1}),
+        (nothing, zeros),
+    ):
+        for outcome in ("started", "done"):
+            record(bench.database_url, actor="admin", action="image_link", outcome=outcome, run_id=run_id)
+        store_run_report(bench.database_url, run_id, "image_link", report)
+    store_run_report(bench.database_url, nothing, "image_link", zeros | {"linked": 3}, dry_run=True)
+    for outcome in ("started", "failed"):
+        record(bench.database_url, actor="admin", action="image_link", outcome=outcome, run_id=copying)  # type: ignore[arg-type]
+    record(bench.database_url, actor="admin", action="image_link", outcome="started", run_id=killed)
+    bench.execute(
+        "INSERT INTO fm_pipeline.image_copies (recid, patient_key, batch_id, source_key, source_size, source_etag,"
+        " target_key, state, image_id, planned_at, verified_at, linked_at)"
+        " VALUES (1, 'k', gen_random_uuid(), 's', 1, 'e', 't', 'linked', gen_random_uuid(), now(), now(),"
+        " clock_timestamp())"
+    )
+    named = [(run.kind, run.run_id) for run in changes(bench, plan.id)["nexus"].runs]
+    assert named == [("image_link", run_id) for run_id in (killed, created, repaired)]
 
 
 @pytest.mark.usefixtures("staged_once")

@@ -241,12 +241,15 @@ class ImportLedger:
 def record_linked(cursor: Cursor, rows: Iterable[tuple[int, str]], now: datetime) -> None:
     """Record the images of Nexus that records became, in the transaction that wrote them.
 
+    An image that is on record already keeps the time at which it was written.
+
     Args:
         rows: record id, Nexus id.
     """
     execute_values(
         cursor,
-        "UPDATE fm_pipeline.waterfall_images w SET state = 'linked', image_id = v.image_id::uuid, linked_at = v.now"
+        "UPDATE fm_pipeline.waterfall_images w SET state = 'linked', image_id = v.image_id::uuid, linked_at ="
+        " CASE WHEN w.image_id = v.image_id::uuid THEN coalesce(w.linked_at, v.now) ELSE v.now END"
         " FROM (VALUES %s) v (record_id, image_id, now) WHERE w.record_id = v.record_id",
         [(record_id, image_id, now) for record_id, image_id in rows],
     )

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 import requests
 from django_htmx.http import HTMX_STOP_POLLING
 
-from fm_pipeline.db.audit import record
 from fm_pipeline_tests.console.conftest import Console
 from fm_pipeline_tests.console.pages.forms import fetch, send
 from fm_pipeline_tests.console.pages.test_data_management import added_runs, get
+from fm_pipeline_tests.support.image_runs import record_import
 from fm_pipeline_tests.support.waiting import wait_until
 
 PAGE = "/settings/data-management"
@@ -42,7 +42,7 @@ def test_a_stale_plan_says_what_has_changed_and_when_and_offers_a_new_dry_run(co
         assert "This plan is stale" in stale
         said = stale_part(console, admin, plan)
         assert "Rows of Nexus: Notes. The newest change on record is of 2031-02-03" in said
-        assert "No run of the pipeline has done it" in said
+        assert "No run on record has done it" in said
         assert "New dry run" in stale
         assert 'name="confirm"' not in stale
         assert "needs a new dry run" in fetch(console, admin, PAGE)
@@ -81,7 +81,7 @@ def test_images_that_were_imported_are_named_with_their_run(console: Console) ->
     plan = f"{PAGE}/plans/{made.id}"
     added = "INSERT INTO fm_pipeline.staged_file_links VALUES ('image', gen_random_uuid(), 0, 'none')"
     console.bench.execute(added)
-    record(console.bench.database_url, actor="admin", action="image_import", outcome="done", run_id=run_id)
+    record_import(console.bench, run_id, "done")
     try:
         said, page = stale_part(console, admin, plan), fetch(console, admin, plan)
     finally:

@@ -19,7 +19,10 @@ def test_a_record_that_somebody_has_open_is_marked_later_and_counted(clinic: Ima
     clinic.check()
     clinic.stand_in.faults()
     clinic.stand_in.reset_counters()
+    written = "SELECT record_id, linked_at FROM fm_pipeline.waterfall_images ORDER BY 1"
+    before = clinic.execute(written)
     assert clinic.run().count("imported") == 1
+    assert clinic.execute(written) == before, "the second run has written nothing into Nexus"
     assert "container" not in clinic.stand_in.counters()["requests"]
     assert clinic.marked() == {1, 2}
 
