@@ -1,11 +1,11 @@
 #!/bin/sh
-# flat-fhir writes 98.6 degrees Fahrenheit into the column body_temperature_c, 66 inches as 66 cm, and nowhere whose they are.
+# flat-fhir writes 98.6 degrees Fahrenheit into the column body_temperature_c, and makes 98.6 Celsius of it in FHIR; 66 inches are 66 cm.
 #
 # The program (0.1.4) makes a workbook of FHIR resources, and FHIR of the workbook. It names a column after the code and the code's usual
 # unit, and leaves the unit of the value out: what US Core allows ([degF], [in_i], [lb_av]) stands under _c, _cm and _kg, and the FHIR that
-# it makes of the workbook has 98.6 with the unit Cel. "<" before a value is left out, too: a troponin of <6 is 6. No sheet has a column
-# for the patient: `merge`, for bundles of several clinics, and a bundle with mother and child, give allergies of which the workbook
-# does not say whose they are. Of an allergy the first reaction is left, and not that it was refuted.
+# it makes of the workbook has 98.6 with the unit Cel. "<" before a value is left out, too: a troponin of <6 is 6. Of an
+# allergy the first reaction is left, and not that it was refuted. A workbook is meant for one patient, by its README; `merge`, for bundles
+# of several providers, takes two patients without a word, no row says whose it is, and nothing in the FHIR made of it names a patient.
 # The program ends with 0, and its line says that all sheets were written.
 #
 # Needs python3 and its venv. Exit code 0: as described; 1: it behaves otherwise now.
