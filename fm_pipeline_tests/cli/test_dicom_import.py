@@ -36,7 +36,7 @@ from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT
 from fm_pipeline.settings import Settings
 from fm_pipeline_tests.support.dicom import dicom_settings, environment_of
 from fm_pipeline_tests.support.orthanc import emptied, need_orthanc
-from fm_pipeline_tests.support.orthanc_proxy import busy_from, orthanc_proxy
+from fm_pipeline_tests.support.proxies.orthanc_proxy import busy_from, orthanc_proxy
 from fm_pipeline_tests.support.services import LazyStack
 from fm_pipeline_tests.support.waiting import wait_until
 

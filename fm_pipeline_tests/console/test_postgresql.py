@@ -14,7 +14,7 @@ import sys, time
 import django
 from django.db import OperationalError, connection
 from fm_pipeline.db import stalled_connections as stalled
-from fm_pipeline_tests.support.proxy import silent_proxy
+from fm_pipeline_tests.support.proxies.proxy import silent_proxy
 
 stalled.SAMPLE_SECONDS, stalled.BUSY_SECONDS, stalled.ANSWER_SECONDS = 0.02, 0.05, 0.3
 django.setup()

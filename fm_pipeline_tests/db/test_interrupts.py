@@ -15,7 +15,7 @@ import psycopg2
 
 from fm_pipeline.db.connection import connect
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT
-from fm_pipeline_tests.support.proxy import silent_proxy
+from fm_pipeline_tests.support.proxies.proxy import silent_proxy
 from fm_pipeline_tests.support.waiting import wait_until
 
 LONG = "SELECT pg_sleep(3600)"

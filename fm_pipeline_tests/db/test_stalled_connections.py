@@ -18,7 +18,7 @@ from fm_pipeline.db.connection import connect
 from fm_pipeline.db.reconnecting_connection import ReconnectingConnection
 from fm_pipeline.errors import DatabaseError
 from fm_pipeline.status.overview import read_overview
-from fm_pipeline_tests.support.proxy import SilentProxy, silent_proxy
+from fm_pipeline_tests.support.proxies.proxy import SilentProxy, silent_proxy
 
 SOON = {"BUSY_SECONDS": 0.05, "ANSWER_SECONDS": 0.3, "IDLE_SECONDS": 0.2}
 

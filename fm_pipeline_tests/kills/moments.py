@@ -14,7 +14,7 @@ import psycopg2
 from fm_pipeline.nexus.backup.backup import PARTIAL
 from fm_pipeline_tests.kills.clinic import GATES, Gate, KillClinic
 from fm_pipeline_tests.kills.runs import Run, Way, measure
-from fm_pipeline_tests.support.proxy import cutting_proxy
+from fm_pipeline_tests.support.proxies.proxy import cutting_proxy
 
 LAST_PAGE = 10  # of the small clinic's records, at the bench's page size
 # PostgreSQL answers a COMMIT of this size within a few milliseconds.

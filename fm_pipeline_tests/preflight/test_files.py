@@ -30,7 +30,7 @@ from fm_pipeline.storage.client import BULK_PREFIX, guarded
 from fm_pipeline_tests.support.buckets import BucketBench
 from fm_pipeline_tests.support.clinics import DATABASE, PASSWORD, RUN_TIME, USER, MigrationBench
 from fm_pipeline_tests.support.orthanc import need_orthanc
-from fm_pipeline_tests.support.s3_proxy import s3_proxy
+from fm_pipeline_tests.support.proxies.s3_proxy import s3_proxy
 from fm_pipeline_tests.support.scripted_http import SYSTEM, like_orthanc, scripted
 from fm_pipeline_tests.support.services import LazyStack
 

@@ -13,7 +13,7 @@ from fm_pipeline.cli.main import main
 from fm_pipeline.status.stored_files import FileCheck, check_files
 from fm_pipeline_tests.support.buckets import BucketBench
 from fm_pipeline_tests.support.clinics import MigrationBench
-from fm_pipeline_tests.support.s3_proxy import Fault, Request, s3_proxy
+from fm_pipeline_tests.support.proxies.s3_proxy import Fault, Request, s3_proxy
 from fm_pipeline_tests.support.services import LazyStack
 
 CANARY = "Quollthorpe"

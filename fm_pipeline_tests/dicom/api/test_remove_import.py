@@ -24,7 +24,7 @@ from fm_pipeline.errors import LockStop, PlanStop, RequestError
 from fm_pipeline.sandbox.dicom.instances import as_file, image
 from fm_pipeline.sandbox.dicom.series import write_series
 from fm_pipeline_tests.dicom.bench import ImportBench
-from fm_pipeline_tests.support.proxy import cutting_proxy
+from fm_pipeline_tests.support.proxies.proxy import cutting_proxy
 
 
 def removed(importing: ImportBench, job_id: int) -> Removal:

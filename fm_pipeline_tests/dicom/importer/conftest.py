@@ -11,7 +11,7 @@ from fm_pipeline.dicom.orthanc import batch_size
 from fm_pipeline.sandbox.dicom.series import write_series
 from fm_pipeline_tests.dicom.bench import ImportBench
 from fm_pipeline_tests.dicom.importer.test_faults import FILES
-from fm_pipeline_tests.support.orthanc_proxy import (
+from fm_pipeline_tests.support.proxies.orthanc_proxy import (
     OrthancProxy,
     orthanc_proxy,
 )

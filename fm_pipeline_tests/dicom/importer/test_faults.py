@@ -17,7 +17,7 @@ from fm_pipeline.dicom.orthanc.connection_pool import ConnectionPool, OrthancRes
 from fm_pipeline.sandbox.dicom.instances import as_file, image
 from fm_pipeline.sandbox.dicom.series import write_series
 from fm_pipeline_tests.dicom.bench import ImportBench
-from fm_pipeline_tests.support.orthanc_proxy import (
+from fm_pipeline_tests.support.proxies.orthanc_proxy import (
     FORGET,
     HANG,
     Fault,

@@ -24,7 +24,7 @@ from fm_pipeline.sandbox.dicom.series import write_series
 from fm_pipeline_tests.dicom.bench import ImportBench, import_settings
 from fm_pipeline_tests.dicom.importer.test_faults import FILES, resumed, stopped
 from fm_pipeline_tests.support.orthanc import OwnOrthanc, own_orthanc
-from fm_pipeline_tests.support.orthanc_proxy import (
+from fm_pipeline_tests.support.proxies.orthanc_proxy import (
     MARK,
     marked_file,
     orthanc_proxy,

@@ -23,7 +23,7 @@ from fm_pipeline_tests.dicom.bench import ImportBench, import_settings
 from fm_pipeline_tests.dicom.importer.test_decide import UNCERTAIN
 from fm_pipeline_tests.dicom.importer.test_faults import FILES, resumed, stopped
 from fm_pipeline_tests.support.orthanc import own_orthanc
-from fm_pipeline_tests.support.orthanc_proxy import FORGET, Fault, OrthancProxy, answer, orthanc_proxy
+from fm_pipeline_tests.support.proxies.orthanc_proxy import FORGET, Fault, OrthancProxy, answer, orthanc_proxy
 
 CLOSE = Fault("close")
 

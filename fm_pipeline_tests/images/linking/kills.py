@@ -26,7 +26,7 @@ from fm_pipeline_tests.images.scene import Scene
 from fm_pipeline_tests.support.buckets import BucketBench
 from fm_pipeline_tests.support.clinics import migration_bench, small_clinic
 from fm_pipeline_tests.support.postgres import DisposablePostgreSQL, empty_database
-from fm_pipeline_tests.support.s3_proxy import S3Proxy, s3_proxy
+from fm_pipeline_tests.support.proxies.s3_proxy import S3Proxy, s3_proxy
 from fm_pipeline_tests.support.searching import count_and_seed, say
 from fm_pipeline_tests.support.services import memory_folder
 

@@ -8,7 +8,7 @@ import pytest
 
 from fm_pipeline_tests.images.linking.kills import Kills, kill_rounds
 from fm_pipeline_tests.images.scene import Scene
-from fm_pipeline_tests.support.s3_proxy import s3_proxy
+from fm_pipeline_tests.support.proxies.s3_proxy import s3_proxy
 
 
 @pytest.mark.hard_case(25)

@@ -22,7 +22,7 @@ from fm_pipeline.storage.bucket import Bucket, open_bucket
 from fm_pipeline.storage.client import BULK_PREFIX, guarded, make_client
 from fm_pipeline_tests.images.pictures.samples import exif_block, jpeg_with, segment, turned
 from fm_pipeline_tests.images.scene import Scene, jpeg
-from fm_pipeline_tests.support.s3_proxy import Fault, Request, S3Proxy, s3_proxy
+from fm_pipeline_tests.support.proxies.s3_proxy import Fault, Request, S3Proxy, s3_proxy
 from fm_pipeline_tests.support.waiting import wait_until
 
 SECURITY = Path(__file__).parents[3] / "SECURITY.md"

@@ -21,7 +21,7 @@ from fm_pipeline.images.nexus.patient_index import read_patient_index
 from fm_pipeline.images.nexus.writer import BATCH_OF_ANOTHER_PATIENT, WriteResult, writing_images
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench, Origin
-from fm_pipeline_tests.support.proxy import Moment, cutting_proxy
+from fm_pipeline_tests.support.proxies.proxy import Moment, cutting_proxy
 
 DAY = dt.date(2016, 11, 5)
 KEY = "43669346-9656-4029-a607-e4e8e4386f9e"

@@ -21,7 +21,7 @@ from fm_pipeline.nexus.grants import RoleNames, grant_statements
 from fm_pipeline.sandbox.clinic.change import change_one_percent
 from fm_pipeline_tests.nexus.backup.restoring import a_new_patient, backup, give_back
 from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench, small_clinic
-from fm_pipeline_tests.support.proxy import Moment, cutting_proxy
+from fm_pipeline_tests.support.proxies.proxy import Moment, cutting_proxy
 
 LATER = RUN_TIME + timedelta(days=1)
 ODD = ["", "\\N", "\\.", "\\", "a\tb", "a\rb\r\nc\vd", "'\"", "😀\u2028\u00a0e\u0301", "\x01\x7f", " NULL ", "\\x41"]

@@ -20,7 +20,7 @@ from fm_pipeline.nexus.backup.backup import make_backup
 from fm_pipeline.nexus.reimport.report import PhaseRecord
 from fm_pipeline.sequence.reimport import reimport
 from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench, small_clinic
-from fm_pipeline_tests.support.proxy import Moment, cutting_proxy
+from fm_pipeline_tests.support.proxies.proxy import Moment, cutting_proxy
 from fm_pipeline_tests.support.waiting import LIMIT_SECONDS, InThread, wait_until
 
 SAVE_A_DOCUMENT = """
