@@ -137,7 +137,7 @@ def test_a_plan_that_becomes_stale_leads_nowhere_while_its_confirmation_is_on_th
     admin, made = visitor(browser, console, DESKTOP), console.bench.plan(now=datetime.now(UTC))
     page, held = admin.page, list[Route]()
     admin.log_in("admin")
-    page.route("**/reimport", held.append)
+    page.route("**/reimport", lambda route: held.append(route))
     page.goto(f"{console.url}/settings/data-management/plans/{made.id}")
     for box in page.get_by_role("checkbox").all():
         box.check()

@@ -98,9 +98,9 @@ class ImageIndex:
     def is_number_of_another(self, recid: int, filemaker_id: str | None) -> bool:
         """Whether a record id is or was that of an image with another uuid, also of one that Nexus no longer has.
 
-        FileMaker gives a record id again after its file was cloned or restored from a backup.
+        FileMaker gives a record id again after its file was cloned or restored from a backup. A hint does not count.
         """
-        owner = self.by_recid.get(recid) or self.gone_recids.get(recid) or self.by_hint.get(recid, "")
+        owner = self.by_recid.get(recid) or self.gone_recids.get(recid, "")
         return self._has_others(owner, filemaker_id)
 
     def _has_others(self, own_id: str, filemaker_id: str | None) -> bool:
