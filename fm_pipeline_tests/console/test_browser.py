@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Literal
 from uuid import uuid4
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Page, expect
 
 from fm_pipeline.sandbox.clinic.nexus.system import SANDBOX_PASSWORD
 from fm_pipeline.sandbox.dicom.series import write_series
@@ -131,6 +130,7 @@ def test_an_admin_makes_a_plan_and_confirms_a_reimport_in_few_clicks(browser: Br
     assert (faults, admin.errors) == ([], [])
 
 
+<<<<<<< ours
 def test_a_plan_that_becomes_stale_leads_nowhere_while_its_confirmation_is_on_the_way(
     browser: Browser, console: Console
 ) -> None:
@@ -156,6 +156,8 @@ def test_a_plan_that_becomes_stale_leads_nowhere_while_its_confirmation_is_on_th
         console.bench.execute("UPDATE notes SET content = left(content, -1)")
 
 
+=======
+>>>>>>> theirs
 def test_an_admin_cancels_a_run_and_reads_that_nexus_is_unchanged(browser: Browser, console: Console) -> None:
     admin = visitor(browser, console, PHONE)
     admin.log_in("admin")
