@@ -130,34 +130,6 @@ def test_an_admin_makes_a_plan_and_confirms_a_reimport_in_few_clicks(browser: Br
     assert (faults, admin.errors) == ([], [])
 
 
-<<<<<<< ours
-def test_a_plan_that_becomes_stale_leads_nowhere_while_its_confirmation_is_on_the_way(
-    browser: Browser, console: Console
-) -> None:
-    admin, made = visitor(browser, console, DESKTOP), console.bench.plan(now=datetime.now(UTC))
-    page, held = admin.page, list[Route]()
-    admin.log_in("admin")
-    page.route("**/reimport", lambda route: held.append(route))
-    page.goto(f"{console.url}/settings/data-management/plans/{made.id}")
-    for box in page.get_by_role("checkbox").all():
-        box.check()
-    page.get_by_label("To confirm").fill(made.confirmation)
-    page.evaluate("document.body.dataset.same = 'yes'")
-    console.bench.execute("UPDATE notes SET content = content || '!'")
-    try:
-        with page.expect_response(lambda answer: "hx-redirect" in answer.headers):
-            page.locator("#carry-out button").click(no_wait_after=True)
-        with page.expect_response(lambda answer: "hx-redirect" in answer.headers):
-            pass  # it asks again: the first answer has led nowhere
-        assert page.evaluate("document.body.dataset.same") == "yes"
-        held[0].continue_()
-        expect(page.get_by_role("heading", name="This plan is stale: it was not carried out")).to_be_visible()
-    finally:
-        console.bench.execute("UPDATE notes SET content = left(content, -1)")
-
-
-=======
->>>>>>> theirs
 def test_an_admin_cancels_a_run_and_reads_that_nexus_is_unchanged(browser: Browser, console: Console) -> None:
     admin = visitor(browser, console, PHONE)
     admin.log_in("admin")

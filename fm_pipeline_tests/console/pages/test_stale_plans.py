@@ -113,7 +113,7 @@ def test_a_plan_that_was_carried_out_is_refused_without_advice_for_commands(cons
     ((plan_id,),) = console.bench.execute("SELECT plan_id::text FROM fm_pipeline.reimports LIMIT 1")
     late = send(console, admin, f"{PAGE}/plans/{plan_id}/reimport", 409, confirm="any", **SIGNED).text
     assert re.search(r"autofocus><strong>Nothing was started.</strong>\s+This plan has been carried out", late)
-    assert late.count("carried out") == 1
+    assert late.count("been carried out") == 1, "the page also asks with a hidden word for what has become of the plan"
     assert "fm-pipeline plan" not in late
 
 
