@@ -25,7 +25,8 @@ def held() -> int:
 
 
 def test_a_limited_link_plans_no_image_beyond_its_limit() -> None:
-    most = 0
+    gc.collect()
+    before, most = held(), 0  # other tests may have left some
 
     def records() -> Iterator[tuple[MetadataRow, CopyRecord | None]]:
         nonlocal most
@@ -47,4 +48,4 @@ def test_a_limited_link_plans_no_image_beyond_its_limit() -> None:
     )
     assert [each.recid for each in plan.planned] == [2, 4, 6, 8, 10]
     assert (plan.total, len(plan.left)) == (RECORDS, RECORDS - LIMIT)
-    assert most == 2 * LIMIT
+    assert most - before <= 2 * LIMIT
