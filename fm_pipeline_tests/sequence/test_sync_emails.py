@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import UTC
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
@@ -118,7 +119,8 @@ def test_a_mail_tells_that_a_sync_was_undone_also_if_the_process_was_killed_or_p
     for sync_id in done:
         ((text),) = [text_of(each) for each in mails_of(stack.mail, sync_id)]
         assert text.startswith("The sync was undone")
-        assert "1 row of Nexus is again as before the sync of 2025-11-21 03:00 UTC." in text
+        ((at,),) = bench.execute("SELECT committed_at FROM fm_pipeline.syncs WHERE id::text = %s", sync_id)
+        assert f"1 row of Nexus is again as before the sync of {at.astimezone(UTC):%Y-%m-%d %H:%M} UTC." in text
 
 
 def test_a_sync_that_has_only_confirmed_conflicts_is_not_said_to_have_changed_nexus(

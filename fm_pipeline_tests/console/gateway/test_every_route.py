@@ -95,6 +95,7 @@ DJANGO = {
     "/settings/dicom/jobs/<int:job_id>": Page.READ,
     "/settings/dicom/jobs/<int:job_id>/cancel": Page.CHANGE,
     "/settings/dicom/jobs/<int:job_id>/files.csv": Page.ADMIN,
+    "/settings/dicom/jobs/<int:job_id>/one-person": Page.ADMIN,
     "/settings/dicom/jobs/<int:job_id>/remove": Page.READ,
     "/settings/dicom/jobs/<int:job_id>/remove/instances.csv": Page.ADMIN,
     "/settings/dicom/jobs/<int:job_id>/remove/start": Page.CHANGE,

@@ -42,9 +42,13 @@ class Graph:
         self.database_url = settings.nexus_database_url.get_secret_value()
         self.defs = build_defs(read_settings=lambda: self.settings)
 
-    def run(self, **config: Any) -> dg.ExecuteInProcessResult:
-        return self.defs.resolve_job_def("dicom_import").execute_in_process(
-            instance=self.instance, raise_on_error=False, run_config={"ops": {STEP: {"config": config}}}
+    def run(self, *, materialize: bool = False, **config: Any) -> dg.ExecuteInProcessResult:
+        """Run the job, or the implicit one as "Materialize" does, which has no tags."""
+        return self.defs.resolve_job_def("__ASSET_JOB" if materialize else "dicom_import").execute_in_process(
+            instance=self.instance,
+            raise_on_error=False,
+            run_config={"ops": {STEP: {"config": config}}},
+            asset_selection=[INVENTORY, INSTANCES] if materialize else None,
         )
 
     def metadata(self, key: dg.AssetKey) -> dict[str, Any]:
@@ -152,7 +156,7 @@ def test_the_end_of_a_run_cancels_its_job_as_a_person_does_only_if_one_terminate
         (run,) = graph.instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
         if because_of == "its time limit":
             graph.instance.add_run_tags(run.run_id, {MAX_RUNTIME_TAG: "0.000001"})
-        if because_of == "the time limit of all runs":  # as of a run of "Materialize", which has no tag
+        if because_of == "the time limit of all runs":
             limits = {"max_runtime_seconds": 1e-6}
             fault.setattr(dg.DagsterInstance, "run_monitoring_settings", property(lambda _: limits))
         if because_of != "a signal":  # at a machine's end the process gets one, and nobody tells Dagster
@@ -161,7 +165,7 @@ def test_the_end_of_a_run_cancels_its_job_as_a_person_does_only_if_one_terminate
 
     with monkeypatch.context() as fault:
         fault.setattr(importing, "compare", interrupted)
-        assert not graph.run(job_id=job.id).success
+        assert not graph.run(job_id=job.id, materialize=because_of == "the time limit of all runs").success
     after = get_job(url, job.id)
     assert (after.status, after.files_imported) == ("cancelled", 40)
     assert (after.cancel_requested_at is not None) is (because_of == "a person")

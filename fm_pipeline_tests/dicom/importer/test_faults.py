@@ -170,8 +170,10 @@ def test_a_connection_that_is_closed_after_the_file_was_stored_ends_as_already_t
     importing, proxy = proxied
     proxy.fault = at_upload(4, FORGET)
     job = importing.imported()
-    assert importing.outcomes(job.id) == {"imported": FILES - 1, "already_there": 1}
-    assert sorted(row.sends for row in importing.rows(job.id).values())[-2:] == [1, 2]
+    again = [row for row in importing.rows(job.id).values() if row.sends == 2]
+    assert len(again) in {1, 2}  # two if the threads began so that the fourth request had the two files of a chunk
+    assert importing.outcomes(job.id) == {"imported": FILES - len(again), "already_there": len(again)}
+    assert {row.status for row in again} == {"already_there"}
     assert importing.instances() == FILES
 
 
