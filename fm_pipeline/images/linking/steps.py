@@ -232,9 +232,9 @@ def write_rows(settings: Settings, *, now: datetime) -> RowsReport:
     """
     with writing_images(settings) as writer:
         repaired = writer.repair_batches()
-        verified = _verified_images(writer)
-        recids = [recid for recid, _ in verified]
-        written = writer.write([image for _, image in verified], now)
+        images = _verified_images(writer)
+        recids = [image.recid or 0 for image in images]
+        written = writer.write(images, now)
         ids = [(recids[position], own_id) for position, own_id in written.image_ids.items()]
         copy_ledger.record_linked(writer.cursor, ids, now)
         refused = {recids[position]: reason for position, reason in written.refused.items()}
@@ -249,8 +249,8 @@ def write_rows(settings: Settings, *, now: datetime) -> RowsReport:
     return report
 
 
-def _verified_images(writer: ImageWriter) -> list[tuple[int, NewImage]]:
-    """Return the images whose copy is verified and still matches the export, with their record ids."""
+def _verified_images(writer: ImageWriter) -> list[NewImage]:
+    """Return the images whose copy is verified and still matches the export."""
     snapshot = writer.snapshot()
     patients, known = snapshot.patients, snapshot.known
     writer.cursor.execute(_VERIFIED)
@@ -281,7 +281,7 @@ def _verified_images(writer: ImageWriter) -> list[tuple[int, NewImage]]:
             thumbnail_key=thumbnail_key_of(target_key),
             thumbnail_size=thumbnail_size,
         )
-        images.append((recid, image))
+        images.append(image)
     return images
 
 

@@ -24,10 +24,12 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(params=["together", "alone"])
-def both_ways(request: pytest.FixtureRequest) -> None:
-    """Small files are sent together, and then each alone."""
-    if request.param == "alone":
+def both_ways(request: pytest.FixtureRequest) -> str:
+    """Small files are sent together, and then each alone: `together` or `alone`."""
+    way: str = request.param
+    if way == "alone":
         request.getfixturevalue("alone")
+    return way
 
 
 @pytest.fixture
