@@ -32,6 +32,8 @@ LEFT = (
 WITHOUT_PATIENT_ID = (
     "The history of DICOM imports knows patients by the Patient IDs of the files: name them with --dicom-patient-id."
 )
+# A mistyped Patient ID may be another person's. Numbers and months show that without naming anybody.
+WHOSE_FILES = "The Patient ID {} has {} of {} in the history{}. If that is not this patient, it is mistyped."
 KEEP_OUT = "To keep new files with these Patient IDs out of incremental imports all the same:"
 SEVERAL_PERSONS = (
     "The Patient ID {} was met with {} combinations of name and birth date. If another person has it too, the paths of"
@@ -131,14 +133,23 @@ def _erase(settings: Settings, patient_id: str, dicom_ids: Sequence[str], confir
 
 
 def _about_dicom(met: Sequence[ErasedId], *, confirmed: bool) -> list[str]:
-    """Return what becomes of new files with these Patient IDs."""
-    sentences = []
+    """Return what the history has under these Patient IDs, and what becomes of new files with them."""
+    sentences = [] if confirmed else [_whose_files(each) for each in met if each.files]
     if kept_out := [shlex.quote(each.given) for each in met if each.is_known]:
         when = "From now on" if confirmed else "Once it is confirmed,"
         sentences.append(f"{when} incremental imports keep out new files with the Patient ID {', '.join(kept_out)}.")
     sentences += [SEVERAL_PERSONS.format(shlex.quote(each.given), each.persons) for each in met if each.persons > 1]
     sentences += [UNKNOWN_ID.format(shlex.quote(each.given)) for each in met if not each.is_known]
     return sentences
+
+
+def _whose_files(of: ErasedId) -> str:
+    files, studies = counted(of.files, "file"), counted(of.studies, "study", "studies")
+    months = ""
+    if of.first_month:
+        first_to_last = of.first_month if of.first_month == of.last_month else f"{of.first_month} to {of.last_month}"
+        months = f", examined {first_to_last}"
+    return WHOSE_FILES.format(shlex.quote(of.given), files, studies, months)
 
 
 def _rows(holdings: PatientData) -> Table:

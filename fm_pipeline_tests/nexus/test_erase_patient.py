@@ -219,6 +219,23 @@ def test_an_erasure_says_whose_new_files_are_kept_out_and_which_patient_id_is_sh
     assert "To keep new files with these Patient IDs out" in again
 
 
+def test_before_an_erasure_the_studies_of_each_patient_id_are_counted_so_that_a_mistyped_one_is_noticed(
+    nexus: MigrationBench,
+) -> None:
+    nexus.execute(HOSPITAL)
+    nexus.execute(
+        "UPDATE fm_pipeline.import_history SET study_uid = '1.' || (id % 2), study_month = '2021-0' || id"
+        " WHERE patient_id = 'P-77'"
+    )
+    asked = ("gone", "--erase", *(word for each in ("P-77", "P-78", "P-79") for word in ("--dicom-patient-id", each)))
+    shown = fm_pipeline(*asked).stdout
+    assert "The Patient ID P-77 has 3 files of 2 studies in the history, examined 2021-01 to 2021-04." in shown
+    assert "The Patient ID P-78 has 2 files of 0 studies in the history." in shown
+    assert "The Patient ID P-79 has" not in shown
+    done = fm_pipeline(*asked, "--confirm", shlex.split(shown.splitlines()[-1])[-1])
+    assert "in the history" not in done.stdout
+
+
 @pytest.mark.parametrize("given", ["P-77", "P-77 "])
 def test_a_patient_id_is_erased_with_and_without_the_space_at_its_end(nexus: MigrationBench, given: str) -> None:
     nexus.execute(HOSPITAL)

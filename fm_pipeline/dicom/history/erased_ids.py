@@ -11,10 +11,13 @@ from fm_pipeline.dicom.model import orthanc_id
 from fm_pipeline.errors import RequestError
 
 _KNOWN = """
-SELECT EXISTS (SELECT FROM fm_pipeline.import_history WHERE patient_id = ANY(%(ids)s))
-    OR EXISTS (SELECT FROM fm_pipeline.erased_dicom_patients WHERE orthanc_patient_id = ANY(%(hashes)s)),
-    count(*), count(*) FILTER (WHERE one_person_since IS NULL)
-FROM fm_pipeline.import_patients WHERE patient_id = ANY(%(ids)s)
+SELECT EXISTS (SELECT FROM fm_pipeline.erased_dicom_patients WHERE orthanc_patient_id = ANY(%(hashes)s)),
+    persons.met, persons.unconfirmed, met.files, met.studies, met.first_month, met.last_month
+FROM (SELECT count(*) AS met, count(*) FILTER (WHERE one_person_since IS NULL) AS unconfirmed
+      FROM fm_pipeline.import_patients WHERE patient_id = ANY(%(ids)s)) persons,
+    (SELECT count(DISTINCT path_hash) AS files, count(DISTINCT study_uid) AS studies,
+            min(study_month) AS first_month, max(study_month) AS last_month
+     FROM fm_pipeline.import_history WHERE patient_id = ANY(%(ids)s)) met
 """
 _KEEP_OUT = """
 INSERT INTO fm_pipeline.erased_dicom_patients (orthanc_patient_id) SELECT unnest(%s::text[])
@@ -30,11 +33,17 @@ class ErasedId:
         given: as somebody has typed it.
         is_known: an import has met it, or it was erased before. If not, it may be mistyped, and is not kept out.
         persons: combinations of name and birth date under it; 1 or 0 if somebody has confirmed that it is one person.
+        files, studies: how many of them the history has under it.
+        first_month, last_month: of their study dates, `YYYY-MM`; None if no file has one.
     """
 
     given: str
     is_known: bool
     persons: int
+    files: int
+    studies: int
+    first_month: str | None
+    last_month: str | None
 
 
 def spellings(patient_id: str) -> set[str]:
@@ -65,8 +74,9 @@ def known_ids(cursor: Cursor, patient_ids: Iterable[str]) -> list[ErasedId]:
     for given in dict.fromkeys(patient_ids):
         ids = sorted(spellings(given))
         cursor.execute(_KNOWN, {"ids": ids, "hashes": [orthanc_id(each) for each in ids]})
-        is_known, persons, unconfirmed = cursor.fetchone() or (False, 0, 0)
-        found.append(ErasedId(given, is_known or persons > 0, persons if unconfirmed else min(persons, 1)))
+        ((was_erased, persons, unconfirmed, files, *of_files),) = cursor.fetchall()
+        is_known = bool(was_erased or persons or files)
+        found.append(ErasedId(given, is_known, persons if unconfirmed else min(persons, 1), files, *of_files))
     return found
 
 
