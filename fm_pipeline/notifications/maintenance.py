@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from fm_pipeline.errors import RequestError
 from fm_pipeline.notifications.outbox import Outbox
-from fm_pipeline.notifications.run_email_text import EventType, RunEvent
+from fm_pipeline.notifications.reimport_email_text import EventType, RunEvent
 from fm_pipeline.pluralize import counted
 from fm_pipeline.settings import Settings
 

@@ -11,7 +11,7 @@ from fm_pipeline.db.audit import audited
 from fm_pipeline.errors import SettingsError
 from fm_pipeline.nexus.backup.drill import DrillReport, drill
 from fm_pipeline.nexus.backup.rows import OnProgress
-from fm_pipeline.notifications.run_email_text import safe_sentences
+from fm_pipeline.notifications.reimport_email_text import safe_sentences
 from fm_pipeline.notifications.send_alert import send_alert
 from fm_pipeline.settings import Settings
 

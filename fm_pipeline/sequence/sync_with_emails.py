@@ -16,7 +16,7 @@ from fm_pipeline.nexus.reimport.plan import Permission
 from fm_pipeline.nexus.reimport.transaction import OnPhase
 from fm_pipeline.nexus.sync.syncs import UndoneSync, last_committed, last_undone
 from fm_pipeline.notifications.console_pages import SYNC_PAGE
-from fm_pipeline.notifications.run_email_text import safe_sentences
+from fm_pipeline.notifications.reimport_email_text import safe_sentences
 from fm_pipeline.notifications.send_alert import send_alert
 from fm_pipeline.pluralize import counted
 from fm_pipeline.sequence.read_and_stage import read_changes_and_stage

@@ -28,8 +28,8 @@ from fm_pipeline.errors import PipelineError
 from fm_pipeline.nexus.reimport.difference import RowChange
 from fm_pipeline.nexus.reimport.losses import loses, losses
 from fm_pipeline.nexus.reimport.relink import REASONS
+from fm_pipeline.sequence.changes_since_plan import InputChange, changes_since_plan
 from fm_pipeline.sequence.planned_rows import read_planned_rows
-from fm_pipeline.sequence.staleness import InputChange, changes_since_plan
 from fm_pipeline.status.nexus_counts import newest_change
 from fm_pipeline.status.plans import StoredPlan, read_plan
 

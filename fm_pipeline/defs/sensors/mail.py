@@ -30,7 +30,7 @@ from fm_pipeline.errors import redacted
 from fm_pipeline.notifications.alerts import enqueue_alert
 from fm_pipeline.notifications.console_pages import RUN_PAGE
 from fm_pipeline.notifications.outbox import Outbox
-from fm_pipeline.notifications.run_email_text import EventType, class_name_only
+from fm_pipeline.notifications.reimport_email_text import EventType, class_name_only
 from fm_pipeline.notifications.send_run_emails import enqueue_run_email, send_due_emails
 from fm_pipeline.pluralize import counted
 from fm_pipeline.settings import Settings

@@ -9,7 +9,7 @@ import pytest
 
 from fm_pipeline.db.audit import record
 from fm_pipeline.db.run_reports import store_run_report
-from fm_pipeline.sequence.staleness import InputChange, changes_since_plan
+from fm_pipeline.sequence.changes_since_plan import InputChange, changes_since_plan
 from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench
 from fm_pipeline_tests.support.image_runs import record_import
 
