@@ -221,6 +221,9 @@ class Settings(_FromEnvironment):
     state_dir: Path = Path(".state")
     backup_dir: Path | None = Field(default=None, description="Folder of backups; `backups` in STATE_DIR if not set.")
     backup_key: SecretStr | None = Field(default=None, description="An age key; with it no plain backup is on disk.")
+    restore_database_url: SecretStr | None = Field(
+        default=None, description="A role that may restore, in the same database; none: NEXUS_DATABASE_URL."
+    )
     restore_drill_url: SecretStr | None = Field(default=None, description="An empty database; never Nexus' own.")
 
     @field_validator("filemaker_url", "orthanc_url", "s3_endpoint_url", "dagster_ui_url", "console_url")

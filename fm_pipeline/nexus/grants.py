@@ -70,6 +70,16 @@ def reimport_needs(cursor: Cursor, policy: Policy, updates: Mapping[str, Collect
     return needs, tables
 
 
+def restore_needs(policy: Policy, touched: Collection[Table]) -> Needs:
+    """Return the privileges that a restore needs, by table.
+
+    Args:
+        touched: the tables that a reimport may write.
+    """
+    needs: Needs = {table: RESTORE["replaced" if table in policy.tables_losing_rows else "kept"] for table in touched}
+    return needs | {policy.catalogue.table(IMAGES): RESTORE["kept"]}
+
+
 def known_needs(policy: Policy) -> Needs:
     """Return the part of these privileges that does not depend on references in the catalogue."""
     catalogue = policy.catalogue
@@ -131,10 +141,9 @@ def grant_statements(cursor: Cursor, settings: Settings, roles: RoleNames) -> It
     yield from _write(cursor, needs, role)
     yield from _sequences(cursor, policy.growing, role, "USAGE", identities=False)
     yield ""
-    yield "-- For restores alone (name it in NEXUS_DATABASE_URL then): it writes every table of a backup."
+    yield "-- For restores alone (RESTORE_DATABASE_URL): it writes every table of a backup."
     yield from _make_role(cursor, restore_role, member_of=role)
-    writes: Needs = {table: RESTORE["replaced" if table in policy.tables_losing_rows else "kept"] for table in touched}
-    writes[catalogue.table(IMAGES)] = RESTORE["kept"]
+    writes = restore_needs(policy, touched)
     yield from _write(cursor, writes, restore_role)
     yield from _sequences(cursor, touched, restore_role, "SELECT, UPDATE", identities=True)
     kept = [table for table in writes if table not in policy.tables_losing_rows]

@@ -27,6 +27,7 @@ from fm_pipeline.nexus.reimport.other_writes import parse_trigger_tables
 from fm_pipeline.nexus.table_policy import REQUIRED_ENTITIES, Policy, make_policy, require_loadable_tables
 from fm_pipeline.preflight import dependants
 from fm_pipeline.preflight.finding import Finding, FindingBuilder
+from fm_pipeline.preflight.restores import check_restores
 from fm_pipeline.settings import Settings
 
 # 14 introduced client_connection_check_interval, which releases a killed run's locks at once; 18 is the newest tested.
@@ -84,6 +85,8 @@ def check_nexus(
         yield from _grants(build, missing)
         if tables:
             yield from dependants.check_dependants(cursor, policy, tables, build)
+            if not missing:  # a restore needs the same and more
+                yield from check_restores(connection, settings, policy, tables)
 
 
 def can_read(cursor: Cursor, tables: Collection[Table]) -> bool:

@@ -64,7 +64,7 @@ class Console:
 
 @contextmanager
 def least_privileges(bench: MigrationBench) -> Iterator[dict[str, str]]:
-    """The settings with the roles that `fm-pipeline grants` makes: for the console, and for restores and all else."""
+    """The settings with the roles that `fm-pipeline grants` makes: for the console, for restores, and for all else."""
     database = bench.database_url.rsplit("/", 1)[1]
     roles = RoleNames(*(f"{database}_{each}" for each in ("pipeline", "restore", "console", "audit")))
     with bench.connection() as connection, connection.cursor() as cursor:
@@ -72,7 +72,11 @@ def least_privileges(bench: MigrationBench) -> Iterator[dict[str, str]]:
     bench.execute(statements)
     server = bench.database_url.partition("@")[2]
     settings = {}
-    for name, role in (("NEXUS_DATABASE_URL", roles.restore), ("CONSOLE_DATABASE_URL", roles.console)):
+    for name, role in (
+        ("NEXUS_DATABASE_URL", roles.pipeline),
+        ("RESTORE_DATABASE_URL", roles.restore),
+        ("CONSOLE_DATABASE_URL", roles.console),
+    ):
         bench.execute(f"ALTER ROLE {role} PASSWORD 'weak'")
         settings[name] = f"postgresql://{role}:weak@{server}"
     try:

@@ -80,7 +80,7 @@ class Server:
             "-o fm-pipeline -g fm-pipeline ": "",
             "chown -R fm-pipeline:fm-pipeline": ": ",
             "sudo --preserve-env=NEXUS_DATABASE_URL -u fm-pipeline ": "",
-            "sudo --preserve-env=BACKUP_KEY,NEXUS_DATABASE_URL -u fm-pipeline ": "",
+            "sudo --preserve-env=BACKUP_KEY -u fm-pipeline ": "",
             "sudo -u fm-pipeline ": "",
             "/opt/fm-pipeline": str(self.opt),
             "/var/lib/fm-pipeline": str(self.var),
@@ -169,6 +169,7 @@ def test_the_page_can_be_followed_from_the_wheel_to_the_upgrade(
         bench.execute(f"ALTER ROLE {role} PASSWORD 'weak'")
     settings["NEXUS_DATABASE_URL"] = as_role(bench.database_url, "fm_pipeline", "weak")
     settings["CONSOLE_DATABASE_URL"] = as_role(bench.database_url, "fm_pipeline_console", "weak")
+    settings["RESTORE_DATABASE_URL"] = as_role(bench.database_url, "fm_pipeline_restore", "weak")
     server.write_settings(settings)
     planned = server.run(first_plan)
     assert "fm-pipeline reimport" in planned
@@ -208,8 +209,7 @@ def test_the_page_can_be_followed_from_the_wheel_to_the_upgrade(
     settings["BACKUP_KEY"] = new_key()
     server.write_settings(settings)
     (old_backup,) = blocks("`BACKUP_KEY`")
-    restore_url = as_role(bench.database_url, "fm_pipeline_restore", "weak")
-    restored = server.run(old_backup, OLD_KEY=key, RESTORE_URL=restore_url, FOLDER=folder)
+    restored = server.run(old_backup, OLD_KEY=key, FOLDER=folder)
     assert "Every row is as in the backup." in restored
 
 

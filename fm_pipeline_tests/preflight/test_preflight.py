@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -119,21 +118,6 @@ def test_case_22_a_missing_privilege_names_the_privilege(bench: MigrationBench) 
 
 
 # -- Nexus (hard cases 8 and 16)
-
-
-@pytest.fixture
-def role(bench: MigrationBench) -> Iterator[MigrationBench]:
-    """The bench with a role of its own, which may do what a reimport needs and no more."""
-    bench.execute("DROP ROLE IF EXISTS preflight_role")
-    bench.execute("CREATE ROLE preflight_role LOGIN PASSWORD 'sandbox'")
-    (database,) = bench.execute("SELECT current_database()")[0]
-    bench.execute(
-        f'GRANT CREATE, TEMPORARY ON DATABASE "{database}" TO preflight_role;'
-        " GRANT SELECT, UPDATE, INSERT, DELETE ON ALL TABLES IN SCHEMA public TO preflight_role"
-    )
-    url = make_url(bench.database_url).set(username="preflight_role", password="sandbox")
-    yield bench.with_settings(nexus_database_url=SecretStr(url.render_as_string(hide_password=False)))
-    bench.execute("DROP OWNED BY preflight_role; DROP ROLE preflight_role")
 
 
 def test_a_role_with_the_grants_of_a_reimport_is_enough(role: MigrationBench) -> None:

@@ -65,7 +65,7 @@ def drill(settings: Settings, url: str, folder: Path | None, *, on_progress: OnP
     """
     if folder is None:
         folder = _newest(settings)
-    there = settings.model_copy(update={"nexus_database_url": SecretStr(url)})
+    there = settings.model_copy(update={"nexus_database_url": SecretStr(url), "restore_database_url": None})
     with named_in_errors("the URL of the drill"):
         connection_parameters(url)
         manifest = read_manifest(folder, read_key(settings))

@@ -24,6 +24,7 @@ from fm_pipeline.db.table import Table
 from fm_pipeline.nexus.backup.backup import ignore_progress
 from fm_pipeline.nexus.backup.files import BackupStop, read_key
 from fm_pipeline.nexus.backup.manifest import Manifest, read_manifest
+from fm_pipeline.nexus.backup.restore_connection import connect_for_restore, refuse_other_database
 from fm_pipeline.nexus.backup.restore_load import load_tables
 from fm_pipeline.nexus.backup.restore_numbers import translate_numbers
 from fm_pipeline.nexus.backup.restore_rows import Restoration
@@ -97,7 +98,7 @@ def restore(
     Tables that a reimport loads become exactly what they were. In other tables, rows that users created since stay.
 
     Args:
-        settings: the target database; BACKUP_KEY if the backup is encrypted.
+        settings: the target database, and the role for restores; BACKUP_KEY if the backup is encrypted.
         folder: of the backup.
         confirm: `<database> <number of patients in the backup>`, typed by a person; a dry run needs none.
         dry_run: do everything, report it, roll it back.
@@ -108,6 +109,7 @@ def restore(
         BackupStop: the backup is damaged, truncated, incomplete or has another key; it does not fit the tables; the
             role may not write them; the confirmation is wrong; rows that were created since cannot stay; or rows break
             a constraint that the role may not drop.
+        SettingsError: RESTORE_DATABASE_URL leads to another database than NEXUS_DATABASE_URL.
         LockStop: a reimport runs, or another session holds the tables.
         DatabaseError: PostgreSQL refused something, or the connection was lost. Nexus is unchanged in every case; if
             the connection was lost at COMMIT, the server is asked whether the transaction was committed.
@@ -119,7 +121,8 @@ def restore(
     with ExitStack() as end, audited(url, actor=asked, action="restore", run_id=run_id, about=about):
         key = read_key(settings)
         manifest = read_manifest(folder, key)
-        with connect(url) as gate, connect(url) as connection:
+        with connect(url) as gate, connect_for_restore(settings) as connection:
+            refuse_other_database(gate, connection)
             acquire_reimport_lock(gate)
             # Not REPEATABLE READ: the scratch tables are filled before the locks, and what is seen must be after.
             connection.set_session(isolation_level="READ COMMITTED")
@@ -303,6 +306,6 @@ def _check_privileges(cursor: Cursor, manifest: Manifest, touched: list[Table]) 
     raise BackupStop(
         f"The role {role} may not write everything that a restore has to.",
         meaning="Nothing was changed.",
-        remedy="Restore with the role that `fm-pipeline grants` makes for it (NEXUS_DATABASE_URL, for this command"
-        f" alone), or as the owner of the tables: {grants}",
+        remedy="Let RESTORE_DATABASE_URL name the role that `fm-pipeline grants` makes for restores, or the owner of"
+        f" the tables. Or grant the privileges: {grants}",
     )

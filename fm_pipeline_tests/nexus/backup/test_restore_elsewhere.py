@@ -6,7 +6,11 @@ import gzip
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+from pydantic import SecretStr
+
 from fm_pipeline.db.connection import connect
+from fm_pipeline.errors import SettingsError
 from fm_pipeline.nexus.backup.backup import ignore_progress
 from fm_pipeline.nexus.backup.manifest import read_manifest, write_manifest
 from fm_pipeline.nexus.backup.rows import write_table_file
@@ -142,3 +146,13 @@ def test_an_account_that_was_deleted_and_made_again_is_the_one_of_its_name(nexus
     renumber_accounts(nexus)
     give_back(nexus, folder)
     assert nexus.execute(USERS) == before
+
+
+def test_a_role_for_restores_in_another_database_is_refused_before_anything_is_read(
+    nexus: MigrationBench, elsewhere: MigrationBench
+) -> None:
+    folder, before = backup(nexus), elsewhere.digests()
+    mixed = nexus.with_settings(restore_database_url=SecretStr(elsewhere.database_url))
+    with pytest.raises(SettingsError, match="leads to another database than NEXUS_DATABASE_URL"):
+        give_back(mixed, folder)
+    assert elsewhere.digests() == before

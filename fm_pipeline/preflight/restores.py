@@ -1,0 +1,49 @@
+"""Check that a restore would be allowed to write, before somebody needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from psycopg2.extensions import connection as Connection
+
+from fm_pipeline.db.privileges import missing_privileges
+from fm_pipeline.db.table import Table
+from fm_pipeline.errors import PipelineError
+from fm_pipeline.nexus.backup.restore_connection import connect_for_restore, refuse_other_database
+from fm_pipeline.nexus.grants import restore_needs
+from fm_pipeline.nexus.table_policy import Policy
+from fm_pipeline.preflight.finding import Finding
+from fm_pipeline.settings import Settings
+
+_SUBJECT = "restore"
+
+
+def check_restores(
+    connection: Connection, settings: Settings, policy: Policy, tables: Collection[Table]
+) -> Iterator[Finding]:
+    """Warn if a restore would be refused: the role lacks privileges, or its database is another one.
+
+    Args:
+        connection: of NEXUS_DATABASE_URL.
+        tables: that a reimport may write.
+    """
+    try:
+        with connect_for_restore(settings) as restoring:
+            refuse_other_database(connection, restoring)
+            with restoring.cursor() as cursor:
+                missing = missing_privileges(cursor, restore_needs(policy, tables))
+    except PipelineError as error:
+        yield Finding("Nexus", _SUBJECT, "warning", error.what, remedy=error.remedy)
+        return
+    if not missing:
+        yield Finding("Nexus", _SUBJECT, "good", "the role may write every table of a backup")
+        return
+    first = min(missing)
+    more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+    yield Finding(
+        "Nexus",
+        _SUBJECT,
+        "warning",
+        f"a restore would be refused: the role lacks {', '.join(sorted(missing[first]))} on {first}{more}",
+        remedy="Let RESTORE_DATABASE_URL name the role that `fm-pipeline grants` makes for restores.",
+    )
