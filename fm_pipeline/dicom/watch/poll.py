@@ -265,9 +265,6 @@ class _Poll:
     def _ask(self, directory: WatchedDirectory) -> None:
         self.result.directories_asked += 1
         try:
-            if self._is_excluded(directory.path):
-                self._gone.append(directory.path)
-                return
             facts = os.stat(directory.path)
             if bigint(facts.st_mtime_ns) != directory.settled_ns:
                 if self._root.round_completed_at:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from fm_pipeline.dicom.scan.excluded_folders import ExcludedFolders
 from fm_pipeline.dicom.watch import poll as watch_module
 from fm_pipeline.dicom.watch.new_files import NewFiles
 from fm_pipeline_tests.dicom.watch.watching import LATER, MUCH_LATER, SOON, Watched, record
@@ -48,6 +49,15 @@ def test_a_new_directory_is_found_with_what_is_in_it(watched: Watched) -> None:
     watched.settle()
     watched.write("new/deeper/b.dcm")
     assert watched.names() == {"new/deeper/b.dcm"}
+
+
+def test_a_watched_directory_that_is_excluded_later_gives_no_new_file(watched: Watched) -> None:
+    watched.write("private/old/1.dcm")
+    watched.settle()
+    watched.write("private/old/2.dcm")
+    watched.write("private/3.dcm")
+    assert watched.names(MUCH_LATER, excluded=ExcludedFolders("private")) == set()
+    assert watched.tick(MUCH_LATER, excluded=ExcludedFolders("private")).directories_asked == 1
 
 
 @pytest.mark.hard_case(44)

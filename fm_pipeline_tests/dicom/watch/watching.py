@@ -96,7 +96,7 @@ class Watched:
         now = last_change(self.root) + later + timedelta(milliseconds=self.ticks)
         return poll(self.connection, str(self.root), now=now, quiet_seconds=QUIET, **limits)
 
-    def names(self, later: timedelta = LATER, **limits: float) -> set[str]:
+    def names(self, later: timedelta = LATER, **limits: Any) -> set[str]:
         return {os.path.relpath(file.path, self.root) for file in self.tick(later, **limits).new_files}
 
     def import_all(self, status: str = "imported") -> None:
