@@ -45,20 +45,25 @@ def find_lost(
 ) -> list[tuple[CopyRecord, bool]]:
     """Linked images whose file is not in a fresh listing, by record id.
 
+    In a clone of FileMaker's file an image may have another record id than when it was copied. So the ledger's rows are
+    found by their images.
+
     Args:
         linked: Nexus id by record id.
         read_copies: reads the copy ledger in the order of its record ids. It is read twice and not held.
 
     Returns:
-        The ledger's row, and whether the picture itself is gone (else only its thumbnail). Images whose row in Nexus
-        names another key than the ledger are left out: somebody has moved them.
+        The ledger's row with the record id that the image has now, and whether the picture itself is gone (else only
+        its thumbnail). Images whose row in Nexus names another key than the ledger are left out: somebody has moved
+        them.
     """
+    recids = {own_id: recid for recid, own_id in linked.items()}
 
     def ours() -> Iterator[tuple[CopyRecord, tuple[str, str]]]:
         for row in read_copies():
-            own_id = linked.get(row.recid)
-            if own_id and known.images[own_id].s3_key == row.target_key:
-                yield row, (row.target_key, thumbnail_key_of(row.target_key))
+            own_id = row.image_id or linked.get(row.recid)
+            if own_id in recids and known.images[own_id].s3_key == row.target_key:
+                yield row._replace(recid=recids[own_id]), (row.target_key, thumbnail_key_of(row.target_key))
 
     missing = {key for _, keys in ours() for key in keys}
     if not missing:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import uuid
+
 from fm_pipeline.images.linking.copy_ledger import read_copies
 from fm_pipeline.images.linking.lost_copies import restore_copies
 from fm_pipeline.images.linking.matching import thumbnail_key_of
 from fm_pipeline.images.linking.steps import missing_objects
 from fm_pipeline.storage.client import BULK_PREFIX
-from fm_pipeline_tests.images.scene import Scene, jpeg
+from fm_pipeline_tests.images.scene import Row, Scene, jpeg
 
 
 def linked(scene: Scene) -> dict[int, str]:
@@ -87,3 +89,21 @@ def test_an_image_that_somebody_moved_in_nexus_is_left_alone(scene: Scene) -> No
     report = scene.link()
     assert (report.made_again, report.errors) == (0, {})
     assert keys[2] not in scene.s3.objects()
+
+
+def test_a_lost_copy_is_made_again_although_a_clone_has_given_its_record_id_to_another_image(scene: Scene) -> None:
+    one, other = str(uuid.uuid4()), str(uuid.uuid4())
+    scene.add(2, id=one)
+    scene.link()
+    key = scene.images()[2][2]
+    scene.rows = [Row("2", scene.key(), id=other), Row("3", scene.key(), id=one)]
+    scene.s3.delete(key)
+    tried = scene.link(dry_run=True)
+    assert (tried.made_again, tried.already, tried.errors) == (1, 1, {"recid_reused": 1})
+    report = scene.link()
+    assert (report.made_again, report.already, report.errors) == (1, 1, {"recid_reused": 1})
+    assert key in scene.s3.objects()
+    assert scene.link().made_again == 0
+    scene.s3.delete(key)
+    scene.s3.delete(f"{BULK_PREFIX}2.jpg")
+    assert scene.link().failed == {"recid_reused": [2], "copy_gone": [3]}
