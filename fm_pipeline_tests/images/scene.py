@@ -93,6 +93,7 @@ class Scene:
         *,
         export: Path | None = None,
         dates: Dates = "mdy",
+        run_id: str | None = None,
         **options: Any,
     ) -> LinkReport:
         """Link them; by another export than the usual one if that is given."""
@@ -104,6 +105,7 @@ class Scene:
             LinkOptions(**options),
             actor="bench",
             now=lambda: now,
+            run_id=run_id,
             dates=dates,
             warn=pytest.fail,
         )

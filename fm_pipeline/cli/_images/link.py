@@ -92,9 +92,9 @@ def command(
             on_progress=lambda step, done, total, errors: progress.update(step, done, total, errors=errors),
             warn=warnings.append,
         )
-    store_run_report(
-        settings.nexus_database_url.get_secret_value(), run_id, "image_link", asdict(report), dry_run=dry_run
-    )
+    if dry_run:  # else its transaction has stored it
+        url = settings.nexus_database_url.get_secret_value()
+        store_run_report(url, run_id, "image_link", asdict(report), dry_run=True)
     for line in report.lines():
         console.print(line, markup=False)
     for warning in warnings:

@@ -11,7 +11,7 @@ from psycopg2.extensions import cursor as Cursor
 from pydantic import Field
 
 from fm_pipeline.db.audit import audited
-from fm_pipeline.db.run_reports import store_run_report
+from fm_pipeline.db.run_reports import add_run_report, store_run_report
 from fm_pipeline.defs.assets.image_charts import image_charts
 from fm_pipeline.defs.assets.metadata import row_count
 from fm_pipeline.defs.assets.own_run import System
@@ -33,7 +33,7 @@ from fm_pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from fm_pipeline.images.linking.report import LinkReport
-    from fm_pipeline.images.linking.steps import CopyReport
+    from fm_pipeline.images.linking.steps import CopyReport, RowsReport
 
 SHOWN = 20  # record ids in a check's description
 SYSTEM = System(
@@ -213,7 +213,8 @@ def patient_image_copies(
         lists=dg.MetadataValue.path(str(lists)),
     )
     if config.dry_run:
-        _store(settings, context.run.run_id, report)
+        url = settings.nexus_database_url.get_secret_value()
+        store_run_report(url, context.run.run_id, "image_link", asdict(report), dry_run=True)
         context.log.info("\n".join(report.lines()))
         context.log_event(dg.AssetObservation("patient_image_copies", metadata=metadata | {"dry_run": True}))
     else:
@@ -283,7 +284,11 @@ def image_link_transaction(
     from fm_pipeline.images.linking.report import read_report  # noqa: PLC0415  # slow to import
     from fm_pipeline.images.linking.steps import missing_objects, write_rows  # noqa: PLC0415
 
-    rows = None
+    rows, reports = None, list["LinkReport"]()
+
+    def store(cursor: Cursor, written: "RowsReport") -> None:
+        reports.append(read_report(cursor, written))
+        add_run_report(cursor, context.run.run_id, "image_link", asdict(reports[-1]))
 
     def cancelled() -> str:
         became = "is unchanged: no row was committed" if rows is None else "has the rows of the linked images"
@@ -293,11 +298,9 @@ def image_link_transaction(
         SYSTEM.refuse_wider_selection(context)
         settings: Settings = nexus.prepare().settings
         with _audited(context, settings):
-            rows = write_rows(settings, now=datetime.now(UTC))
+            rows = write_rows(settings, now=datetime.now(UTC), on_written=store)
+        (report,) = reports
         with nexus.connect() as connection, connection.cursor() as cursor:
-            report = read_report(cursor, rows.batches_created)
-            # Before anything else can fail: the rows are committed.
-            _store(settings, context.run.run_id, report)
             context.log.info("\n".join(report.lines()))
             lists = _list_not_linked(context, settings, cursor)
             charts = image_charts(connection, settings.nexus_schema)
@@ -345,12 +348,6 @@ def _list_not_linked(
         context.log.warning(str(error))
         return dg.MetadataValue.text(str(error))
     return dg.MetadataValue.path(str(folder))
-
-
-def _store(settings: Settings, run_id: str, report: "LinkReport") -> None:
-    """For the console."""
-    url = settings.nexus_database_url.get_secret_value()
-    store_run_report(url, run_id, "image_link", asdict(report), dry_run=report.dry_run)
 
 
 def _metadata(report: "LinkReport") -> dict[str, dg.MetadataValue]:

@@ -159,8 +159,12 @@ def make_report(
     )
 
 
-def read_report(cursor: Cursor, batches_created: int = 0) -> LinkReport:
-    """Return the report as far as the tables hold it: the records of the newest export and their outcomes."""
+def read_report(cursor: Cursor, rows: RowsReport) -> LinkReport:
+    """Return the report as far as the tables hold it: the records of the newest export and their outcomes.
+
+    Args:
+        rows: what was written to Nexus.
+    """
     found, not_used, files = count_export(cursor)
     skipped = Counter(not_used)
     ends: dict[str, Counter[str]] = {}
@@ -180,7 +184,7 @@ def read_report(cursor: Cursor, batches_created: int = 0) -> LinkReport:
     failed = dict(cursor.fetchall())
     return LinkReport(
         total=found,
-        batches_created=batches_created,
+        batches_created=rows.batches_created,
         linked=sum(ends.get("linked", Counter()).values()),
         already=sum(ends.get("already_linked", Counter()).values()),
         left=sum(ends.get("left", Counter()).values()),
@@ -189,6 +193,7 @@ def read_report(cursor: Cursor, batches_created: int = 0) -> LinkReport:
         failed=failed,
         files=files,
         files_without_record=without,
+        repaired=rows.repaired.repaired,
     )
 
 

@@ -224,8 +224,13 @@ WHERE c.state = 'verified' AND m.outcome IS NULL ORDER BY m.recid
 """
 
 
-def write_rows(settings: Settings, *, now: datetime) -> RowsReport:
+def write_rows(
+    settings: Settings, *, now: datetime, on_written: Callable[[Cursor, RowsReport], None] = lambda *_: None
+) -> RowsReport:
     """Write batches and images of the verified copies, and give orphaned batches their patient back: all or nothing.
+
+    Args:
+        on_written: called in the transaction, when all is written: it stores what the history says of it.
 
     Raises:
         LockStop, CatalogueStop, ValidationStop: see `writing_images`; Nexus is unchanged.
@@ -246,6 +251,7 @@ def write_rows(settings: Settings, *, now: datetime) -> RowsReport:
             + [(recid, "skipped", reason) for recid, reason in report.skipped.items()]
             + [(recid, "error", reason) for recid, reason in report.errors.items()],
         )
+        on_written(writer.cursor, report)
     return report
 
 

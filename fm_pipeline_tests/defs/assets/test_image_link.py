@@ -156,6 +156,23 @@ def test_a_link_whose_list_cannot_be_written_after_the_rows_succeeds_and_its_rep
     assert "cannot be written (No space left on device)" in link.metadata("linked_images")["lists"]
 
 
+def test_a_run_that_is_killed_after_its_commit_is_on_record_also_if_it_has_only_repaired_batches(
+    link: LinkRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert link().success
+    link.scene.bench.execute("UPDATE images_batch SET object_id = gen_random_uuid()")
+
+    def write_rows_and_die(*arguments: Any, **options: Any) -> Any:
+        write_rows(*arguments, **options)
+        raise RuntimeError
+
+    monkeypatch.setattr("fm_pipeline.images.linking.steps.write_rows", write_rows_and_die)
+    result = link()
+    assert not result.success
+    stored = last_run_report(link.scene.bench.database_url, "image_link")
+    assert (stored["run_id"], stored["report"]["repaired"]) == (result.run_id, 1)
+
+
 def test_without_an_export_the_run_says_which_setting_is_missing(link: LinkRun) -> None:
     link.scene.bench = link.scene.bench.with_settings(image_export_file=None)
     result = link()
