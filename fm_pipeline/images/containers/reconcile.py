@@ -121,13 +121,17 @@ def compare(
     Args:
         images: every record of FileMaker.
         files: keys and sizes below `patients/` and in the bulk dump.
-        imported: FileMaker's ids by record id, of images that an import has written into Nexus.
+        imported: FileMaker's ids by record id, of images that an import has written into Nexus. In a clone of the file
+            the records have other record ids, and their old ones may be those of others.
     """
     result = Reconciliation(records=len(images))
+    had = {key for key in imported.values() if key} | view.known.gone_uuids.keys()
     dumped = {key.rpartition("/")[2].partition(".")[0] for key in files if key.startswith(bucket.bulk_prefix)}
     for image in images:
         kind = _kind(image, view, bucket, files, dumped)
-        if kind == "mark_without_file" and imported.get(image.record_id) == image.key:
+        if kind == "mark_without_file" and (
+            image.key in had if image.key else imported.get(image.record_id) == image.key
+        ):
             kind = "removed_in_nexus"
         if kind:
             result.found.setdefault(kind, []).append(image.record_id)

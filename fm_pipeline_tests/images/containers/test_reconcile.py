@@ -52,6 +52,21 @@ def test_an_image_that_somebody_has_removed_in_nexus_does_not_come_back_with_tho
     assert (len(clinic.images()), reconcile(clinic.settings).found) == (2, {})
 
 
+@pytest.mark.hard_case(32)
+def test_an_image_that_was_removed_in_nexus_is_known_by_its_uuid_after_a_clone_has_numbered_the_records_anew(
+    clinic: ImageClinic,
+) -> None:
+    clinic.add(1)
+    clinic.run()
+    clinic.execute("DELETE FROM images_image")
+    clinic.store.delete(DATABASE, TABLE, 1)
+    clinic.add(1, **MARK)
+    assert reconcile(clinic.settings).found == {"removed_in_nexus": [2]}
+    clinic.execute("UPDATE fm_pipeline.waterfall_images SET filemaker_key = 'of another image'")
+    assert reconcile(clinic.settings, repair=["mark_without_file"]).found == {"removed_in_nexus": [2]}
+    assert clinic.marked() == {2}
+
+
 EXPECTED: dict[DisagreementKind, list[int]] = {
     "mark_without_file": [4],
     "mark_without_row": [5],
