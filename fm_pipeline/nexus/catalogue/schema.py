@@ -46,7 +46,7 @@ class SoftReference:
     Attributes:
         replaced: number of rows with an earlier id of a patient.
         gone: number of rows with the id of a row that will be deleted.
-        writable: whether its rows can be identified, so that a restore could bring them back.
+        writable: whether a restore could bring its rows back: it knows them by a key that the column is no part of.
     """
 
     table: Table

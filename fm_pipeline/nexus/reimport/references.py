@@ -76,8 +76,10 @@ def repoint_references(
     losing = [table for table, rows in gone_rows.items() if rows]
     changed = []
     for reference in find_references(cursor, policy, fed_columns, losing):
+        led = reference.to.name == "patients" and not reference.generated
+        if led and reference.column in key_columns(cursor, reference.table):
+            _refuse_another_key(cursor, policy, reference)
         with _constraints_explained(cursor, reference):
-            led = reference.to.name == "patients" and not reference.generated
             repointed = _repoint(cursor, policy, reference) if led else 0
         condition = _of_gone(policy, reference)
         cursor.execute(sql.SQL("SELECT count(*) FROM {} t WHERE {}").format(reference.table.identifier, condition))
@@ -130,6 +132,32 @@ def _refuse_what_cannot_be_restored(cursor: Cursor, policy: Policy, reference: R
         f" would be deleted, and {reference.table} has no primary key.",
         meaning="A restore could not tell which of its rows had been changed. Nothing was changed.",
         remedy=f"Give {reference.table} a primary key, or decide in Nexus what to do with its rows, then start again.",
+    )
+
+
+def _refuse_another_key(cursor: Cursor, policy: Policy, reference: Reference) -> None:
+    """Stop if rows would get another primary key by being re-pointed: a restore could not find them by it."""
+    table, column = reference.table, policy.catalogue.columns[reference.table][reference.column]
+    cursor.execute(
+        sql.SQL(
+            "SELECT r.id::text, r.new_id::text FROM {} t JOIN replaced_patients r ON r.id = {} WHERE {} ORDER BY 1"
+        ).format(
+            table.identifier,
+            as_uuid(column, sql.SQL("t.{}").format(sql.Identifier(column.name))),
+            _of_gone(policy, reference),
+        )
+    )
+    if not (rows := cursor.fetchall()):
+        return
+    pairs = ", ".join(f"{old} → {new}" for old, new in rows[:IDS_SHOWN])
+    more = f" and {len(rows) - IDS_SHOWN:,} more" if len(rows) > IDS_SHOWN else ""
+    raise CatalogueStop(
+        f"{_rows_point(len(rows), reference)} to rows of {reference.to} that would be deleted because the patient has"
+        f" another row, and {reference.column} is part of the primary key of {table}.",
+        meaning="Re-pointed to the patient's other row they would have another key, and a restore could not tell which"
+        " rows they had been. Nothing was changed.",
+        remedy=f"In Nexus, give these rows of {table} the id of the patient's other row ({pairs}{more}), or delete"
+        " them. Then start again.",
     )
 
 

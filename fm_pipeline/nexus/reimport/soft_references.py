@@ -115,10 +115,12 @@ def find_soft_references(
             columns = [c for c in columns if c.name in holding or TELLING_NAME.search(c.name)]  # noqa: PLW2901
         rows = _search(cursor, policy, table, columns, ids, staged=True)
         numbers = {(column, kind, replaced): number for column, kind, replaced, number in rows}
-        known = "id" in policy.catalogue.columns[table] or bool(key_columns(cursor, table))
+        keys = key_columns(cursor, table)
+        known = bool(keys) or "id" in policy.catalogue.columns[table]  # by what a restore knows its rows
         for column, kind in sorted({(column, kind) for column, kind, _ in numbers}):
             replaced, going = (numbers.get((column, kind, each), 0) for each in (True, False))
-            found.append(SoftReference(table, column, policy.catalogue.table(kind), replaced, going, writable=known))
+            writable = known and column not in keys
+            found.append(SoftReference(table, column, policy.catalogue.table(kind), replaced, going, writable))
     cursor.execute("DROP TABLE going_ids")
     return found
 

@@ -9,7 +9,9 @@ from fm_pipeline.nexus.backup.backup import list_backups
 from fm_pipeline.nexus.backup.restore import restore
 from fm_pipeline.preflight.finding import stops
 from fm_pipeline.preflight.preflight import preflight
+from fm_pipeline_tests.nexus.backup.restoring import give_back
 from fm_pipeline_tests.support.clinics import MigrationBench
+from fm_pipeline_tests.support.second_rows import add_second_row
 
 GONE = "SELECT id FROM patients p WHERE p.id NOT IN (SELECT nexus_id FROM fm_pipeline.staged_patients)"
 REFUSED = {
@@ -151,3 +153,59 @@ def test_references_of_other_applications_are_followed_and_restored(bench: Migra
     shown = restore(bench.settings, folder, confirm="", dry_run=True)
     restore(bench.settings, folder, confirm=shown.confirmation)
     assert [bench.execute(f"SELECT * FROM {table} ORDER BY id") for table in tables] == before  # noqa: S608
+
+
+# The key of a table's rows holds the id of a patient: Django's multi-table inheritance and OneToOneField(primary_key),
+# its CompositePrimaryKey, a table partitioned by patients.
+KEYS = {
+    "patients_vip.patient_ptr_id": "CREATE TABLE patients_vip (patient_ptr_id uuid PRIMARY KEY REFERENCES patients"
+    " DEFERRABLE INITIALLY DEFERRED, level integer NOT NULL DEFAULT 1); INSERT INTO patients_vip VALUES ('ID')",
+    "patient_tags.patient_id": "CREATE TABLE patient_tags (patient_id uuid REFERENCES patients, tag text,"
+    " PRIMARY KEY (patient_id, tag)); INSERT INTO patient_tags VALUES ('ID', 'red')",
+    "visits.patient_id": "CREATE TABLE visits (id integer, patient_id uuid REFERENCES patients,"
+    " PRIMARY KEY (id, patient_id)) PARTITION BY HASH (patient_id);"
+    "CREATE TABLE visits_0 PARTITION OF visits FOR VALUES WITH (MODULUS 1, REMAINDER 0); INSERT INTO visits VALUES"
+    " (1, 'ID')",
+    "pins.object_id": "CREATE TABLE pins (content_type_id integer REFERENCES django_content_type,"
+    " object_id varchar(36), PRIMARY KEY (content_type_id, object_id));"
+    "INSERT INTO pins SELECT id, 'ID' FROM django_content_type WHERE app_label = 'patients' AND model = 'patient'",
+}
+
+
+def _with_second_row(bench: MigrationBench) -> tuple[str, str]:
+    """Give a patient a second row, which a reimport merges into the first; the ids of both."""
+    ((first,),) = bench.execute(
+        "SELECT id::text FROM patients WHERE filemaker_metadata ->> 'filemaker_id' <> '' ORDER BY id LIMIT 1"
+    )
+    return first, add_second_row(bench, first)
+
+
+@pytest.mark.parametrize("column", KEYS)
+@pytest.mark.usefixtures("staged_once")
+def test_a_primary_key_with_the_id_of_a_merged_row_stops_because_a_restore_could_not_find_the_row(
+    bench: MigrationBench, column: str
+) -> None:
+    first, second = _with_second_row(bench)
+    bench.execute(KEYS[column].replace("ID", second))
+    bench.extract_and_stage()
+    before = bench.digests()
+    with pytest.raises(CatalogueStop, match=f"1 row of {column} .* part of the primary key") as stop:
+        bench.plan()
+    assert f"{second} → {first}" in stop.value.remedy
+    assert bench.digests() == before
+
+
+@pytest.mark.usefixtures("staged_once")
+def test_a_primary_key_with_such_an_id_and_without_a_foreign_key_stays_and_is_reported(bench: MigrationBench) -> None:
+    _, second = _with_second_row(bench)
+    bench.execute("CREATE TABLE contacts (patient_uuid varchar(36) PRIMARY KEY, told text)")
+    bench.execute("INSERT INTO contacts VALUES (%s, 'by post')", second)
+    bench.extract_and_stage()
+    before = bench.digests()
+    report = bench.reimport()
+    assert bench.digests()["contacts"] == before["contacts"]
+    assert [(each["column"], each["kept"]) for each in report.references if each["table"] == "contacts"] == [
+        ("patient_uuid", 1)
+    ]
+    give_back(bench, list_backups(bench.settings)[0].folder)
+    assert bench.digests() == before
