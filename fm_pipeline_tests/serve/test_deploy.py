@@ -77,6 +77,15 @@ def test_systemd_accepts_the_unit_and_finds_it_confined(unit: str, program: str,
         assert path.name not in done.stderr, done.stderr  # a directive that it does not know
 
 
+@pytest.mark.parametrize("unit", UNITS)
+def test_a_confined_service_may_write_temporary_files(unit: str) -> None:
+    # ProtectSystem=strict makes the whole file system read-only, /tmp too, and an import has its list of files there.
+    text = (PACKAGE_PARENT / "deploy" / unit).read_text("utf-8")
+    settings = re.findall(r"^(\w+)=(.+)$", text, re.MULTILINE)
+    assert ("ProtectSystem", "strict") in settings
+    assert {("PrivateTmp", "yes"), ("ReadWritePaths", "/tmp")} & set(settings)  # noqa: S108  # a line of the unit
+
+
 def test_nginx_passes_on_the_host_and_the_websocket_of_a_page_and_hides_the_numbers(tmp_path: Path) -> None:
     nginx = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/bin")
     if nginx is None:
