@@ -56,7 +56,7 @@ def command(
 ) -> None:
     """Import the DICOM files under PATH (by default the configured directory) into Orthanc.
 
-    Instances that Orthanc has are recognised before they are sent. Ctrl-C cancels the job, and it can be resumed.
+    Instances that Orthanc already has are not sent again. Ctrl-C cancels the job, and it can be resumed.
     With --chunks, other hosts join the job by its id; Ctrl-C then ends only the part of this host.
     """
     if job_id is not None and (path or job_type or prepare or chunks):
