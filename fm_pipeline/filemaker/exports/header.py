@@ -99,5 +99,6 @@ def refuse_repeated(names: Sequence[str], name: str) -> None:
         raise ExportStop(
             f"Columns {' and '.join(map(str, repeated))} of {name} have the same name.",
             meaning="Which of them counts cannot be told. Nothing was read.",
-            remedy="Export each field once.",
+            remedy="Export each field once. A Merge file names related fields without their table occurrence: export"
+            " none that is called like another field, or choose another format.",
         )

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 
 from fm_pipeline.filemaker.exports.errors import ExportStop
-from fm_pipeline.filemaker.exports.rows import LONGEST, RowBatch, RowFaults, cut, one_column, too_long
+from fm_pipeline.filemaker.exports.rows import LONGEST, RowBatch, RowFaults, cut, one_column, too_long, without_end
 
 SEPARATORS = (",", ";", "\t")
 _ROWS = 2000  # in a batch
@@ -30,13 +30,13 @@ _WHOLE_QUOTES = {
 def quoted_batches(
     texts: Iterable[str], faults: RowFaults, *, name: str, width: int | None = None
 ) -> Iterator[RowBatch]:
-    """Yield the rows of a file. Blank lines are no rows. The last record end may be missing.
+    """Yield the rows of a file. Blank lines are no rows. The last record end may be missing behind a quote.
 
     The separator is the one that gives the first row the most fields. For the arguments see `tab.tab_batches`.
 
     Raises:
-        ExportStop: a quote is not closed, or text follows it; there is one column, the last record is cut, or a record
-            is too long. Names the line.
+        ExportStop: a quote is not closed, or text follows it; there is one column, the last record is cut or may be, or
+            a record is too long. Names the line.
     """
     csv.field_size_limit(LONGEST)
     lines = _TextLines(texts, name)
@@ -73,8 +73,12 @@ def _batches(
         if even:
             columns = zip(*(row for _, row in even), strict=True)
             yield RowBatch([line for line, _ in even], [_with_cr(column) for column in columns])
-    if width and last < width and not lines.last_is_ended:
+    if not width or lines.last_is_ended:
+        return
+    if last < width:
         raise cut(name, lines.number)
+    if not lines.last_is_closed:
+        raise without_end(name, lines.number)
 
 
 def _numbered(reader: Iterator[list[str]], lines: _TextLines) -> Iterator[tuple[int, list[str]]]:
@@ -138,6 +142,7 @@ class _TextLines:
         self.number = 0  # of the last line
         self.has_ended = False
         self.last_is_ended = True
+        self.last_is_closed = False  # by a quote
 
     def __iter__(self) -> _TextLines:
         return self
@@ -148,7 +153,7 @@ class _TextLines:
                 raise StopIteration
             self._more()
         self.number += 1
-        self.last_is_ended = line[-1] in "\r\n"
+        self.last_is_ended, self.last_is_closed = line[-1] in "\r\n", line[-1] == '"'
         return line
 
     def _more(self) -> None:

@@ -84,6 +84,15 @@ def cut(name: str, line: int) -> ExportStop:
     )
 
 
+def without_end(name: str, line: int) -> ExportStop:
+    """Return the error for a last record that has all its fields, and no line end behind them."""
+    return ExportStop(
+        f"The last record of {name}, in line {line:,}, has no line end.",
+        meaning="The file may have been cut within the last field, so more may be missing. Nothing was read.",
+        remedy="Copy or export it again. If another program wrote the file and it is whole, add a line end to it.",
+    )
+
+
 def one_column(name: str) -> ExportStop:
     """Return the error for a file in which nothing separates fields."""
     return ExportStop(

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from fm_pipeline.filemaker.exports.errors import ExportStop
-from fm_pipeline.filemaker.exports.rows import LONGEST, RowBatch, RowFaults, cut, one_column, too_long
+from fm_pipeline.filemaker.exports.rows import LONGEST, RowBatch, RowFaults, cut, one_column, too_long, without_end
 from fm_pipeline.filemaker.model import GROUP_SEPARATOR
 
 _ANY_END = re.compile(r"\r\n|\r|\n")
@@ -28,7 +28,7 @@ _SAMPLE = 1 << 20  # characters by which the record end is chosen
 
 
 def tab_batches(texts: Iterable[str], faults: RowFaults, *, name: str, width: int | None = None) -> Iterator[RowBatch]:
-    """Yield the rows of a file. Blank lines are no rows. The last record end may be missing.
+    """Yield the rows of a file. Blank lines are no rows.
 
     Args:
         texts: the file in blocks, however it is divided.
@@ -37,7 +37,7 @@ def tab_batches(texts: Iterable[str], faults: RowFaults, *, name: str, width: in
         width: number of fields, if it is known; otherwise the first row has it.
 
     Raises:
-        ExportStop: there is one column, the last record is cut, or a record is too long.
+        ExportStop: there is one column, the last record is cut or may be, or a record is too long.
     """
     texts = iter(texts)
     buffered: list[str] = []
@@ -131,7 +131,11 @@ class _TabParser:
             return
         is_ended, line, faults = last != self._left, self._line, self._faults.count
         yield from self._batches(last + self._end)
-        if self._faults.count > faults and not is_ended and last.count("\t") < (self._width or 0) - 1:
+        if is_ended:
+            return
+        if self._faults.count == faults:
+            raise without_end(self._name, self._line - 1)
+        if last.count("\t") < (self._width or 0) - 1:
             raise cut(self._name, line)
 
     def _batches(self, text: str) -> Iterator[RowBatch]:

@@ -5,7 +5,8 @@ format"; exports of FileMaker Pro 6 to 19 in public repositories. Of all formats
 times have the format of the file, in which no number but those of minutes and seconds begins with a zero.
 
 - tab: no header, nothing quoted, a tab in a field becomes a blank;
-- csv: no header, all values quoted, of a number field only the number in its text; mer: the same with a header;
+- csv: no header, all values quoted, of a number field only the number in its text; mer: the same with a header, whose
+  names are not quoted;
 - both and tab: records end with CR, a return in a field is VT, repetitions are separated by GS;
 - xlsx: a header, cells with types, only the first repetition;
 - xml: types, record ids, a value for each repetition, and of a related field one for each related record;
@@ -164,10 +165,10 @@ class Exporter:
         path.write_bytes("".join(lines).encode(self.encoding))
 
     def _csv(self, layout: str, path: Path, *, header: bool = False) -> None:
-        rows = [[field.name for field in self.fields(layout)]] if header else []
-        rows += self._texts(layout, _numeric_part)
-        lines = (self.separator.join('"' + text.replace('"', '""') + '"' for text in row) + "\r" for row in rows)
-        path.write_bytes("".join(lines).encode(self.encoding))
+        lines = [self.separator.join(field.name for field in self.fields(layout))] if header else []  # without quotes
+        for row in self._texts(layout, _numeric_part):
+            lines.append(self.separator.join('"' + text.replace('"', '""') + '"' for text in row))
+        path.write_bytes("".join(line + "\r" for line in lines).encode(self.encoding))
 
     def _mer(self, layout: str, path: Path) -> None:
         self._csv(layout, path, header=True)

@@ -32,11 +32,11 @@ def shown(rows: list[list[str]]) -> list[tuple[str, ...]]:
 
 
 @settings(max_examples=80, deadline=None)
-@given(tables(), ENDS, st.booleans(), st.integers(0, 3), PLACES)
+@given(tables(), ENDS, st.integers(0, 3), PLACES)
 def test_a_tab_file_gives_every_row_whole_however_it_is_divided(
-    rows: list[list[str]], end: str, is_ended: bool, blank: int, places: list[int]
+    rows: list[list[str]], end: str, blank: int, places: list[int]
 ) -> None:
-    text = end * blank + end.join("\t".join(row) for row in rows) + (end if is_ended else "")
+    text = end * blank + "".join("\t".join(row) + end for row in rows)
     faults = RowFaults()
     found = rows_of(tab_batches(pieces(text, places), faults, name="x"))
     assert [row for _, row in found] == shown(rows)
@@ -137,6 +137,8 @@ def test_a_text_that_ends_with_a_line_end_makes_no_second_way() -> None:
     ("text", "words"),
     [
         ("a\tb\tc\ra\tb", "The last record of x, in line 2, is cut"),
+        ("a\tb\tc\ra\tb\tc", "The last record of x, in line 2, has no line end"),
+        ("a\tb\tc\r\na\tb\t", "The last record of x, in line 2, has no line end"),
         ("a\rb\r", "have one column"),
     ],
 )
@@ -150,6 +152,8 @@ def test_a_tab_file_that_is_cut_or_has_one_column_stops(text: str, words: str) -
     [
         ('"a","b"\r"a","b', "The last record of x, in line 2, is cut"),
         ('"a","b"\r"a"', "in line 2, is cut"),
+        ('"a",1\r"a",2', "The last record of x, in line 2, has no line end"),
+        ('"a","b"\r"a",', "The last record of x, in line 2, has no line end"),
         ('"a","b"\r"a"x,"b"\r"a","b"\r', "A quote in line 2 of x does not end, or text stands behind one"),
         ('"a"\r', "have one column"),
     ],

@@ -21,8 +21,8 @@ from fm_pipeline_tests.filemaker.exports.files import NAMED, OPTIONS, records, v
     [
         "1\t\tx\r2\t\ty\r",
         "ID\tday\tNote\r1\t\tx\r2\t\ty\r",
-        "Notes::id\tNotes::day\tNotes::note\r1\t\tx\r2\t\ty",
-        "\r\n\ufeffid\tday\tnote\r\n1\t\tx\r\n2\t\ty".replace("\r\n\ufeff", "\ufeff\r\n"),
+        "Notes::id\tNotes::day\tNotes::note\r1\t\tx\r2\t\ty\r",
+        "\r\n\ufeffid\tday\tnote\r\n1\t\tx\r\n2\t\ty\r\n".replace("\r\n\ufeff", "\ufeff\r\n"),
     ],
     ids=["without a header", "with a header", "with the name of the table", "a mark and an empty line"],
 )
