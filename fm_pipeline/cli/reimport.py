@@ -92,7 +92,7 @@ def command(plan_id: str, confirm: str, requested_by: str | None) -> None:
 @contextmanager
 def _report_interruption(settings: Settings, run_id: str, warn: Callable[[str], None]) -> Iterator[None]:
     """After Ctrl-C, print whether the database has committed the reimport."""
-    from fm_pipeline.notifications.reimport_email_text import COMMIT_SENTENCES
+    from fm_pipeline.notifications.email_texts.reimport import COMMIT_SENTENCES
     from fm_pipeline.notifications.send_run_emails import read_commit_status
 
     try:

@@ -10,7 +10,7 @@ import dagster as dg
 from fm_pipeline.defs.dagster_internals import DagsterUserCodeProcessError, SerializableErrorInfo
 from fm_pipeline.errors import PipelineError, unforeseen
 from fm_pipeline.ignored_interrupts import repeat_ignored_interrupts
-from fm_pipeline.notifications.reimport_email_text import COMMIT_SENTENCES
+from fm_pipeline.notifications.email_texts.reimport import COMMIT_SENTENCES
 from fm_pipeline.notifications.send_run_emails import read_commit_status
 from fm_pipeline.settings import Settings
 

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from fm_pipeline.folders import make_private_folder
-from fm_pipeline.notifications.reimport_email_text import EventType, RunEvent, body, subject
+from fm_pipeline.notifications.email_texts.reimport import EventType, RunEvent, body, subject
 from fm_pipeline.notifications.smtp import Email
 
 # 30 s, 1, 2, 4 … minutes, then every hour: a mail server may be down for half a night.

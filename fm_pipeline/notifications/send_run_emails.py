@@ -26,9 +26,10 @@ from fm_pipeline.db.run_requests import run_requester
 from fm_pipeline.errors import PipelineError
 from fm_pipeline.nexus.undoing_restores import read_restores
 from fm_pipeline.notifications.console_pages import RUN_PAGE, console_address
+from fm_pipeline.notifications.email_texts.reimport import CommitStatus, EventType, RunEvent
+from fm_pipeline.notifications.email_texts.why_it_failed import safe_sentences
 from fm_pipeline.notifications.maintenance import enqueue_maintenance_mail
 from fm_pipeline.notifications.outbox import Claim, Outbox
-from fm_pipeline.notifications.reimport_email_text import CommitStatus, EventType, RunEvent, safe_sentences
 from fm_pipeline.notifications.smtp import EmailNotSent, EmailUnconfirmed, deliver
 from fm_pipeline.settings import Settings
 

@@ -11,7 +11,7 @@ from fm_pipeline.db.audit import audited
 from fm_pipeline.errors import SettingsError
 from fm_pipeline.nexus.backup.drill import DrillReport, drill
 from fm_pipeline.nexus.backup.rows import OnProgress
-from fm_pipeline.notifications.reimport_email_text import safe_sentences
+from fm_pipeline.notifications.email_texts.restore_drill import drill_failed, drill_succeeded
 from fm_pipeline.notifications.send_alert import send_alert
 from fm_pipeline.settings import Settings
 
@@ -44,9 +44,9 @@ def run_restore_drill(
         with audited(database, actor=actor, action="verify", run_id=run_id, about=_ABOUT):
             report = drill(settings, url or _configured_url(settings), folder, on_progress=on_progress)
     except Exception as error:
-        send_alert(settings, key, "Restore drill FAILED", safe_sentences(error), now=now, warn=warn)
+        send_alert(settings, key, drill_failed(error), now=now, warn=warn)
         raise
-    send_alert(settings, key, "Restore drill succeeded", [report.sentence(), *report.notes], now=now, warn=warn)
+    send_alert(settings, key, drill_succeeded(report.sentence(), report.notes), now=now, warn=warn)
     return report
 
 

@@ -5,8 +5,7 @@ Undoing a sync is a change of Nexus too, so an email tells of it.
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from fm_pipeline.db.connection import connect
@@ -16,18 +15,14 @@ from fm_pipeline.nexus.reimport.plan import Permission
 from fm_pipeline.nexus.reimport.transaction import OnPhase
 from fm_pipeline.nexus.sync.syncs import UndoneSync, last_committed, last_undone
 from fm_pipeline.notifications.console_pages import SYNC_PAGE
-from fm_pipeline.notifications.reimport_email_text import safe_sentences
+from fm_pipeline.notifications.email_texts.email_text import EmailText
+from fm_pipeline.notifications.email_texts.sync import sync_committed, sync_failed, sync_undone, sync_waiting
 from fm_pipeline.notifications.send_alert import send_alert
-from fm_pipeline.pluralize import counted
 from fm_pipeline.sequence.read_and_stage import read_changes_and_stage
 from fm_pipeline.sequence.sync import SyncResult, sync_staged
 from fm_pipeline.sequence.undo_sync import undo_sync
 from fm_pipeline.settings import Settings
 from fm_pipeline.staging.parallel import OnStep
-
-CHANGED = "The sync has changed Nexus"
-KEPT = "The sync is carried out, and Nexus stays as it was"
-UNDONE = "The sync was undone"
 
 
 def run_sync(
@@ -54,9 +49,8 @@ def run_sync(
     """
     link = f"runs/{run_id}" if in_dagster else None
 
-    def send(key: str, subject: str, sentences: Sequence[str]) -> None:
-        now = datetime.now(UTC)
-        send_alert(settings, key, subject, sentences, now=now, page=SYNC_PAGE, link=link, warn=warn)
+    def send(key: str, text: EmailText) -> None:
+        send_alert(settings, key, text, now=datetime.now(UTC), page=SYNC_PAGE, link=link, warn=warn)
 
     try:
         _tell_of_last(settings, datetime.now(UTC), warn)
@@ -76,12 +70,11 @@ def run_sync(
         )
     except Exception as error:
         # The connection may have been lost at COMMIT: the email of the next sync, that Nexus was changed, is another.
-        send(f"sync-{run_id}-failed", "The sync has failed", safe_sentences(error))
+        send(f"sync-{run_id}-failed", sync_failed(error))
         raise
     # If the process is killed here, the next sync sends the email.
-    subject, sentences = _told(result)
-    if subject:
-        send(f"sync-{run_id}", subject, sentences)
+    if text := _text_of(result):
+        send(f"sync-{run_id}", text)
     return result
 
 
@@ -118,12 +111,8 @@ def run_undo(
 def _tell_of_undone(
     settings: Settings, undone: UndoneSync, now: datetime, warn: Callable[[str], None], link: str | None = None
 ) -> None:
-    made_at = f"{undone.made_at:%Y-%m-%d %H:%M}"
-    said = [
-        f"{counted(undone.rows, 'row of Nexus is', 'rows of Nexus are')} again as before the sync of {made_at} UTC.",
-        f"It was undone at {undone.at:%Y-%m-%d %H:%M} UTC. The next sync keeps and lists these rows.",
-    ]
-    send_alert(settings, f"sync-undo-{undone.id}", UNDONE, said, now=now, page=SYNC_PAGE, link=link, warn=warn)
+    text = sync_undone(undone.rows, made_at=undone.made_at, at=undone.at)
+    send_alert(settings, f"sync-undo-{undone.id}", text, now=now, page=SYNC_PAGE, link=link, warn=warn)
 
 
 def _tell_of_last(settings: Settings, now: datetime, warn: Callable[[str], None]) -> None:
@@ -135,33 +124,16 @@ def _tell_of_last(settings: Settings, now: datetime, warn: Callable[[str], None]
     if undone:
         _tell_of_undone(settings, undone, now, warn)
     if last and last.run_id:
-        counts = _counts(last.changed_rows, last.kept, last.conflicts)
-        said = [*counts, f"It was committed at {last.at:%Y-%m-%d %H:%M} UTC."]
-        subject = CHANGED if last.changed_rows else KEPT
-        send_alert(settings, f"sync-{last.run_id}", subject, said, now=now, page=SYNC_PAGE, warn=warn)
+        text = sync_committed(last.changed_rows, last.kept, last.conflicts, at=last.at)
+        send_alert(settings, f"sync-{last.run_id}", text, now=now, page=SYNC_PAGE, warn=warn)
 
 
-def _told(result: SyncResult) -> tuple[str, list[str]]:
-    """Return subject and sentences of the email; no subject if nothing is new."""
+def _text_of(result: SyncResult) -> EmailText | None:
+    """Return what the email says; None if nothing is new."""
     if result.status == "waits":
-        how = (
-            f"Nexus is unchanged. Read what waits in the console or with fm-pipeline sync --show {result.id}. To carry"
-            f" it out: fm-pipeline sync --plan {result.id} --confirm {shlex.quote(result.confirmation)}"
-        )
-        return "The sync is waiting", [*result.why, how]
+        return sync_waiting(result.id, result.confirmation, result.why)
     if result.status == "committed":
         conflicts = sum(each.is_conflict for each in result.decisions)
         kept = sum(each.kept and not each.is_conflict for each in result.decisions)
-        changed = result.report.changed_rows
-        return CHANGED if changed else KEPT, _counts(changed, kept, conflicts)
-    return "", []
-
-
-def _counts(changed: int, kept: int, conflicts: int) -> list[str]:
-    done = f"{counted(changed, 'row')} of Nexus."
-    if not changed:
-        done = f"No row was changed: {counted(conflicts, 'conflict was', 'conflicts were')} confirmed."
-    return [
-        done,
-        f"{counted(kept, 'value or row of Nexus stays', 'values and rows of Nexus stay')}.",
-    ]
+        return sync_committed(result.report.changed_rows, kept, conflicts)
+    return None

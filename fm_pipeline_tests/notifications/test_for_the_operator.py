@@ -8,8 +8,8 @@ from pathlib import Path
 
 import fm_pipeline.console
 from fm_pipeline.nexus.reimport.report import ReimportReport, TableChange
+from fm_pipeline.notifications.email_texts.reimport import CommitStatus, EventType, RunEvent, body, subject
 from fm_pipeline.notifications.for_the_operator import who_can_do_it
-from fm_pipeline.notifications.reimport_email_text import CommitStatus, EventType, RunEvent, body, subject
 from fm_pipeline.settings import Settings
 
 TEMPLATES = sorted((Path(fm_pipeline.console.__file__).parent / "templates").rglob("*.html"))

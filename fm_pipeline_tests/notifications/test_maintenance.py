@@ -12,9 +12,9 @@ import pytest
 from django.template import Context, Engine
 
 from fm_pipeline.errors import RequestError
+from fm_pipeline.notifications.email_texts.reimport import EventType
 from fm_pipeline.notifications.maintenance import announce_end, announce_maintenance
 from fm_pipeline.notifications.outbox import Outbox
-from fm_pipeline.notifications.reimport_email_text import EventType
 from fm_pipeline.notifications.send_run_emails import enqueue_run_email, run_emails, send_due_emails
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT as TOP
 from fm_pipeline.sandbox.stack.smtp import SmtpService

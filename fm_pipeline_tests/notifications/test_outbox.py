@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from fm_pipeline.notifications.email_texts.reimport import EventType, RunEvent
 from fm_pipeline.notifications.outbox import ATTEMPTS, CLAIM_HOLDS, LONGEST_PAUSE, Claim, Outbox, pause_after
-from fm_pipeline.notifications.reimport_email_text import EventType, RunEvent
 
 NOW = datetime(2025, 11, 20, 2, 30, tzinfo=UTC)
 LATER = NOW + timedelta(days=1)

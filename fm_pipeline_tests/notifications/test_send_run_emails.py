@@ -11,8 +11,8 @@ import pytest
 from fm_pipeline.db.audit import record
 from fm_pipeline.db.run_requests import record_run_request
 from fm_pipeline.errors import ValidationStop
+from fm_pipeline.notifications.email_texts.reimport import EventType
 from fm_pipeline.notifications.outbox import Outbox
-from fm_pipeline.notifications.reimport_email_text import EventType
 from fm_pipeline.notifications.send_run_emails import enqueue_run_email, run_emails, send_due_emails
 from fm_pipeline.sandbox.stack.smtp import SmtpService
 from fm_pipeline.settings import Settings

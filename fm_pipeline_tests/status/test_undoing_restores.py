@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 
 from fm_pipeline.db.run_reports import store_run_report
-from fm_pipeline.notifications.reimport_email_text import EventType, RunEvent, body, subject
+from fm_pipeline.notifications.email_texts.reimport import EventType, RunEvent, body, subject
 from fm_pipeline.notifications.send_run_emails import read_commit_status
 from fm_pipeline.status.history import HistoryFilter, read_history
 from fm_pipeline.status.nexus_counts import read_nexus_counts

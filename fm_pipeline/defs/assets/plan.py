@@ -11,8 +11,9 @@ from fm_pipeline.defs.explained_failure import explained
 from fm_pipeline.defs.names import OWNERS, PLAN, PLAN_TAG, POOL, STAGED_ASSETS
 from fm_pipeline.defs.requester import REMARK, requester
 from fm_pipeline.defs.resources import NexusTarget
-from fm_pipeline.notifications.alerts import enqueue_plan_alert
+from fm_pipeline.notifications.alerts import enqueue_alert
 from fm_pipeline.notifications.console_pages import PLAN_PAGE
+from fm_pipeline.notifications.email_texts.plan import plan_ready
 from fm_pipeline.pluralize import counted
 from fm_pipeline.sequence.progress import run_progress
 from fm_pipeline.sequence.reimport import make_plan
@@ -51,7 +52,14 @@ def reimport_plan(context: dg.AssetExecutionContext, config: PlanConfig, nexus: 
             run_id=context.run.run_id,
             on_phase=progress.phases(prefix="plan, "),
         )
-        enqueue_plan_alert(settings, plan.id, plan.report.as_dict(), now=datetime.now(UTC))
+        enqueue_alert(
+            settings,
+            f"plan-{plan.id}",
+            plan_ready(plan.id, plan.report.as_dict()),
+            now=datetime.now(UTC),
+            page=PLAN_PAGE.format(plan.id),
+            link="assets/reimport_plan",
+        )
     context.instance.add_run_tags(context.run.run_id, {PLAN_TAG: plan.id})
     for sentence in plan.report.losses:
         context.log.info(sentence)

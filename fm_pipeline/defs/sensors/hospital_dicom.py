@@ -19,10 +19,11 @@ from fm_pipeline.defs.jobs import dicom_import
 from fm_pipeline.dicom.history.jobs import SENSOR, Job
 from fm_pipeline.dicom.log import import_log
 from fm_pipeline.dicom.sensor.decision import SensorCursor, run_keys
-from fm_pipeline.dicom.sensor.tick import sense
+from fm_pipeline.dicom.sensor.tick import TickResult, sense
 from fm_pipeline.errors import redacted
 from fm_pipeline.notifications.alerts import enqueue_alert
 from fm_pipeline.notifications.console_pages import DICOM_PAGE, RUN_PAGE
+from fm_pipeline.notifications.email_texts.dicom_import import directory_unreadable, import_stopped
 from fm_pipeline.settings import Settings
 
 # The shortest interval that can be configured; each tick asks whether the configured one has passed.
@@ -63,11 +64,7 @@ def hospital_dicom_sensor(read_settings: Callable[[], Settings]) -> dg.SensorDef
                 runs_unfinished=len(unfinished_imports(context.instance)),
                 attempts_of=lambda job: _attempts(context.instance, job),
             )
-            for alarm in sensed.alarms:
-                link = f"runs/{alarm.run_id}" if alarm.run_id else _PAGE
-                page = RUN_PAGE.format(alarm.run_id) if alarm.run_id else DICOM_PAGE
-                now = datetime.now(UTC)
-                enqueue_alert(settings, alarm.key, alarm.subject, alarm.sentences, now=now, page=page, link=link)
+            _tell(settings, sensed)
             if sensed.error:
                 raise sensed.error
         context.update_cursor(sensed.watermark.write())
@@ -82,6 +79,27 @@ def hospital_dicom_sensor(read_settings: Callable[[], Settings]) -> dg.SensorDef
         )
 
     return sensor
+
+
+def _tell(settings: Settings, sensed: TickResult) -> None:
+    """Put the emails of a tick into the outbox, unless they are there already."""
+    now = datetime.now(UTC)
+    for job in sensed.stopped:
+        text = import_stopped(
+            job.id,
+            job.reason,
+            job.message,
+            files=job.files,
+            marked=job.marked,
+            others_go_on=job.others_go_on,
+            retries=job.retries,
+        )
+        link = f"runs/{job.run_id}" if job.run_id else _PAGE
+        page = RUN_PAGE.format(job.run_id) if job.run_id else DICOM_PAGE
+        enqueue_alert(settings, job.key, text, now=now, page=page, link=link)
+    if sensed.error:
+        text = directory_unreadable(sensed.error)
+        enqueue_alert(settings, sensed.error_key, text, now=now, page=DICOM_PAGE, link=_PAGE)
 
 
 def unfinished_imports(instance: dg.DagsterInstance) -> Sequence[dg.DagsterRun]:

@@ -29,8 +29,10 @@ from fm_pipeline.defs.jobs import full_reimport, plan_reimport
 from fm_pipeline.errors import redacted
 from fm_pipeline.notifications.alerts import enqueue_alert
 from fm_pipeline.notifications.console_pages import RUN_PAGE
+from fm_pipeline.notifications.email_texts.plan import plan_failed
+from fm_pipeline.notifications.email_texts.reimport import EventType
+from fm_pipeline.notifications.email_texts.why_it_failed import NO_STEP_FAILED, class_name_only
 from fm_pipeline.notifications.outbox import Outbox
-from fm_pipeline.notifications.reimport_email_text import EventType, class_name_only
 from fm_pipeline.notifications.send_run_emails import enqueue_run_email, send_due_emails
 from fm_pipeline.pluralize import counted
 from fm_pipeline.settings import Settings
@@ -126,8 +128,7 @@ def _tell_failed_plan(instance: dg.DagsterInstance, settings: Settings, run_id: 
     enqueue_alert(
         settings,
         f"plan-failed-{run_id}",
-        "Plan failed: Nexus is unchanged",
-        ["The plan that a schedule makes has failed. There is no new plan.", "", *_why(instance, run_id)],
+        plan_failed(_why(instance, run_id)),
         now=datetime.now(UTC),
         page=RUN_PAGE.format(run_id),
         link=f"runs/{run_id}",
@@ -165,7 +166,7 @@ def _why(instance: dg.DagsterInstance, run_id: str) -> tuple[str, ...]:
     """Why a run failed: our own sentences, or the class of the error and nothing of its text."""
     failures = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.STEP_FAILURE).records
     if not failures:
-        return ("No step reported an error: the process of the run was ended, or could not be started.",)
+        return (NO_STEP_FAILED,)
     data = failures[0].event_log_entry.get_dagster_event().step_failure_data
     if data.user_failure_data:
         metadata = data.user_failure_data.metadata

@@ -15,6 +15,7 @@ import dagster as dg
 from fm_pipeline.errors import redacted
 from fm_pipeline.notifications.alerts import enqueue_alert
 from fm_pipeline.notifications.console_pages import EXPECTED_PAGE
+from fm_pipeline.notifications.email_texts.overdue import no_longer_overdue, overdue
 from fm_pipeline.notifications.send_run_emails import send_due_emails
 from fm_pipeline.pluralize import counted
 from fm_pipeline.settings import Settings
@@ -67,8 +68,7 @@ def tell_changes(
             enqueue_alert(
                 settings,
                 f"overdue.{each.name.replace('_', '-')}.{each.occurrence}",
-                f"Overdue: no {each.what} for {counted(each.hours, 'hour')}",
-                [each.sentence(settings.clinic_time_zone), "Look whether Dagster's daemon and its schedules run."],
+                overdue(each.what, each.hours, each.sentence(settings.clinic_time_zone)),
                 now=now,
                 page=EXPECTED_PAGE,
                 link="runs",
@@ -77,8 +77,7 @@ def tell_changes(
             enqueue_alert(
                 settings,
                 f"back.{each.name.replace('_', '-')}.{each.occurrence}",
-                f"No longer overdue: a {each.what} has come",
-                [f"A {each.what} has come again."],
+                no_longer_overdue(each.what),
                 now=now,
                 page=EXPECTED_PAGE,
                 link="runs",

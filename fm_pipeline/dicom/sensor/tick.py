@@ -44,19 +44,28 @@ OWN_JOBS_LOOKED_AT = 20
 
 
 @dataclass(frozen=True)
-class Alarm:
-    """A message for people.
+class StoppedJob:
+    """A job of the sensor that has stopped, for an email: `fm_pipeline.notifications.email_texts.dicom_import`.
 
     Attributes:
-        key: constant for the duration of the alarm.
-        subject, sentences: with counts and ids, without patient data and paths.
-        run_id: Dagster's, if the alarm concerns a run.
+        key: the same for each retry with the same reason.
+        reason, message: its id, and the same in sentences.
+        files: on record.
+        marked: files may have been marked as missing.
+        others_go_on: new files are imported meanwhile.
+        retries: how often it is tried again at most.
+        run_id: Dagster's, if there was one.
     """
 
     key: str
-    subject: str
-    sentences: tuple[str, ...]
-    run_id: str | None = None
+    id: int
+    reason: str
+    message: str
+    files: int
+    marked: bool
+    others_go_on: bool
+    retries: int
+    run_id: str | None
 
 
 @dataclass(frozen=True)
@@ -66,15 +75,17 @@ class TickResult:
     Attributes:
         start: a job to run now, or None.
         reason: for the sensor's page, without paths and names.
-        alarms: to report. The caller remembers the keys of those that were sent.
-        error: to raise after the alarms were reported, because the tick has failed.
+        stopped: to report. Each key is reported once.
+        error: why the watched directory cannot be read. To report, and to raise then, because the tick has failed.
+        error_key: constant until the directory can be read again.
     """
 
     start: Start | None
     reason: str
     watermark: SensorCursor
-    alarms: tuple[Alarm, ...] = ()
+    stopped: tuple[StoppedJob, ...] = ()
     error: DicomError | None = None
+    error_key: str = ""
 
 
 def sense(
@@ -110,16 +121,15 @@ def sense(
             jobs_at_work=at_work,
             own_jobs=own,
         )
-        failures = _failures(own)
+        stopped = _stopped(own)
         if isinstance(step, Start):
             reason = f"Import job {step.job_id} is started, attempt {step.attempt}."
-            return TickResult(step, reason, watermark, failures)
+            return TickResult(step, reason, watermark, stopped)
         if not at_work and not runs_unfinished:
             _give_up(database_url, own)
         if isinstance(step, Wait):
-            return TickResult(None, step.reason, watermark, failures)
-        looked = _look(settings, connection, configuration, step, watermark, now)
-        return replace(looked, alarms=failures + looked.alarms)
+            return TickResult(None, step.reason, watermark, stopped)
+        return replace(_look(settings, connection, configuration, step, watermark, now), stopped=stopped)
 
 
 def sync_due(settings: Settings, *, now: datetime, runs_unfinished: int) -> tuple[str | None, bool]:
@@ -185,24 +195,19 @@ def _look(
 
 _READABLE_AGAIN = "The watched directory can be read again."
 _GOES_ON = "The sensor looks again at each of its ticks, and goes on by itself."
-_MEANWHILE = {False: "nothing new is imported meanwhile", True: "new files are imported meanwhile"}
-
-_UNMARKED = {False: "", True: ". Nothing was marked as missing"}
 
 
-def _failures(own: list[OwnJob]) -> tuple[Alarm, ...]:
-    """Return an alarm for each stopped job of the sensor. Its key is the same for each retry with the same reason."""
+def _stopped(own: list[OwnJob]) -> tuple[StoppedJob, ...]:
     return tuple(
-        Alarm(
+        StoppedJob(
             key=f"dicom-job-{job.id}-{_stamp(job.created_at)}-{job.error_reason}",
-            subject=f"DICOM import {job.id} has stopped ({job.error_reason})",
-            sentences=(
-                f"Import job {job.id} of the sensor has stopped: {job.error_message}",
-                f"{counted(job.files_processed, 'file')} on record{_UNMARKED[job.error_reason != MISSING]}, and"
-                f" {_MEANWHILE[job.error_reason in NOT_TAKEN]}; it is tried again by itself, up to"
-                f" {MOST_ATTEMPTS - 1} times.",
-                f"To see it: fm-pipeline dicom status {job.id}",
-            ),
+            id=job.id,
+            reason=job.error_reason,
+            message=str(job.error_message),
+            files=job.files_processed,
+            marked=job.error_reason == MISSING,
+            others_go_on=job.error_reason in NOT_TAKEN,
+            retries=MOST_ATTEMPTS - 1,
             run_id=job.run_id,
         )
         for job in (each.job for each in own)
@@ -220,12 +225,8 @@ def _alarm(settings: Settings, connection: Connection, watermark: SensorCursor, 
         _log.error("The watched directory cannot be read. %s", sentences)
         _record_watch(settings, "failed", sentences)
         begun = _begun_alarm(connection)
-    alarm = Alarm(
-        key=f"dicom-watch-{begun}",
-        subject="DICOM import: the watched directory cannot be read",
-        sentences=(f"Alarm: {sentences}", _GOES_ON),
-    )
-    return TickResult(None, sentences, watermark, (alarm,), DicomError(f"Alarm: {sentences}", remedy=_GOES_ON))
+    error = DicomError(f"Alarm: {sentences}", remedy=_GOES_ON)
+    return TickResult(None, sentences, watermark, error=error, error_key=f"dicom-watch-{begun}")
 
 
 def _end_alarm(settings: Settings, connection: Connection) -> None:

@@ -21,7 +21,7 @@ from fm_pipeline.dicom.sensor.decision import (
     next_step,
     next_sync,
 )
-from fm_pipeline.dicom.sensor.tick import _failures
+from fm_pipeline.dicom.sensor.tick import _stopped
 
 NOW = datetime(2026, 3, 1, 10, 0, tzinfo=UTC)
 ON = SyncConfiguration(hospital_data_path="/hospital", monitoring_enabled=True, monitoring_interval=30)
@@ -108,12 +108,11 @@ def test_the_scheduled_import_keeps_its_interval_and_never_overlaps() -> None:
     assert next_sync(on.model_copy(update={"last_sync_at": NOW + timedelta(days=1)}), **facts) is None
 
 
-def test_only_a_job_that_marked_nothing_as_missing_says_so() -> None:
-    for reason, said in (("missing_in_orthanc", False), ("orthanc_unreachable", True)):
+def test_only_a_job_that_compared_with_orthanc_may_have_marked_files_as_missing() -> None:
+    for reason, marked in (("missing_in_orthanc", True), ("orthanc_unreachable", False)):
         failed = job(7, "failed", error_reason=reason, error_message="Stopped.", files_processed=3)
-        (alarm,) = _failures([OwnJob(failed, 1)])
-        assert ("Nothing was marked as missing" in alarm.sentences[1]) is said
-        assert "3 files on record" in alarm.sentences[1]
+        (stopped,) = _stopped([OwnJob(failed, 1)])
+        assert (stopped.marked, stopped.files, stopped.others_go_on) == (marked, 3, False)
 
 
 def test_files_that_a_setting_keeps_out_do_not_keep_new_ones_waiting() -> None:

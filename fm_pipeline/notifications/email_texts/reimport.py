@@ -1,7 +1,4 @@
-"""The text of a reimport's emails: an event, counts, the run's id and a link. No patient data, no library's error text.
-
-The text of an alert is in `alerts.py` and where it is raised: `fm_pipeline.dicom.sensor.tick`.
-"""
+"""Emails about a reimport: an event, counts, the run's id and a link. No patient data, no library's error text."""
 
 from __future__ import annotations
 
@@ -11,7 +8,6 @@ from datetime import datetime, tzinfo
 from enum import StrEnum
 from typing import Any
 
-from fm_pipeline.errors import PipelineError
 from fm_pipeline.nexus.reimport.losses import losses
 from fm_pipeline.notifications.for_the_operator import who_can_do_it
 from fm_pipeline.pluralize import counted
@@ -48,7 +44,7 @@ class RunEvent:
     Attributes:
         at: in the time zone of the readers.
         outcome: for events after the start.
-        sentences: why the run failed, from `safe_sentences`.
+        sentences: why the run failed, from `why_it_failed.py`.
         link: the page of the run in the console; without one, in Dagster's UI.
         contact: whom to ask when it did not succeed.
         started_by, cancelled_by: the accounts of the console; empty if it was not done there.
@@ -63,18 +59,6 @@ class RunEvent:
     contact: str | None = None
     started_by: str = ""
     cancelled_by: str = ""
-
-
-def safe_sentences(error: BaseException) -> tuple[str, ...]:
-    """Return the sentences of a PipelineError; of any other error only the class, as its text may quote a record."""
-    if isinstance(error, PipelineError):
-        return tuple(part for part in (error.what, error.meaning, error.remedy) if part)
-    return class_name_only(type(error).__name__)
-
-
-def class_name_only(class_name: str) -> tuple[str, ...]:
-    """Return the sentence for a library's error."""
-    return (f"Error: {class_name}. What it says may hold patient data, so it is not in this email.",)
 
 
 def short_id(run_id: str) -> str:

@@ -1,0 +1,1 @@
+"""Tests of `fm_pipeline.notifications.email_texts`."""
