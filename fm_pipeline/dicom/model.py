@@ -90,6 +90,7 @@ class Instance:
         id_certain: every Orthanc gives the instance this `orthanc_id`. False if Orthanc's configuration decides how an
             identifier is read, or if the identifiers may not have been reached.
         whole: nothing in the file is known to keep Orthanc from reading it.
+        holds_another: another instance is behind this one in the file, and Orthanc does not read it.
     """
 
     patient_id: str = field(repr=False)
@@ -105,6 +106,7 @@ class Instance:
     nesting: int
     id_certain: bool = True
     whole: bool = True
+    holds_another: bool = False
 
     @property
     def orthanc_id(self) -> str:

@@ -186,6 +186,8 @@ FLAGS: Mapping[str, str] = MappingProxyType(
         " Orthanc. Orthanc shows both under one patient.",
         "instance_uid_elsewhere": "Orthanc has an instance with this SOP Instance UID in another patient, study or"
         " series.",
+        "holds_another_instance": "Behind its instance the file holds another one, perhaps of another patient, which is"
+        " not imported: several files were joined. Split it into them, and import these.",
         "sent_again": "Orthanc had this instance, lost it, and has got it again.",
         "erased_before": "It belongs to a patient who was erased from the history. If it must not be here, delete it in"
         " Orthanc and in the directory, and erase the patient again.",

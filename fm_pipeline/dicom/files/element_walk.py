@@ -176,8 +176,8 @@ class _Walker:
             if not nested:
                 previous = tag
                 elements += 1
-                if tag in wanted and tag not in walk.values:
-                    walk.values[tag], walk.vrs[tag] = data[value - base : following - base], vr
+                if tag in wanted:
+                    walk.keep(tag, vr, data[value - base : following - base])
             position = following
         else:
             walk.position, position = position, -1
@@ -295,18 +295,19 @@ class _Walker:
         walk.regular = walk.regular and tag > self._previous
         self._previous = tag
         walk.elements += 1
-        if tag not in self._wanted or tag in walk.values:
+        if tag not in self._wanted:
             return True
         undefined = length == UNDEFINED_LENGTH
         kept = 0 if undefined or vr == b"SQ" else min(length, LONGEST_VALUE)
-        walk.vrs[tag] = b"SQ" if undefined else vr
         offset = value - self._base
         content = self._data[offset : offset + kept]
         if len(content) < kept:
+            if tag in walk.values:  # only the first value counts, and a file may have millions of others
+                return True
             content = self._source.read(value, kept)
             if len(content) < kept and value + kept <= self._size:
                 return False
-        walk.values[tag] = content
+        walk.keep(tag, b"SQ" if undefined else vr, content)
         return True
 
     def _undefined_length(self, tag: int, vr: bytes, value: int) -> int | None:

@@ -160,9 +160,7 @@ def _behind_meta(
     return found if isinstance(found, RejectedFile) or meta.regular else replace(found, whole=False)
 
 
-def _data_set(  # noqa: PLR0911  # one for each kind
-    file: Seekable, source: ByteSource, position: int, meta: dict[int, bytes]
-) -> Instance | RejectedFile:
+def _data_set(file: Seekable, source: ByteSource, position: int, meta: dict[int, bytes]) -> Instance | RejectedFile:
     syntax = _uid(meta, _MEDIA_SYNTAX)
     inflated = _inflate(file, position) if syntax in _DEFLATED else None
     if isinstance(inflated, RejectedFile) and syntax not in _DEFLATED_SINCE_2022:
@@ -170,7 +168,14 @@ def _data_set(  # noqa: PLR0911  # one for each kind
     if isinstance(inflated, _Inflated):
         if not inflated.ends:
             return _truncated_deflate(inflated.source, meta)
-        source, position = inflated.source, 0
+        found = _encoded(inflated.source, 0, meta, syntax)
+        if inflated.followed and isinstance(found, Instance):
+            return replace(found, whole=False, holds_another=True)
+        return found
+    return _encoded(source, position, meta, syntax)
+
+
+def _encoded(source: ByteSource, position: int, meta: dict[int, bytes], syntax: str) -> Instance | RejectedFile:
     first = source.read(position, 8)
     if not first:
         return _bad("cut_in_data_set")
@@ -245,6 +250,7 @@ def _judged(walked: Walk, meta: dict[int, bytes], syntax: str) -> Instance | Rej
     modality, study_date = _code(values, _MODALITY), _code(values, _STUDY_DATE)
     character_set = values.get(_CHARACTER_SET, b"")
     name = values.get(_NAME, b"")
+    holds_another = _SOP_INSTANCE in walked.contradicted  # as in two files that somebody has joined
     return Instance(
         patient_id=patient_id.text,
         study_uid=uids[_STUDY].text,
@@ -259,7 +265,8 @@ def _judged(walked: Walk, meta: dict[int, bytes], syntax: str) -> Instance | Rej
         plain_name=is_plain_name(name),
         nesting=walked.nesting,
         id_certain=all(each.certain for each in (patient_id, *uids.values())),
-        whole=walked.end in {WalkEnd.COMPLETE, WalkEnd.LIMIT} and not walked.damaged,
+        whole=walked.end in {WalkEnd.COMPLETE, WalkEnd.LIMIT} and not walked.damaged and not holds_another,
+        holds_another=holds_another,
     )
 
 
@@ -285,10 +292,16 @@ def _code(values: dict[int, bytes], tag: int) -> str:
 
 
 class _Inflated(NamedTuple):
-    """The beginning of a deflated data set, and whether the deflate stream is complete."""
+    """The beginning of a deflated data set.
+
+    Attributes:
+        ends: whether the deflate stream is complete.
+        followed: whether another DICOM file begins behind it.
+    """
 
     source: FileSource
     ends: bool
+    followed: bool
 
 
 def _inflate(file: Seekable, position: int) -> _Inflated | RejectedFile:
@@ -309,7 +322,8 @@ def _inflate(file: Seekable, position: int) -> _Inflated | RejectedFile:
     except zlib.error:
         return _bad("deflate_broken")
     size = total if inflater.eof or not ends else _ENDLESS
-    return _Inflated(FileSource(io.BytesIO(kept), size, bytes(kept[:_HEAD])), ends)
+    followed = inflater.eof and has_magic_elsewhere(inflater.unused_data + file.read(_HEAD))
+    return _Inflated(FileSource(io.BytesIO(kept), size, bytes(kept[:_HEAD])), ends, followed)
 
 
 def _skipped(reason: str) -> RejectedFile:

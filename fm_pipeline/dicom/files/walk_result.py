@@ -29,14 +29,22 @@ class Walk:
         elements: the number of elements on the top level.
         nesting: the depth of nested sequences; exact up to the limit.
         regular: each element of the top level has a known VR and a higher tag than the one before.
+        contradicted: wanted tags that the top level has again with another value.
         damaged: a sequence holds something other than items, and the walk went on behind it by its length.
     """
 
     values: dict[int, bytes] = field(default_factory=dict)
     vrs: dict[int, bytes] = field(default_factory=dict)
+    contradicted: set[int] = field(default_factory=set)
     end: WalkEnd = WalkEnd.LIMIT
     position: int = 0
     elements: int = 0
     nesting: int = 0
     regular: bool = True
     damaged: bool = False
+
+    def keep(self, tag: int, vr: bytes, value: bytes) -> None:
+        """Keep the value of a wanted tag, if it is the first one."""
+        if self.values.setdefault(tag, value) != value:
+            self.contradicted.add(tag)
+        self.vrs.setdefault(tag, vr)

@@ -19,6 +19,7 @@ from fm_pipeline.dicom.paths import path_hash
 MISSING_PATIENT_ID = "missing_patient_id"
 INSTANCE_UID_ELSEWHERE = "instance_uid_elsewhere"
 SENT_AGAIN = "sent_again"  # the ledger says that Orthanc had it, and Orthanc did not have it any more
+HOLDS_ANOTHER = "holds_another_instance"
 ERASED_BEFORE = "erased_before"
 TAKEN_BACK = "taken_back"
 
@@ -282,6 +283,8 @@ def _flags(candidate: Candidate, known: KnownInstances) -> tuple[str, ...]:
         flags.append(MISSING_PATIENT_ID)
     if candidate.instance.instance_uid in known.elsewhere:
         flags.append(INSTANCE_UID_ELSEWHERE)
+    if candidate.instance.holds_another:
+        flags.append(HOLDS_ANOTHER)
     if candidate.instance.orthanc_id in known.erased:
         flags.append(ERASED_BEFORE)
     return tuple(flags)

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydicom.uid import JPEGBaseline8Bit
+from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGBaseline8Bit
 
 from fm_pipeline.dicom.files.elements import EXPLICIT, IMPLICIT
 from fm_pipeline.dicom.importer.run_job import ImportFailed
+from fm_pipeline.sandbox.dicom.instances import as_file, headerless, image
 from fm_pipeline_tests.dicom.bench import ImportBench, import_settings
 from fm_pipeline_tests.dicom.files.handwritten import PATIENT_ID, SERIES, SOP, STUDY, Handwritten, grey_image
 from fm_pipeline_tests.dicom.files.verdicts import instance
@@ -164,3 +165,26 @@ def test_a_damaged_file_of_an_instance_that_orthanc_has_is_bad_and_no_conflict(
     row = importing.rows(job.id)[str(importing.folder / "b_damaged")]
     assert row.file_hash is not None
     assert stored_md5(importing, Handwritten().file) != row.file_hash
+
+
+def test_a_file_that_holds_a_second_instance_is_flagged_because_orthanc_reads_only_the_first(
+    importing: ImportBench,
+) -> None:
+    """Whether Orthanc stores such a file depends on its version."""
+    second = image("second", patient_id="OTHER")
+    put(importing, known=as_file(image("known")))
+    importing.imported()
+    put(
+        importing,
+        known_first=as_file(image("known")) + as_file(second),
+        whole=as_file(image("0")) + as_file(second),
+        without_preamble=as_file(image("1")) + as_file(second)[132:],
+        headerless=as_file(image("2")) + headerless(second),
+        deflated=as_file(image("3"), DeflatedExplicitVRLittleEndian) + as_file(second),
+        twice=as_file(image("4")) * 2,
+        alone=as_file(image("5")),
+    )
+    rows = {Path(path).name: row for path, row in importing.rows(importing.imported("incremental").id).items()}
+    assert {name for name, row in rows.items() if row.flags != ["holds_another_instance"]} == {"alone", "twice"}
+    assert rows["known_first"].status in {"conflict", "bad"}
+    assert stored_md5(importing, as_file(second)) is None
