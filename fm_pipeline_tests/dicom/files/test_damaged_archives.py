@@ -66,6 +66,18 @@ def test_a_file_that_would_lie_before_the_beginning_of_a_zip_is_damaged(looked: 
     assert looked(bytes(content))["!/CD/IM1"] == ("bad", "member_damaged")
 
 
+def test_of_two_joined_zips_the_last_one_is_read_and_the_archive_is_called_damaged(looked: Look) -> None:
+    """Its directory names none of the files of the first one."""
+    assert looked(zipped([("lost", OTHER)]) + zipped(FILES)) == FOUND | {"": ("bad", "archive_damaged")}
+
+
+def test_a_zip_of_more_than_four_gigabytes_whose_positions_are_cut_to_32_bits_is_read(looked: Look) -> None:
+    """As macOS writes it. From the second file on, all lies 4 GiB further back than the directory can say."""
+    content = zipped([*FILES, ("CD/IM1", b"as the first one"), ("CD/last", IMAGE)])
+    found = looked(content, hole=content.index(b"PK\x03\x04", 4))
+    assert found == FOUND | {"!/CD/IM1 [2]": ("skipped", "text"), "!/CD/last": TO_IMPORT}
+
+
 def test_a_zip_that_is_cut_is_bad_as_a_whole(looked: Look) -> None:
     assert looked(zipped(FILES)[:-40]) == {"": ("bad", "archive_cut")}
 

@@ -12,6 +12,7 @@ import os
 import stat
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from struct import Struct
 
 from fm_pipeline.dicom.files.archives.at_position import AtPosition, blocks_at, read_at
@@ -30,6 +31,7 @@ _FURTHEST_END = _END.size + 0xFFFF  # bytes before the end of the file: the reco
 _ENCRYPTED, _DIRECTORY_ENCRYPTED = 1 << 0, 1 << 13
 _UNIX, _MACOS = 3, 19  # 4.4.2: systems whose external attributes have a mode
 _DOS_DIRECTORY = 0x10
+_WRAP = 1 << 32  # what the fields for positions cannot hold
 _SIZES, _UNICODE_PATH = 0x0001, 0x7075  # kinds of extra fields
 
 
@@ -62,12 +64,12 @@ class ZipArchive:
         """Yield all members but folders, in the order of the directory.
 
         Raises:
-            ArchiveFault: the directory is damaged from here on.
+            ArchiveFault: the directory is damaged from here on; or other members are not in it.
         """
         file = io.BufferedReader(AtPosition(self._descriptor, self._size), 1 << 16)
         file.seek(self._directory)
         end = self._directory + self._length
-        position = self._directory
+        position, behind = self._directory, 0
         while position < end:
             head = file.read(_ENTRY.size)
             if len(head) < _ENTRY.size or not head.startswith(ENTRY_MARK):
@@ -78,7 +80,13 @@ class ZipArchive:
             file.seek(comment_bytes, os.SEEK_CUR)
             position += _ENTRY.size + name_bytes + extra_bytes + comment_bytes
             if member := self._member(fields, name, extra):
+                if self._wraps:
+                    member = self._unwrapped(member, behind)
+                    behind = member.position + member.packed_size
                 yield member
+        # Members before the first position that the directory can name belong to another ZIP: two were joined.
+        if self._shift > 0 and not self._wraps and read_at(self._descriptor, 0, 4) == LOCAL_MARK:
+            raise ArchiveFault("archive_damaged")
 
     def read(self, member: Member) -> Iterator[bytes]:
         """Yield the data of a member, and check their size and checksum.
@@ -126,6 +134,18 @@ class ZipArchive:
             method=method,
             crc=crc,
         )
+
+    @property
+    def _wraps(self) -> bool:
+        """Whether positions above 4 GiB are written without their upper bits, as macOS does: it does not use ZIP64."""
+        return self._shift > 0 and self._shift % _WRAP == 0
+
+    def _unwrapped(self, member: Member, behind: int) -> Member:
+        """Return a member with its whole position: the first that fits and is behind the data of the one before it."""
+        written = member.position - self._shift
+        places = [at for at in range(written, self._directory, _WRAP) if read_at(self._descriptor, at, 4) == LOCAL_MARK]
+        place = next((at for at in places if at >= behind), next(iter(places), member.position))
+        return replace(member, position=place)
 
     def _find_directory(self) -> tuple[int, int, int]:
         """Return the position and length of the directory, and the number of bytes before the archive."""
