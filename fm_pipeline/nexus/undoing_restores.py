@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal
 
 from psycopg2.extensions import connection as Connection
 
@@ -29,6 +30,10 @@ class Restore:
 
     run_id: str
     at: datetime
+
+
+UndoneBy = Restore | Literal["person"] | None
+"""What has undone a run; None if Nexus has what it committed."""
 
 
 @dataclass(frozen=True)
@@ -62,16 +67,36 @@ class Restores:
             at: when it began or was committed.
             backup_id: of the backup that was made just before, if there is one.
         """
-        number = self._numbers.get(backup_id or "")
-        states: list[tuple[datetime, Restore | None]] = [(at, None)]
+        undone = self._undone_by(at, self._numbers.get(backup_id or ""))
+        return undone if isinstance(undone, Restore) else None
+
+    def sync_undone_by(self, at: datetime, undone_at: datetime | None) -> UndoneBy:
+        """Return what has undone a sync: a restore, or a person whose undo no restore has taken back.
+
+        Args:
+            at: when it was committed.
+            undone_at: when a person undid it last; None if nobody has.
+        """
+        return self._undone_by(at, None, undone_at)
+
+    def _undone_by(self, at: datetime, number: int | None, undone_at: datetime | None = None) -> UndoneBy:
+        """Go through what was done since the commit.
+
+        Args:
+            number: of the backup that was made just before it.
+        """
+        states: list[tuple[datetime, UndoneBy]] = [(at, None)]
+        by_person: list[tuple[datetime, UndoneBy]] = [(undone_at, "person")] if undone_at else []
         for each in self._restored:
             if each.restore.at <= at:
                 continue
-            found: Restore | None = each.restore
+            if by_person and by_person[0][0] < each.restore.at:
+                states.append(by_person.pop())
+            found: UndoneBy = each.restore
             if not each.is_from_before(at, number):
                 found = next((state for since, state in reversed(states) if since <= each.made_at), None)
             states.append((each.restore.at, found))
-        return states[-1][1]
+        return [*states, *by_person][-1][1]
 
 
 def read_restores(connection: Connection) -> Restores:

@@ -93,7 +93,7 @@ def run_undo(
     Args, Raises: as `undo_sync` and `run_sync`. What is refused sends no email.
     """
     url, now = settings.nexus_database_url.get_secret_value(), datetime.now(UTC)
-    rows = undo_sync(settings, sync_id, now=now, actor=actor, run_id=run_id, confirm=confirm)
+    rows = undo_sync(settings, sync_id, actor=actor, run_id=run_id, confirm=confirm)
     if not settings.smtp_host:
         return rows
     # If the process is killed here, the next sync sends the email.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from datetime import datetime
 
 from fm_pipeline.db.audit import audited
 from fm_pipeline.db.commit import commit, ignore_first_cancel
@@ -19,7 +18,7 @@ from fm_pipeline.settings import Settings
 
 
 def undo_sync(
-    settings: Settings, sync_id: str, *, now: datetime, actor: str, run_id: str, confirm: str | None = None
+    settings: Settings, sync_id: str, *, actor: str, run_id: str, confirm: str | None = None
 ) -> Mapping[str, int]:
     """Undo a sync, in one transaction; return the number of rows that were written back, by table.
 
@@ -55,7 +54,7 @@ def undo_sync(
             explain_lock_timeouts(connection, gate, locked, settings.nexus_lock_timeout_seconds),
         ):
             lock_tables(cursor, locked, settings.nexus_lock_timeout_seconds)
-            rows = undo(cursor, sync_id, tables, policy, now=now)
+            rows = undo(cursor, sync_id, tables, policy)
             end.enter_context(ignore_first_cancel())
             commit(connection, url)
     return rows

@@ -100,11 +100,12 @@ _COUNTS = _ATTEMPTS.format(
     " ORDER BY max(max(at)) OVER (PARTITION BY kind, dry_run) DESC, kind, dry_run, max(at) DESC, ended",
 )
 
-# What a restore may undo: the reimport or the run of the sync, when it was committed, and the backup of just before.
+# What a restore may undo: the reimport or the run of the sync, when it was committed, and the backup of just before or
+# when a person undid it.
 _COMMITTED = {
     "reimport": "SELECT id::text, started_at, backup_id::text FROM fm_pipeline.reimports WHERE id::text = ANY(%s)",
-    "sync": "SELECT run_id, committed_at, NULL FROM fm_pipeline.syncs"
-    " WHERE status = 'committed' AND undone_at IS NULL AND run_id = ANY(%s)",
+    "sync": "SELECT run_id, committed_at, undone_at FROM fm_pipeline.syncs"
+    " WHERE status = 'committed' AND run_id = ANY(%s)",
 }
 _OF_RUN = {
     "requests": "SELECT actor FROM fm_pipeline.run_requests WHERE run_id = %s",
@@ -181,8 +182,9 @@ def _undone_runs(database_url: str, attempts: Sequence[Mapping[str, Any]]) -> di
         restores = read_restores(connection)
         for kind, query in _COMMITTED.items():
             cursor.execute(query, (ids[kind],))
-            for identifier, at, backup_id in cursor.fetchall():
-                if undone := restores.undone_by(at, backup_id):
+            undone_by = restores.undone_by if kind == "reimport" else restores.sync_undone_by
+            for identifier, at, more in cursor.fetchall():
+                if isinstance(undone := undone_by(at, more), Restore):
                     found[identifier] = undone
     return found
 

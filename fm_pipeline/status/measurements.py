@@ -8,6 +8,7 @@ from datetime import datetime
 
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.queries import has_table
+from fm_pipeline.nexus.undoing_restores import read_restores
 
 
 @dataclass(frozen=True)
@@ -15,8 +16,9 @@ class Measurements:
     """What the pipeline has done.
 
     Attributes:
-        last_reimport, last_plan, last_backup: when it was made; None if there is none.
-        last_reimport_rows: rows of Nexus that the last reimport changed.
+        last_reimport, last_plan, last_backup: when it was made; None if there is none. A reimport that a restore has
+            undone does not count.
+        last_reimport_rows: rows of Nexus that this reimport changed.
         dicom_jobs: import jobs by status.
         quarantined: source rows that were kept out when they were last staged, by entity.
     """
@@ -30,9 +32,11 @@ class Measurements:
 
 
 _TIMES = """
-SELECT (SELECT max(started_at) FROM fm_pipeline.reimports), (SELECT max(created_at) FROM fm_pipeline.plans),
-       (SELECT max(created_at) FROM fm_pipeline.backups),
-       (SELECT (report ->> 'changed_rows')::bigint FROM fm_pipeline.reimports ORDER BY started_at DESC LIMIT 1)
+SELECT (SELECT max(created_at) FROM fm_pipeline.plans), (SELECT max(created_at) FROM fm_pipeline.backups)
+"""
+_REIMPORTS = """
+SELECT started_at, backup_id::text, (report ->> 'changed_rows')::bigint FROM fm_pipeline.reimports
+ORDER BY started_at DESC
 """
 
 
@@ -47,7 +51,10 @@ def read_measurements(database_url: str) -> Measurements:
         if not has_table(cursor, "fm_pipeline.staged_builds"):
             return Measurements()
         cursor.execute(_TIMES)
-        reimport, plan, backup, rows = cursor.fetchone() or (None, None, None, None)
+        plan, backup = cursor.fetchone() or (None, None)
+        restores = read_restores(connection)
+        cursor.execute(_REIMPORTS)
+        reimport, _, rows = next((each for each in cursor if not restores.undone_by(*each[:2])), (None, None, 0))
         cursor.execute("SELECT status, count(*) FROM fm_pipeline.import_jobs GROUP BY status")
         jobs = dict(cursor.fetchall())
         cursor.execute("SELECT entity, quarantined FROM fm_pipeline.staged_builds")

@@ -14,7 +14,7 @@ from fm_pipeline.db.connection import connect
 from fm_pipeline.db.queries import has_table
 from fm_pipeline.dicom.api.response_data import FAILURES
 from fm_pipeline.dicom.model import Outcome
-from fm_pipeline.nexus.undoing_restores import read_restores
+from fm_pipeline.nexus.undoing_restores import Restore, read_restores
 from fm_pipeline.pluralize import counted
 from fm_pipeline.settings import load_clinic_time_zone
 from fm_pipeline.status.history import HistoryFilter, count_attempts, kind_words
@@ -124,11 +124,11 @@ WHERE EXISTS (SELECT FROM fm_pipeline.audit a WHERE a.run_id = run.id AND a.acti
    OR EXISTS (SELECT FROM fm_pipeline.run_reports r WHERE r.run_id = run.id AND r.action = run.kind)
    OR run.kind = 'plan' AND EXISTS (SELECT FROM fm_pipeline.plans p WHERE p.run_id = run.id)
 """
-# What was committed since a day, and the backup of just before.
+# What was committed since a day, and the backup of just before or when a person undid it.
 _COMMITTED = {
     "reimport": "SELECT started_at, backup_id::text FROM fm_pipeline.reimports WHERE started_at >= %s::date",
-    "sync": "SELECT committed_at, NULL FROM fm_pipeline.syncs"
-    " WHERE status = 'committed' AND undone_at IS NULL AND committed_at >= %s::date",
+    "sync": "SELECT committed_at, undone_at FROM fm_pipeline.syncs"
+    " WHERE status = 'committed' AND committed_at >= %s::date",
 }
 
 
@@ -207,7 +207,8 @@ def _more_of_kinds(cursor: Cursor, since: date) -> dict[tuple[str, bool], dict[s
         if kind == "sync" and not has_syncs:
             continue
         cursor.execute(query, (since,))
-        if undone := sum(restores.undone_by(*committed) is not None for committed in cursor.fetchall()):
+        undone_by = restores.undone_by if kind == "reimport" else restores.sync_undone_by
+        if undone := sum(isinstance(undone_by(*committed), Restore) for committed in cursor.fetchall()):
             found[kind, False] = {"undone": undone}
     if has_syncs:
         cursor.execute("SELECT status FROM fm_pipeline.syncs ORDER BY number DESC LIMIT 1")

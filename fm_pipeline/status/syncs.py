@@ -17,7 +17,7 @@ from fm_pipeline.nexus.sync.decisions import Decision
 from fm_pipeline.nexus.sync.syncs import last_committed
 from fm_pipeline.nexus.sync.undo import changed_tables, rows_saved_since
 from fm_pipeline.nexus.table_policy import make_full_policy
-from fm_pipeline.nexus.undoing_restores import Restore, read_restores
+from fm_pipeline.nexus.undoing_restores import Restore, UndoneBy, read_restores
 from fm_pipeline.settings import Settings
 
 
@@ -29,7 +29,7 @@ class RecordedSync:
         status: `nothing_new`, `waits`, `committed`.
         confirmation: the words to type, so that a sync that waits goes on, or is undone.
         is_newest: no later sync has taken its place.
-        undone_at: when somebody undid it; None if nobody has.
+        undone_at: when somebody undid it; None if nobody has, or if a restore has brought it back or undone it since.
         undone_by: the restore that has undone it; None if none has.
     """
 
@@ -109,16 +109,17 @@ def read_undoable_id(database_url: str) -> str | None:
     return last.id if last else None
 
 
-def committed_sync(database_url: str, run_id: str) -> tuple[bool, Restore | None]:
-    """Return whether a run has committed a sync, and the restore that has undone it."""
+def committed_sync(database_url: str, run_id: str) -> tuple[bool, UndoneBy]:
+    """Return whether a run has committed a sync, and what has undone it."""
     with connect(database_url) as connection, connection.cursor() as cursor:
         if not has_table(cursor, "fm_pipeline.syncs"):
             return False, None
         cursor.execute(
-            "SELECT committed_at FROM fm_pipeline.syncs WHERE run_id = %s AND status = 'committed'", (run_id,)
+            "SELECT committed_at, undone_at FROM fm_pipeline.syncs WHERE run_id = %s AND status = 'committed'",
+            (run_id,),
         )
         row = cursor.fetchone()
-        return row is not None, read_restores(connection).undone_by(row[0]) if row else None
+        return row is not None, read_restores(connection).sync_undone_by(*row) if row else None
 
 
 def read_sync(database_url: str, sync_id: str = "") -> RecordedSync:
@@ -153,8 +154,9 @@ def read_sync(database_url: str, sync_id: str = "") -> RecordedSync:
         )
         decisions = [Decision(*values) for values in cursor.fetchall()]
         found_id, run_id, requested_by, created_at, status, inputs, report, deletions, is_newest, undone_at, at = row
+        undone = read_restores(connection).sync_undone_by(at, undone_at) if at else None
         return RecordedSync(
             *(found_id, run_id, requested_by, created_at, status, Inputs.from_dict(inputs).confirmation),
-            *(report, deletions, decisions, is_newest, undone_at),
-            undone_by=read_restores(connection).undone_by(at) if at and not undone_at else None,
+            *(report, deletions, decisions, is_newest, undone_at if undone == "person" else None),
+            undone_by=undone if isinstance(undone, Restore) else None,
         )

@@ -331,7 +331,7 @@ class Clinic(Systems, RuleBasedStateMachine):
             return
         refused = nullcontext() if self.model.may_be_undone else pytest.raises(RequestError)
         with refused:
-            undo_sync(self.bench.settings, self.last_sync(), now=self.now, actor="nights", run_id="undo")
+            undo_sync(self.bench.settings, self.last_sync(), actor="nights", run_id="undo")
             self.seen["undone"] += 1
             self.model.undo()
         self.compare()

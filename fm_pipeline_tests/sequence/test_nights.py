@@ -17,7 +17,7 @@ from fm_pipeline.sequence.undo_sync import undo_sync
 from fm_pipeline_tests.sequence.nights import Nights, nights
 from fm_pipeline_tests.sequence.nights_clinic import Clinic
 from fm_pipeline_tests.sequence.nights_systems import FIELDS, LAYOUTS
-from fm_pipeline_tests.support.clinics import DATABASE, RUN_TIME, MigrationBench
+from fm_pipeline_tests.support.clinics import DATABASE, MigrationBench
 from fm_pipeline_tests.support.postgres import DisposablePostgreSQL
 from fm_pipeline_tests.support.searching import run_machines
 from fm_pipeline_tests.support.waiting import InThread, wait_until
@@ -134,7 +134,7 @@ def test_a_sync_is_not_undone_if_users_have_made_rows_for_what_it_has_inserted(t
         sync_id = clinic.last_sync()
         (own,) = clinic.model.made
         with pytest.raises(RequestError, match=f"1 row of notes was changed after the sync, for example {own}"):
-            undo_sync(clinic.bench.settings, sync_id, now=RUN_TIME, actor="bench", run_id="undo")
+            undo_sync(clinic.bench.settings, sync_id, actor="bench", run_id="undo")
         clinic.compare()
 
 
@@ -144,7 +144,7 @@ def test_a_sync_that_was_confirmed_and_has_changed_nothing_is_not_undone(tried: 
         clinic.night()
         ((sync_id,),) = clinic.bench.execute("SELECT id::text FROM fm_pipeline.syncs WHERE status = 'committed'")
         with pytest.raises(RequestError, match="This sync has changed nothing"):
-            undo_sync(clinic.bench.settings, sync_id, now=RUN_TIME, actor="bench", run_id="undo")
+            undo_sync(clinic.bench.settings, sync_id, actor="bench", run_id="undo")
 
 
 def test_undoing_a_sync_waits_for_users_who_are_making_rows_for_what_it_has_inserted(tried: Nights) -> None:
@@ -160,7 +160,7 @@ def test_undoing_a_sync_waits_for_users_who_are_making_rows_for_what_it_has_inse
                 " FROM notes n LIMIT 1 RETURNING id::text"
             )
             (own,) = cursor.fetchone() or ("",)
-            undoing = InThread(partial(undo_sync, bench.settings, sync_id, now=RUN_TIME, actor="bench", run_id="undo"))
+            undoing = InThread(partial(undo_sync, bench.settings, sync_id, actor="bench", run_id="undo"))
             wait_until(lambda: bench.execute("SELECT 1 FROM pg_locks WHERE NOT granted") != [])
             user.commit()
         with pytest.raises(RequestError, match=own):

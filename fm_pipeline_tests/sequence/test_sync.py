@@ -207,7 +207,7 @@ def test_a_sync_is_undone_row_by_row_unless_a_row_was_saved_since(synced: Migrat
     after = synced.digests()
     assert after != before
 
-    undo: dict[str, Any] = {"now": NIGHT, "actor": "bench", "run_id": "undo"}
+    undo: dict[str, Any] = {"actor": "bench", "run_id": "undo"}
     (mine,) = synced.execute("SELECT updated_at, coordinator_name FROM patients WHERE id = %s", changed[0])
     synced.execute("UPDATE patients SET coordinator_name = 'Nexus' WHERE id = %s", changed[0])
     with pytest.raises(RequestError, match=changed[0]):
@@ -248,7 +248,7 @@ def test_a_sync_of_rows_with_columns_of_any_kind_is_undone(synced: MigrationBenc
     synced.execute(times.format("timestamp"))
     with pytest.raises(CatalogueStop, match="times without their zone"):
         sync(synced)
-    assert sum(undo_sync(synced.settings, done.id, now=NIGHT, actor="bench", run_id="undo").values()) == 2
+    assert sum(undo_sync(synced.settings, done.id, actor="bench", run_id="undo").values()) == 2
     synced.execute(times.format("timestamptz"))
     assert synced.digests() == before
 
@@ -271,9 +271,9 @@ def test_a_sync_that_an_earlier_version_has_made_of_arrays_and_composite_values_
     )
     synced.execute("UPDATE patients SET days = '{2,1}' WHERE id = %s", nexus_id)
     with pytest.raises(RequestError, match=nexus_id):
-        undo_sync(synced.settings, done.id, now=NIGHT, actor="bench", run_id="undo")
+        undo_sync(synced.settings, done.id, actor="bench", run_id="undo")
     synced.execute("UPDATE patients SET days = '{1,2}' WHERE id = %s", nexus_id)
-    assert sum(undo_sync(synced.settings, done.id, now=NIGHT, actor="bench", run_id="undo").values()) == 1
+    assert sum(undo_sync(synced.settings, done.id, actor="bench", run_id="undo").values()) == 1
     assert synced.digests() == before
 
 
@@ -286,7 +286,7 @@ def test_a_sync_of_which_an_earlier_version_did_not_say_where_null_is_jsons_is_u
         "UPDATE fm_pipeline.sync_changes SET before = (before::jsonb - 'json null')::json,"
         " after = (after::jsonb - 'json null')::json"
     )
-    undo: dict[str, Any] = {"now": NIGHT, "actor": "bench", "run_id": "undo"}
+    undo: dict[str, Any] = {"actor": "bench", "run_id": "undo"}
     synced.execute("UPDATE patients SET said = '1' WHERE id = %s", nexus_id)
     with pytest.raises(RequestError, match=nexus_id):
         undo_sync(synced.settings, done.id, **undo)

@@ -10,11 +10,22 @@ from fm_pipeline.db.audit import record
 from fm_pipeline.db.run_reports import store_run_report
 from fm_pipeline.errors import PlanStop, RequestError
 from fm_pipeline.nexus.reimport.report import PhaseRecord
+from fm_pipeline.nexus.sync.syncs import last_undone
 from fm_pipeline.nexus.unexpected_patients import ERASURE
 from fm_pipeline.sequence.undo_sync import undo_sync
-from fm_pipeline.status.syncs import committed_sync, read_undoable_id
+from fm_pipeline.status.history import HistoryFilter, read_history
+from fm_pipeline.status.syncs import committed_sync, read_sync, read_undoable_id
 from fm_pipeline_tests.sequence.syncing import NIGHT, RECORDS, confirmed, coordinator, sync
 from fm_pipeline_tests.support.clinics import DATABASE, MigrationBench
+
+
+def add_backup(bench: MigrationBench) -> str:
+    """Record a backup that is made now; return its id."""
+    ((backup,),) = bench.execute(
+        "INSERT INTO fm_pipeline.backups (id, created_at, folder, encrypted, bytes, digests, verified_at)"
+        " VALUES (gen_random_uuid(), clock_timestamp(), 'x', false, 1, '{}', clock_timestamp()) RETURNING id::text"
+    )
+    return str(backup)
 
 
 def test_a_patient_who_was_erased_and_one_who_becomes_another_person_wait(synced: MigrationBench) -> None:
@@ -61,9 +72,9 @@ def test_a_sync_is_undone_after_a_migration_that_added_a_column_and_not_after_on
         " ALTER TABLE patients ADD said text NOT NULL DEFAULT 'x'"
     )
     with pytest.raises(RequestError, match=r"no column delivered_at any more, and has got arrived_at"):
-        undo_sync(synced.settings, done.id, now=NIGHT, actor="bench", run_id="undo")
+        undo_sync(synced.settings, done.id, actor="bench", run_id="undo")
     synced.execute("ALTER TABLE sms_messages RENAME arrived_at TO delivered_at")
-    assert undo_sync(synced.settings, done.id, now=NIGHT, actor="bench", run_id="undo") == {
+    assert undo_sync(synced.settings, done.id, actor="bench", run_id="undo") == {
         "patients": 1,
         "sms_messages": 1,
     }
@@ -93,24 +104,56 @@ def test_a_sync_that_a_restore_has_undone_is_not_offered_to_be_undone_again(sync
     assert read_undoable_id(url) is None
     assert committed_sync(url, "the sync")[1] is not None
     with pytest.raises(RequestError, match="A restore has undone this sync"):
-        undo_sync(synced.settings, done.id, now=NIGHT, actor="bench", run_id="undo")
+        undo_sync(synced.settings, done.id, actor="bench", run_id="undo")
+
+
+def test_a_sync_that_a_person_has_undone_and_a_later_restore_has_brought_back_is_not_said_to_be_undone(
+    synced: MigrationBench,
+) -> None:
+    ((person, record_id, _), *_), url = synced.execute(RECORDS), synced.database_url
+    ((before,),) = synced.execute("SELECT id::text FROM fm_pipeline.backups ORDER BY number LIMIT 1")
+    synced.store.edit(DATABASE, "Patients", record_id, {"coordinator_name": "Fm"})
+    done = sync(synced, run_id="the sync")
+    with_sync = add_backup(synced)
+    undo_sync(synced.settings, done.id, actor="bench", run_id="undo")
+
+    def answers() -> tuple[object, ...]:
+        found, (attempts, _) = read_sync(url, done.id), read_history(url, HistoryFilter(kind="sync"))
+        by_restore = any(each["undone"] for each in attempts)
+        with synced.connection() as connection, connection.cursor() as cursor:
+            told = last_undone(cursor) is not None
+        run = committed_sync(url, "the sync")[1]
+        return read_undoable_id(url), found.undone_at is not None, found.undone_by is not None, by_restore, told, run
+
+    assert answers() == (None, True, False, False, True, "person")
+    without = add_backup(synced)
+    store_run_report(url, "bringing back", "restore", {}, subject=with_sync)
+    synced.execute("UPDATE patients SET coordinator_name = 'Fm' WHERE id = %s", person)
+    assert answers() == (done.id, False, False, False, False, None)
+    store_run_report(url, "as after the undo", "restore", {}, subject=without)
+    assert answers() == (None, True, False, False, True, "person")
+    store_run_report(url, "as before the sync", "restore", {}, subject=before)
+    assert answers()[:-1] == (None, False, True, True, False)
+    store_run_report(url, "bringing back again", "restore", {}, subject=with_sync)
+    ((stored,),) = synced.execute(
+        "SELECT before FROM fm_pipeline.sync_changes c WHERE c.row_id = %s AND c.sync_id = %s", person, done.id
+    )
+    undo_sync(synced.settings, done.id, actor="bench", run_id="undo again")
+    assert coordinator(synced, person) == stored["coordinator_name"]
+    assert answers()[-1] == "person"
 
 
 def test_a_restore_of_a_backup_that_was_made_while_a_sync_worked_has_undone_the_sync(synced: MigrationBench) -> None:
     """The sync has taken its time before it read FileMaker, and the backup does not have what it committed."""
     ((_, record_id, _), *_), url = synced.execute(RECORDS), synced.database_url
     synced.store.edit(DATABASE, "Patients", record_id, {"coordinator_name": "Fm"})
-    backup = str(uuid.uuid4())
+    backups = list[str]()
 
     def back_up(record: PhaseRecord) -> None:
         if record.phase == 2:
-            synced.execute(
-                "INSERT INTO fm_pipeline.backups (id, created_at, folder, encrypted, bytes, digests, verified_at)"
-                " VALUES (%s, clock_timestamp(), 'x', false, 1, '{}', clock_timestamp())",
-                backup,
-            )
+            backups.append(add_backup(synced))
 
     done = sync(synced, on_phase=back_up)
     assert (done.status, read_undoable_id(url)) == ("committed", done.id)
-    store_run_report(url, "restoring", "restore", {}, subject=backup)
+    store_run_report(url, "restoring", "restore", {}, subject=backups[0])
     assert read_undoable_id(url) is None

@@ -67,12 +67,12 @@ def last_committed(cursor: Cursor, *, with_changes: bool = False) -> CommittedSy
     if not has_table(cursor, "fm_pipeline.syncs"):
         return None
     cursor.execute(
-        "SELECT id, committed_at FROM fm_pipeline.syncs s WHERE status = 'committed' AND undone_at IS NULL AND (NOT %s"
+        "SELECT id, committed_at, undone_at FROM fm_pipeline.syncs s WHERE status = 'committed' AND (NOT %s"
         " OR EXISTS (SELECT FROM fm_pipeline.sync_changes c WHERE c.sync_id = s.id)) ORDER BY number DESC",
         (with_changes,),
     )
     restores = read_restores(cursor.connection)
-    in_nexus = next((sync_id for sync_id, at in cursor.fetchall() if not restores.undone_by(at)), None)
+    in_nexus = next((sync_id for sync_id, *times in cursor.fetchall() if not restores.sync_undone_by(*times)), None)
     cursor.execute(
         "SELECT id::text, run_id, committed_at AT TIME ZONE 'UTC', (report ->> 'changed_rows')::bigint,"
         " count(d.*) FILTER (WHERE d.kept AND d.decision <> ALL(%(conflicts)s)),"
@@ -101,16 +101,18 @@ class UndoneSync:
 
 
 def last_undone(cursor: Cursor) -> UndoneSync | None:
-    """Return the sync that was undone last; None if none was."""
+    """Return the sync that a person has undone last; None if none was, or if a restore has changed that since."""
     if not has_table(cursor, "fm_pipeline.syncs"):
         return None
     cursor.execute(
-        "SELECT id::text, committed_at AT TIME ZONE 'UTC', undone_at AT TIME ZONE 'UTC',"
+        "SELECT committed_at, undone_at, id::text, committed_at AT TIME ZONE 'UTC', undone_at AT TIME ZONE 'UTC',"
         " (SELECT count(*) FROM fm_pipeline.sync_changes c WHERE c.sync_id = s.id)"
         " FROM fm_pipeline.syncs s WHERE undone_at IS NOT NULL ORDER BY undone_at DESC LIMIT 1"
     )
     row = cursor.fetchone()
-    return UndoneSync(*row) if row else None
+    if row is None or read_restores(cursor.connection).sync_undone_by(*row[:2]) != "person":
+        return None
+    return UndoneSync(*row[2:])
 
 
 def read_deletions(cursor: Cursor, differences: Sequence[Difference]) -> dict[str, list[str]]:

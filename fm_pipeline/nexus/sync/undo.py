@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
@@ -15,7 +14,7 @@ from fm_pipeline.nexus.catalogue.schema import Catalogue
 from fm_pipeline.nexus.catalogue.table_details import identity_always_columns
 from fm_pipeline.nexus.sync.gone_rows import references_to
 from fm_pipeline.nexus.table_policy import Policy
-from fm_pipeline.nexus.undoing_restores import read_restores
+from fm_pipeline.nexus.undoing_restores import Restore, read_restores
 from fm_pipeline.pluralize import counted
 
 IDS_SHOWN = 5
@@ -83,11 +82,12 @@ def changed_tables(cursor: Cursor, sync_id: str, catalogue: Catalogue) -> list[T
             gone, or a column may be renamed.
     """
     cursor.execute(
-        "SELECT status, undone_at IS NOT NULL, committed_at FROM fm_pipeline.syncs WHERE id::text = %s",
+        "SELECT committed_at, undone_at FROM fm_pipeline.syncs WHERE id::text = %s",
         (sync_id.strip().lower(),),
     )
     row = cursor.fetchone()
-    if row and row[2] and read_restores(cursor.connection).undone_by(row[2]):
+    undone = read_restores(cursor.connection).sync_undone_by(*row) if row and row[0] else None
+    if isinstance(undone, Restore):
         raise RequestError("A restore has undone this sync.", code=409, meaning="Nothing was changed.")
     cursor.execute(
         "SELECT DISTINCT schema_name, table_name FROM fm_pipeline.sync_changes WHERE sync_id ="
@@ -95,9 +95,8 @@ def changed_tables(cursor: Cursor, sync_id: str, catalogue: Catalogue) -> list[T
         (sync_id.strip().lower(),),
     )
     tables = [Table(*names) for names in cursor.fetchall()]
-    if (
-        row is None or row[:2] != ("committed", False) or not tables
-    ):  # one with conflicts only was committed, and kept all of Nexus
+    # One with conflicts only was committed, and kept all of Nexus.
+    if row is None or row[0] is None or undone or not tables:
         why = "This database has no sync of this id." if row is None else "This sync has changed nothing, or is undone."
         raise RequestError(why, code=404 if row is None else 409, meaning="Nothing was changed.")
     if gone := [str(table) for table in tables if table not in catalogue.columns]:
@@ -155,7 +154,7 @@ def rows_saved_since(cursor: Cursor, sync_id: str, tables: Sequence[Table], poli
     return {table: sorted(ids) for table, ids in found.items() if ids}
 
 
-def undo(cursor: Cursor, sync_id: str, tables: Sequence[Table], policy: Policy, *, now: datetime) -> Mapping[str, int]:
+def undo(cursor: Cursor, sync_id: str, tables: Sequence[Table], policy: Policy) -> Mapping[str, int]:
     """Write the rows back; return how many, by table. The caller has locked all these tables, and commits.
 
     Raises:
@@ -197,7 +196,10 @@ def undo(cursor: Cursor, sync_id: str, tables: Sequence[Table], policy: Policy, 
             meaning="A trigger or a rule has changed what was written. The transaction was rolled back.",
             remedy="Disable the trigger for this time, or restore a backup.",
         )
-    cursor.execute("UPDATE fm_pipeline.syncs SET undone_at = %s WHERE id::text = %s", (now, parameters["sync"]))
+    # The time of the commit: a backup that was made before it, while this waited for locks, still has the sync.
+    cursor.execute(
+        "UPDATE fm_pipeline.syncs SET undone_at = clock_timestamp() WHERE id::text = %s", (parameters["sync"],)
+    )
     return rows
 
 
