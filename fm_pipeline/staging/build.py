@@ -105,16 +105,17 @@ def build(
         if entity.name == "patient" and CONTACT_DETAIL in extractions:
             sources.append(CONTACT_DETAIL)
             fed |= {CONTACT_DETAIL}
+        # Before the names are read: one that changes between the two is read again by the next build.
+        built_by = (
+            *(as_json(entity), sorted(fed), sorted(orders.items()), rules.by_id, time_zone),
+            names_in_nexus(cursor, catalogue, registry),
+        )
         context = read_context(
             *(cursor, catalogue), fed=fed, now=now, time_zone=time_zone, more=entity.looked_up, date_orders=orders
         )
         columns = catalogue.columns.get(catalogue.table(entity.table), {})
         writer = StagingWriter(cursor, entity, rules, columns)
         transform = transform_of(entity, columns)
-        built_by = (
-            *(as_json(entity), sorted(fed), sorted(orders.items()), rules.by_id, time_zone),
-            names_in_nexus(cursor, catalogue, registry),
-        )
         changed, fingerprint = EVERYTHING, digest_of((*built_by, code_digest(), zone_digest(time_zone)))
         if only_changed:
             hashes = hash_queries(entity, catalogue, registry)

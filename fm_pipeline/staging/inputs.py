@@ -50,15 +50,24 @@ def is_staged_already(connection: Connection, settings: Settings, profile: Profi
         return bool(row[0] == _fingerprint(cursor, settings, profile, rules))
 
 
-def note_staged(connection: Connection, settings: Settings, profile: Profile, rules: Rules) -> None:
-    """Note what everything was just built from; commits."""
+def read_fingerprint(connection: Connection, settings: Settings, profile: Profile, rules: Rules) -> str:
+    """Return what everything would be built from now; ends the transaction."""
+    with connection, connection.cursor() as cursor:
+        return _fingerprint(cursor, settings, profile, rules)
+
+
+def note_staged(connection: Connection, settings: Settings, profile: Profile, rules: Rules, before: str) -> None:
+    """Note what everything was just built from; commits.
+
+    Args:
+        before: from `read_fingerprint`, before the build. If something has changed since, the build may have read it
+            before or after that. Then nothing is noted, and the next sync builds again.
+    """
     with connection.cursor() as cursor:
         commit_without_waiting(cursor)
-        cursor.execute(
-            "INSERT INTO fm_pipeline.staged_inputs (fingerprint) VALUES (%s)"
-            " ON CONFLICT (only_row) DO UPDATE SET fingerprint = excluded.fingerprint",
-            (_fingerprint(cursor, settings, profile, rules),),
-        )
+        cursor.execute("DELETE FROM fm_pipeline.staged_inputs")
+        if _fingerprint(cursor, settings, profile, rules) == before:
+            cursor.execute("INSERT INTO fm_pipeline.staged_inputs (fingerprint) VALUES (%s)", (before,))
     connection.commit()
 
 

@@ -14,6 +14,7 @@ from fm_pipeline.sequence.read_and_stage import read_changes_and_stage
 from fm_pipeline.staging.parallel import stage_all
 from fm_pipeline.staging.run import forget
 from fm_pipeline_tests.support.clinics import DATABASE, RUN_TIME, MigrationBench
+from fm_pipeline_tests.support.waiting import InThread, wait_until
 
 # Of each table of FileMaker: a field of any text, and fields by which a record names another one.
 FIELDS = {
@@ -74,6 +75,35 @@ def test_after_any_edits_the_result_is_that_of_a_full_build(bench: MigrationBenc
         only_changed = staged(bench)
         stage_all(bench.settings, run_id=None, now=RUN_TIME + dt.timedelta(days=1), only_changed=False)
         assert only_changed == staged(bench)
+
+
+@pytest.mark.usefixtures("reimported_once")
+def test_a_name_that_changes_in_nexus_while_a_build_reads_the_names_is_read_by_the_next_one(
+    bench: MigrationBench,
+) -> None:
+    waiting = "SELECT count(*) FROM pg_locks WHERE relation = 'funding_sources'::regclass AND NOT granted"
+    read_changes_and_stage(bench.settings, now=lambda: RUN_TIME)
+    disturb(bench, random.Random(3))  # noqa: S311
+    held = list[str]()
+    with bench.connection() as holding, holding.cursor() as cursor:
+
+        def hold(step: str, _done: int, _total: int | None) -> None:
+            """Let the first build stop between the clinics and the sources of funding."""
+            if step == "stage patients" and not held:
+                held.append(step)
+                cursor.execute("LOCK TABLE funding_sources IN ACCESS EXCLUSIVE MODE")
+
+        a_day_later = RUN_TIME + dt.timedelta(days=1)
+        reading = InThread(lambda: read_changes_and_stage(bench.settings, now=lambda: a_day_later, on_step=hold))
+        wait_until(lambda: bench.execute(waiting) == [(1,)])
+        bench.execute("UPDATE clinics SET name = name || ' (moved)'")
+        holding.rollback()
+    assert reading.outcome()
+    assert read_changes_and_stage(bench.settings, now=lambda: a_day_later)
+    only_changed = staged(bench)
+    stage_all(bench.settings, run_id=None, now=a_day_later, only_changed=False)
+    assert only_changed == staged(bench)
+    assert not read_changes_and_stage(bench.settings, now=lambda: a_day_later)
 
 
 VERSIONS = "SELECT record_id, xmin::text FROM fm_pipeline.staged_notes ORDER BY 1"
