@@ -166,10 +166,12 @@ def note_reading(connection: Connection, result: ExtractionResult, started_at: d
     with connection, connection.cursor() as cursor:
         commit_without_waiting(cursor)
         cursor.execute(
-            "INSERT INTO fm_pipeline.source_readings (entity, extraction_id, feeds, checked_at, whole_at)"
-            " VALUES (%(entity)s, %(id)s, %(feeds)s, %(at)s, %(at)s) ON CONFLICT (entity) DO UPDATE"
+            "INSERT INTO fm_pipeline.source_readings (entity, extraction_id, feeds, checked_at, whole_at, file_source)"
+            " VALUES (%(entity)s, %(id)s, %(feeds)s, %(at)s, %(at)s, (SELECT source FROM fm_pipeline.source_extractions"
+            " WHERE entity = %(entity)s AND source LIKE '%%://%%')) ON CONFLICT (entity) DO UPDATE"
             " SET extraction_id = excluded.extraction_id, feeds = excluded.feeds,"
-            " checked_at = excluded.checked_at, whole_at = excluded.whole_at",
+            " checked_at = excluded.checked_at, whole_at = excluded.whole_at,"
+            " file_source = coalesce(excluded.file_source, source_readings.file_source)",
             {
                 "entity": result.entity,
                 "id": str(result.extraction_id),
@@ -206,17 +208,20 @@ def remember_versions(cursor: Cursor, entity: str, source: str, layout: str) -> 
     A server that has moved, and the other interface of a server, have the same versions.
 
     Returns:
-        Whether FileMaker's file has another name than the one that they were read from. Then it may be a backup.
+        Whether FileMaker's file has another name than the one that they were read from. Then it may be a backup. If
+        they were read from exports, the last file before these counts.
     """
     cursor.execute("SELECT source, layout FROM fm_pipeline.source_extractions WHERE entity = %s", (entity,))
     before = cursor.fetchone() or (source, "")
+    cursor.execute("SELECT file_source FROM fm_pipeline.source_readings WHERE entity = %s", (entity,))
+    read_last = (cursor.fetchone() or (None,))[0] or source
     files = {file_name(each) for each in (before[0], source)}
     cursor.execute(
         "CREATE TEMP TABLE versions_before ON COMMIT DROP AS SELECT record_id, mod_id FROM fm_pipeline.source_records"
         " WHERE entity = %s AND %s",
         (entity, before[1] == layout and None not in files),
     )
-    return len(files - {None}) > 1
+    return len({*files, file_name(read_last)} - {None}) > 1
 
 
 def note_lower_versions(cursor: Cursor, entity: str, now: dt.datetime, *, other_file: bool) -> None:

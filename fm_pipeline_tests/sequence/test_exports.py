@@ -18,6 +18,7 @@ from fm_pipeline.sandbox.filemaker.data.store import Store
 from fm_pipeline.sandbox.filemaker.data.values import Locale
 from fm_pipeline.sandbox.filemaker.exporting import Exporter
 from fm_pipeline.sequence.read_and_stage import read_changes_and_stage
+from fm_pipeline_tests.staging.changing import rename_file
 from fm_pipeline_tests.support.clinics import DATABASE, MigrationBench, migration_bench
 
 UNFIT = "filemaker_layout_unfit"
@@ -59,6 +60,22 @@ def test_a_sync_reads_the_files_by_what_the_profile_says_of_them(bench: Migratio
     expected = _staged(exported.extract_and_stage())
     read_changes_and_stage(exported.settings)
     assert _staged(exported) == expected
+
+
+def test_a_file_of_another_name_may_be_a_backup_also_if_exports_were_read_in_between(
+    bench: MigrationBench, tmp_path: Path
+) -> None:
+    restored = "SELECT DISTINCT went_back_at IS NOT NULL FROM fm_pipeline.source_readings"
+    by_files = _exported(
+        bench.extract_and_stage(), Exporter(bench.store, DATABASE), tmp_path / "files", ".tab", "nexus"
+    )
+    for each in (by_files, bench):
+        each.extract_and_stage()
+        assert bench.execute(restored) == [(False,)], "it is the same file"
+    by_files.extract_and_stage()
+    rename_file(bench.store, "clinic of Friday")
+    bench.with_settings(filemaker_database="clinic of Friday").extract_and_stage()
+    assert bench.execute(restored) == [(True,)]
 
 
 def test_the_check_reads_every_file_and_says_what_is_wrong_with_one(bench: MigrationBench, tmp_path: Path) -> None:
