@@ -189,8 +189,11 @@ def _erase(cursor: Cursor, key: str, ids: Collection[str]) -> dict[str, int]:
     delete("crosswalk", f"{of_patient} OR nexus_id::text = ANY(%(ids)s)", ids=belonging)
     delete("retired_patient_ids", "nexus_id::text = ANY(%(ids)s) OR lower(filemaker_key) = ANY(%(ids)s)", ids=known)
     delete("source_records", "(entity, record_id) IN (SELECT entity, record_id FROM erased)")
-    # What is left is not what was read: the next sync reads these layouts whole.
-    cursor.execute("DELETE FROM fm_pipeline.source_readings WHERE entity IN (SELECT entity FROM erased)")
+    # What is left is not what was read: the next sync reads these layouts whole. It is still known if FileMaker's file
+    # was restored from a backup, and which file was read.
+    cursor.execute(
+        "UPDATE fm_pipeline.source_readings SET whole_at = 'epoch' WHERE entity IN (SELECT entity FROM erased)"
+    )
     return rows
 
 

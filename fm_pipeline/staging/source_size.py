@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from operator import itemgetter
 from typing import Any, Literal
 
 from psycopg2 import sql
@@ -19,6 +18,7 @@ from fm_pipeline.entities.registry import Registry, staged
 from fm_pipeline.entities.rules import Rule, Rules
 from fm_pipeline.nexus.catalogue.file_ids import file_id_type
 from fm_pipeline.nexus.catalogue.schema import Catalogue
+from fm_pipeline.nexus.undoing_restores import read_restores
 
 SOURCE_RULES = ("source_empty", "source_shrunk")
 Reported = Literal["source", "loaded"]
@@ -106,19 +106,32 @@ def read_before(cursor: Cursor, catalogue: Catalogue, reported: Reported, regist
     return Before(in_nexus, {ends["entity"]: int(ends[reported]) for ends in _last_sources(cursor)})
 
 
-# The last one of each kind. A sync that changed nothing counts too: its records are those that Nexus agrees with.
-_LAST = {
-    "reimports": "SELECT started_at, report -> 'sources' FROM fm_pipeline.reimports ORDER BY 1 DESC LIMIT 1",
-    "syncs": "SELECT created_at, report -> 'sources' FROM fm_pipeline.syncs"
-    " WHERE status <> 'waits' AND report -> 'sources' <> '[]' ORDER BY number DESC LIMIT 1",
+# The newest first. A sync that changed nothing counts too: its records are those that Nexus agrees with. Syncs are
+# without `committed_at` then.
+_DONE = {
+    "reimports": "SELECT started_at, id, started_at, backup_id::text FROM fm_pipeline.reimports ORDER BY 1 DESC",
+    "syncs": "SELECT created_at, id, coalesce(committed_at, created_at), undone_at FROM fm_pipeline.syncs"
+    " WHERE status <> 'waits' AND report -> 'sources' <> '[]' ORDER BY number DESC",
 }
 
 
 def _last_sources(cursor: Cursor) -> list[dict[str, Any]]:
-    """The outcomes of the source rows in the last reimport or sync that was carried out; none when there was none."""
-    found = []
-    for table, query in _LAST.items():
+    """The outcomes of the source rows in the last reimport or sync that was carried out; none when there was none.
+
+    One that a restore or a person has undone does not count: Nexus does not have what it read.
+    """
+    restores, found = read_restores(cursor.connection), []
+    for table, query in _DONE.items():
         if has_table(cursor, f"fm_pipeline.{table}"):
+            undone_by = restores.undone_by if table == "reimports" else restores.sync_undone_by
             cursor.execute(query)
-            found += cursor.fetchall()
-    return max(found, key=itemgetter(0))[1] or [] if found else []
+            found += [(at, table, own_id) for at, own_id, *done in cursor.fetchall() if not undone_by(*done)][:1]
+    if not found:
+        return []
+    _, table, own_id = max(found)
+    cursor.execute(
+        sql.SQL("SELECT report -> 'sources' FROM {} WHERE id = %s").format(sql.Identifier("fm_pipeline", table)),
+        (own_id,),
+    )
+    ((sources,),) = cursor.fetchall()
+    return sources or []

@@ -305,11 +305,11 @@ def reimports_with_backup(database_url: str) -> list[dict[str, Any]]:
 
 
 def last_change_at(database_url: str) -> datetime | None:
-    """Return when the last reimport that was committed began, or the last sync was committed; None before both."""
+    """Return when the last reimport that was committed began, or the last sync was committed or undone; None before."""
     with connect(database_url) as connection, connection.cursor() as cursor:
         cursor.execute(
             "SELECT greatest((SELECT max(started_at) FROM fm_pipeline.reimports),"
-            " (SELECT max(committed_at) FROM fm_pipeline.syncs))"
+            " (SELECT greatest(max(committed_at), max(undone_at)) FROM fm_pipeline.syncs))"
         )
         at: datetime | None
         ((at,),) = cursor.fetchall()

@@ -13,7 +13,7 @@ from fm_pipeline.nexus.reimport.report import PhaseRecord
 from fm_pipeline.nexus.sync.syncs import last_undone
 from fm_pipeline.nexus.unexpected_patients import ERASURE
 from fm_pipeline.sequence.undo_sync import undo_sync
-from fm_pipeline.status.history import HistoryFilter, read_history
+from fm_pipeline.status.history import HistoryFilter, read_history, valid_dry_restore
 from fm_pipeline.status.syncs import committed_sync, read_sync, read_undoable_id
 from fm_pipeline_tests.sequence.syncing import NIGHT, RECORDS, confirmed, coordinator, sync
 from fm_pipeline_tests.support.clinics import DATABASE, MigrationBench
@@ -115,6 +115,8 @@ def test_a_sync_that_a_person_has_undone_and_a_later_restore_has_brought_back_is
     synced.store.edit(DATABASE, "Patients", record_id, {"coordinator_name": "Fm"})
     done = sync(synced, run_id="the sync")
     with_sync = add_backup(synced)
+    store_run_report(url, "tried", "restore", {}, dry_run=True, subject=before)
+    assert valid_dry_restore(url, before)["run_id"] == "tried"
     undo_sync(synced.settings, done.id, actor="bench", run_id="undo")
 
     def answers() -> tuple[object, ...]:
@@ -126,6 +128,7 @@ def test_a_sync_that_a_person_has_undone_and_a_later_restore_has_brought_back_is
         return read_undoable_id(url), found.undone_at is not None, found.undone_by is not None, by_restore, told, run
 
     assert answers() == (None, True, False, False, True, "person")
+    assert valid_dry_restore(url, before) is None, "the undo has changed Nexus since"
     without = add_backup(synced)
     store_run_report(url, "bringing back", "restore", {}, subject=with_sync)
     synced.execute("UPDATE patients SET coordinator_name = 'Fm' WHERE id = %s", person)

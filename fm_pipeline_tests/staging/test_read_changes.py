@@ -238,7 +238,11 @@ def test_after_an_erasure_the_next_sync_reads_what_is_left(clinic: Clinic) -> No
     assert read(clinic, 1)
     clinic.bench.store.delete(DATABASE, "Patients", max(known(clinic, "patient", "last_name")))
     shown = erase_patient(clinic.bench.settings, "gone", confirm="", elsewhere=lambda _: {})
+    noted = "SELECT count(*) FROM fm_pipeline.source_readings WHERE went_back_at IS NOT NULL"
+    clinic.bench.execute("UPDATE fm_pipeline.source_readings SET went_back_at = %s", RUN_TIME + dt.timedelta(days=9))
+    before = clinic.bench.execute(noted)
     erase_patient(clinic.bench.settings, "gone", confirm=shown.confirmation, elsewhere=lambda _: {})
+    assert clinic.bench.execute(noted) == before, "a restored file of FileMaker is not forgotten"
     edit(clinic, other, "last_name", "edited", OLD)
     assert read(clinic, 2)
     assert known(clinic, "patient", "last_name")[other.record_id] == "edited"

@@ -85,6 +85,25 @@ def test_case_1_a_later_sync_counts_in_place_of_the_last_reimport(
     assert ("source_shrunk (patient, 60 rows; the last reimport or sync had 100)" in verdict(staging)) == stops
 
 
+def test_case_1_a_reimport_that_a_restore_has_undone_is_not_the_last_one(staging: Staging) -> None:
+    reimported_before(staging, patient=60)
+    staging.execute("UPDATE fm_pipeline.reimports SET started_at = now() - interval '5 days'")
+    reimported_before(staging, patient=100)  # as of a file that had all patients of two clinics
+    staged_patients(staging, 60)
+    assert "source_shrunk (patient, 60 rows; the last reimport or sync had 100)" in verdict(staging)
+    backup = str(uuid.uuid4())
+    staging.execute(
+        "INSERT INTO fm_pipeline.backups (id, created_at, folder, encrypted, bytes, digests, verified_at)"
+        " VALUES (%s, now() - interval '1 day', 'x', false, 1, '{}', now())",
+        (backup,),
+    )
+    staging.execute(
+        "INSERT INTO fm_pipeline.run_reports (run_id, action, subject, report) VALUES ('r', 'restore', %s, '{}')",
+        (backup,),
+    )
+    assert verdict(staging) == ""
+
+
 def test_an_empty_source_that_replaces_nothing_is_no_stop(staging: Staging) -> None:
     staged_patients(staging, 0)
     assert verdict(staging) == ""
