@@ -14,7 +14,7 @@ from fm_pipeline.preflight.finding import stops
 from fm_pipeline.preflight.preflight import preflight
 from fm_pipeline.sequence.read_and_stage import read_and_stage, read_changes_and_stage
 from fm_pipeline.settings import Settings
-from fm_pipeline_tests.support.clinics import DATABASE, MigrationBench
+from fm_pipeline_tests.support.clinics import MigrationBench
 from fm_pipeline_tests.support.postgres import DisposablePostgreSQL, empty_database
 
 
@@ -43,18 +43,6 @@ def test_nothing_is_read_into_another_database_than_that_of_nexus(
             assert cursor.fetchone() == (None,)
         connection.close()
     assert bench.stand_in.counters()["requests"] == {}
-
-
-@pytest.mark.usefixtures("reimported_once")
-def test_the_first_sync_after_a_reimport_stages_nothing_if_nothing_has_changed(bench: MigrationBench) -> None:
-    bench.extract_and_stage()
-    builds = "SELECT entity, xmin::text FROM fm_pipeline.staged_builds ORDER BY 1"
-    before = bench.execute(builds)
-    assert not read_changes_and_stage(bench.settings)
-    assert bench.execute(builds) == before
-    ((record_id,),) = bench.execute("SELECT min(record_id) FROM fm_pipeline.source_records WHERE entity = 'note'")
-    bench.store.edit(DATABASE, "Notes", record_id, {"note": "Another text."})
-    assert read_changes_and_stage(bench.settings)
 
 
 def test_a_database_in_another_encoding_is_refused_before_filemaker_is_read(bench: MigrationBench) -> None:

@@ -131,7 +131,11 @@ def test_a_sync_that_a_person_has_undone_and_a_later_restore_has_brought_back_is
     assert valid_dry_restore(url, before) is None, "the undo has changed Nexus since"
     without = add_backup(synced)
     store_run_report(url, "bringing back", "restore", {}, subject=with_sync)
-    synced.execute("UPDATE patients SET coordinator_name = 'Fm' WHERE id = %s", person)
+    synced.execute(
+        "UPDATE patients p SET coordinator_name = 'Fm', updated_at = (c.after ->> 'updated_at')::timestamptz"
+        " FROM fm_pipeline.sync_changes c WHERE c.row_id = p.id::text AND p.id = %s",
+        person,
+    )
     assert answers() == (done.id, False, False, False, False, None)
     store_run_report(url, "as after the undo", "restore", {}, subject=without)
     assert answers() == (None, True, False, False, True, "person")

@@ -231,6 +231,29 @@ def test_no_commit_waits_for_the_disk_before_that_of_nexus(clinic: Clinic) -> No
     assert ("patients", "on") in clinic.bench.execute("SELECT name, waits FROM fm_pipeline.waiting")
 
 
+def test_the_first_sync_after_a_plan_stages_nothing_if_nothing_has_changed(clinic: Clinic) -> None:
+    clinic.bench.execute("DELETE FROM fm_pipeline.staged_inputs")
+    clinic.bench.extract_and_stage()
+    assert not read_changes_and_stage(clinic.bench.settings)
+
+
+def test_what_changes_in_nexus_while_a_sync_stages_is_not_noted_as_staged(clinic: Clinic) -> None:
+    edit(clinic, first(clinic, "patient"), "last_name", "edited", "2025-11-20T09:00:00")
+
+    def add_a_clinic(step: str, done: int, _total: int | None) -> None:
+        if step == "stage what patients have" and not done:
+            clinic.bench.execute(
+                "INSERT INTO clinics (id, name, filemaker_id, sms_reminders_enabled, created_at, updated_at)"
+                " VALUES (gen_random_uuid(), 'New', gen_random_uuid(), false, now(), now())"
+            )
+
+    assert read_changes_and_stage(
+        clinic.bench.settings, now=lambda: RUN_TIME + dt.timedelta(days=0.5), on_step=add_a_clinic
+    )
+    assert read(clinic, 1)
+    assert not read(clinic, 1.5)
+
+
 def test_after_an_erasure_the_next_sync_reads_what_is_left(clinic: Clinic) -> None:
     over_odata(clinic)
     other, gone = first(clinic, "patient"), {"id": "GONE", "first_name": "Jo", "last_name": "Gone", "modified": OLD}

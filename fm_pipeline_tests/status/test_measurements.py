@@ -35,7 +35,9 @@ def test_a_reimport_that_a_restore_has_undone_is_not_the_last_one(
     found = read_measurements(bench.database_url)
     assert (found.last_reimport, found.last_reimport_rows) == (later, 7)
     ((backup,),) = bench.execute(
-        "UPDATE fm_pipeline.backups SET created_at = %s RETURNING id::text", RUN_TIME + timedelta(minutes=1)
+        "INSERT INTO fm_pipeline.backups (id, created_at, folder, encrypted, bytes, digests, verified_at)"
+        " VALUES (gen_random_uuid(), %s, 'x', false, 1, '{}', clock_timestamp()) RETURNING id::text",
+        RUN_TIME + timedelta(minutes=1),
     )
     store_run_report(bench.database_url, "undoes the second", "restore", {}, subject=backup)
     found = read_measurements(bench.database_url)
