@@ -12,7 +12,8 @@ import pytest
 from django.template import Context, Engine
 
 from fm_pipeline.errors import RequestError
-from fm_pipeline.notifications.email_texts.reimport import EventType
+from fm_pipeline.notifications.email_texts.maintenance import maintenance_ended
+from fm_pipeline.notifications.email_texts.reimport import CommitStatus, EventType
 from fm_pipeline.notifications.maintenance import announce_end, announce_maintenance
 from fm_pipeline.notifications.outbox import Outbox
 from fm_pipeline.notifications.send_run_emails import enqueue_run_email, run_emails, send_due_emails
@@ -74,6 +75,17 @@ def test_of_an_end_only_those_hear_who_were_told_of_the_beginning(settings: Sett
     send_due_emails(settings, warn=never, patience_seconds=60)
     for run_id in (never_begun, not_sent):
         assert [mail["To"] for mail in mails_of(catcher, run_id)] == [settings.smtp_to]
+
+
+def test_users_do_not_hear_of_new_data_if_a_reimport_had_no_row_to_change() -> None:
+    for rows, undone, words in (
+        (1, False, "Nexus has the new data"),
+        (0, False, "Nothing was changed"),
+        (0, True, "has the data of before again"),
+    ):
+        told = str(maintenance_ended(NOW, CommitStatus(True, {"changed_rows": rows}, undone)))
+        assert words in told
+        assert ("new data" in told) == (rows > 0)
 
 
 def test_a_maintenance_is_announced_in_the_clinics_time(settings: Settings, catcher: SmtpService) -> None:

@@ -12,6 +12,7 @@ from fm_pipeline.notifications.email_texts.reimport import CommitStatus
 from fm_pipeline.pluralize import counted
 
 _MEANWHILE = "Until it has ended, Nexus can be read, and saving a patient waits."
+_SAME = "Nexus had all of FileMaker's data already. Nothing was changed."
 _UNDONE = "Nexus has the data of before again. Reload the pages that you have open."
 _ENDS = {
     True: "Nexus has the new data. Reload the pages that you have open.",
@@ -36,7 +37,8 @@ def maintenance_ended(at: datetime, outcome: CommitStatus) -> EmailText:
     Args:
         at: in the time zone of the readers.
     """
-    sentences = ["The maintenance of Nexus has ended.", _UNDONE if outcome.undone else _ENDS[outcome.committed]]
+    said = _UNDONE if outcome.undone else _SAME if outcome.changed_nothing else _ENDS[outcome.committed]
+    sentences = ["The maintenance of Nexus has ended.", said]
     return EmailText("Nexus: maintenance has ended", [*sentences, *_time(at)])
 
 

@@ -36,6 +36,11 @@ class CommitStatus:
     report: Mapping[str, Any] | None = None
     undone: bool = False
 
+    @property
+    def changed_nothing(self) -> bool:
+        """Whether the reimport had no row to change."""
+        return bool(self.committed and self.report) and not int((self.report or {})["changed_rows"])
+
 
 @dataclass(frozen=True)
 class RunEvent:
@@ -71,7 +76,7 @@ def subject(run_event: RunEvent) -> str:
     if run_event.event is EventType.STARTED:
         return f"Reimport started (run {short_id(run_event.run_id)})"
     outcome = run_event.outcome
-    meaning = _UNDONE if outcome.undone else _ALREADY if _had_all(outcome) else _MEANINGS[outcome.committed]
+    meaning = _UNDONE if outcome.undone else _ALREADY if outcome.changed_nothing else _MEANINGS[outcome.committed]
     return f"Reimport {run_event.event}: {meaning} (run {short_id(run_event.run_id)})"
 
 
@@ -127,15 +132,12 @@ COMMIT_SENTENCES = {
 }
 
 
-def _had_all(outcome: CommitStatus) -> bool:
-    """Whether the reimport had no row to change."""
-    return bool(outcome.committed and outcome.report) and not int((outcome.report or {})["changed_rows"])
-
-
 def _committed_sentence(outcome: CommitStatus) -> str:
     if outcome.undone:
         return _UNDONE_SENTENCE
-    return f"Its transaction was committed: {_ALREADY}." if _had_all(outcome) else COMMIT_SENTENCES[outcome.committed]
+    if outcome.changed_nothing:
+        return f"Its transaction was committed: {_ALREADY}."
+    return COMMIT_SENTENCES[outcome.committed]
 
 
 _NOTHING_CHANGED = "No row of Nexus had to be changed: it had what FileMaker has."
