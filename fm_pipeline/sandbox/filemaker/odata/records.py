@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import re
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -52,14 +53,14 @@ def record_number(call: ServiceCall, entities: StoreEntitySet) -> int:
     Raises:
         ServiceError: -1002 for a key that does not fit the set's key, -1023 if there is no such record.
     """
-    given = call.path.key or ""
+    given, named = call.path.key or "", replace(call, options={})  # a filter is one of related rows
     if found := _ROW_ID.fullmatch(given):
         conditions = [Condition("r.record_id = ?", (int(found[1]),))]
     else:
         conditions = _key_conditions(entities, given)
     with call.engine.store.reading() as db:
         for condition in conditions:
-            visible = filtered(call, entities, condition)
+            visible = filtered(named, entities, condition)
             sql = f"SELECT r.record_id FROM {entities.table.rows} r WHERE {visible.sql} ORDER BY 1 LIMIT 1"  # noqa: S608
             if row := db.execute(sql, visible.parameters).fetchone():
                 return int(row[0])
@@ -137,12 +138,16 @@ def _in_base64(call: ServiceCall, text: str) -> str | None:
 
 
 def _field(call: ServiceCall, entities: StoreEntitySet) -> tuple[FieldDefinition, int | None]:
-    name, *more = [part for part in call.path.rest if part != "$value"] or [""]
+    name, *more = call.path.rest
+    if more[-1:] == ["$value"]:
+        more.pop()
     repetition = None
     if found := _BRACKETS.fullmatch(name):
         name, repetition = found[1], int(found[2])
     elif more and re.fullmatch(r"\d{1,4}", more[0]):
-        repetition = int(more[0])
+        repetition = int(more.pop(0))
+    if more:
+        raise syntax("/".join(more))
     field = entities.field(name)
     if repetition is not None and (call.engine.behaviour.version < 22 or not 1 <= repetition <= field.repetitions):
         raise unknown_field("/".join(call.path.rest))

@@ -34,10 +34,18 @@ def list_rows(call: ServiceCall) -> Response:
     return page(call, call.named_set(), Condition("1"))
 
 
-def related_rows(call: ServiceCall) -> Response:
-    """GET {set}({key})/{relation}: the related rows, with all query options. Raises ServiceError -1010, -1023."""
+def of_relation(call: ServiceCall) -> Response:
+    """GET {set}({key})/{relation}: the related rows, with all query options; with `/$count` behind it their number.
+
+    Raises:
+        ServiceError: -1002 if something else follows, -1010, -1023.
+    """
     entities = call.named_set()
-    return page(call, *related(call, entities, call.path.rest[0], record_number(call, entities)))
+    relation, *below = call.path.rest
+    if below not in ([], ["$count"]):
+        raise syntax("/".join(below))
+    there, base = related(call, entities, relation, record_number(call, entities))
+    return _number(call, there, base) if below else page(call, there, base)
 
 
 def page(call: ServiceCall, entities: StoreEntitySet, base: Condition) -> Response:
@@ -72,10 +80,13 @@ def page(call: ServiceCall, entities: StoreEntitySet, base: Condition) -> Respon
 
 def count_rows(call: ServiceCall) -> Response:
     """GET {set}/$count: a bare number, of the rows that `$filter` names."""
+    return _number(call, call.named_set(), Condition("1"))
+
+
+def _number(call: ServiceCall, entities: StoreEntitySet, base: Condition) -> Response:
     if not call.engine.behaviour.odata.answers_count:
         raise syntax("/$count")
-    entities = call.named_set()
-    condition = filtered(call, entities, Condition("1"))
+    condition = filtered(call, entities, base)
     with call.engine.store.reading() as db:
         return PlainTextResponse(str(count(db, entities, condition)), headers={"OData-Version": "4.01"})
 

@@ -34,20 +34,20 @@ _HANDLERS: Mapping[str, Callable[[ServiceCall], Response]] = {
     "odata_record": records.one_record,
     "odata_field": records.one_field,
     "odata_value": records.raw_value,
-    "odata_related": rows.related_rows,
     "odata_create": writing.create,
     "odata_update": writing.update,
     "odata_delete": writing.delete,
     "odata_upload": writing.upload,
     "odata_script": writing.run_script,
 }
+_READS = ("GET", "HEAD")
 _CHANGES = {"PATCH": "odata_update", "DELETE": "odata_delete"}
 
 
 def kind_of(path: ResourcePath, verb: str) -> str:
     """Return the kind of a request, by which faults and counters know it. Raises ServiceError 405, -1002."""
     below = path.rest[-1] if path.rest else ""
-    if verb not in ("GET", "HEAD"):
+    if verb not in _READS:
         return _kind_of_change(path, verb, below)
     if not path.database or not path.resource:
         return "odata_sets" if path.database else "odata_service"
@@ -137,8 +137,13 @@ class ODataService:
             engine, request.method, path, options, request.headers, body, server, raw_path, database, account
         )
         try:
-            if kind == "odata_field" and path.rest[0] in call.named_set().relations:
-                kind = "odata_related"
+            if (
+                request.method in _READS
+                and path.key is not None
+                and path.rest
+                and path.rest[0] in call.named_set().relations
+            ):
+                return rows.of_relation(call)
             return _HANDLERS[kind](call)
         except ApiError as error:
             raise of_filemaker(error) from None

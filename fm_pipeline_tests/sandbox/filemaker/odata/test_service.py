@@ -140,6 +140,17 @@ def test_a_name_that_is_no_word_is_quoted_and_bare_only_where_the_server_takes_i
         assert unlike.failure(f"/{name}") == (404, "-1010")
 
 
+@pytest.mark.usefixtures("keyed")
+def test_what_follows_a_relation_or_a_field_is_answered_or_refused(odata: RawOData) -> None:
+    record = "/contacts('O''B%2F1')"
+    assert odata.get(f"{record}/contact_visits/$count").text == "3"
+    assert odata.get(f"{record}/contact_visits/$count?$filter=number%20gt%201").text == "2"
+    rows = odata.rows(f"{record}/contact_visits?$filter=number%20gt%201&$orderby=number%20desc&$select=number")
+    assert [row["number"] for row in rows] == [3, 2]
+    for path in ("contact_visits/$ref", "contact_visits/$count/x", "id/x", "id/$value/x", "id/$value/$value"):
+        assert odata.failure(f"{record}/{path}") == (400, "-1002")
+
+
 def test_a_count_alone_is_answered_or_refused_as_the_server_is(odata: RawOData, unlike: RawOData) -> None:
     assert odata.get("/Patients/$count?$filter=weight%20gt%207").text == "3"
     assert unlike.failure("/Patients/$count") == (400, "-1002")
