@@ -30,6 +30,29 @@ SELECT p.id, p.created_at,
 FROM {patients} p
 """
 
+# Columns by which an application hides a patient from its users: Nexus' own, and the usual ones of soft deletion.
+_HIDING = ("archived", "archived_at", "deleted", "deleted_at", "is_deleted", "is_removed")
+
+
+def shown_and_older_first(catalogue: Catalogue, row: str) -> sql.Composed:
+    """Return the order of rows of one FileMaker patient: the first keeps the id, the others are duplicates of it.
+
+    A row that users do not see comes last. Otherwise their patient would vanish with the row that they see.
+
+    Args:
+        row: alias of a query of `PATIENT_KEYS`.
+    """
+    patients = catalogue.table("patients")
+    hidden: list[sql.Composable] = [sql.SQL("false")]
+    for name in _HIDING:
+        if column := catalogue.columns[patients].get(name):
+            hidden.append(
+                sql.SQL("h.{}" if column.type == "boolean" else "h.{} IS NOT NULL").format(sql.Identifier(name))
+            )
+    return sql.SQL("EXISTS (SELECT FROM {} h WHERE h.id = {row}.id AND ({})), {row}.created_at, {row}.id").format(
+        patients.identifier, sql.SQL(" OR ").join(hidden), row=sql.SQL(row)
+    )
+
 
 def fill_crosswalk(connection: Connection, catalogue: Catalogue, registry: Registry = ENTITIES) -> dict[str, int]:
     """Add all ids that Nexus has and the crosswalk does not have yet; see `fill_patients` and `fill_others`."""
@@ -39,8 +62,9 @@ def fill_crosswalk(connection: Connection, catalogue: Catalogue, registry: Regis
 def fill_patients(connection: Connection, catalogue: Catalogue) -> dict[str, int]:
     """Add the patients of Nexus that the crosswalk does not have yet, in a transaction of its own.
 
-    Of two patients with the same FileMaker id, the older one keeps it. The other one's Nexus id becomes a retired id,
-    so that references to it are re-pointed. So does the earlier id of a patient who was loaded again under a new one.
+    Of two patients with the same FileMaker id, the older one keeps it, unless it is archived or marked as deleted. The
+    other one's Nexus id becomes a retired id, so that references to it are re-pointed. So does the earlier id of a
+    patient who was loaded again under a new one.
 
     Returns:
         How many rows are new in the crosswalk (`patient`), and how many ids are `retired`.
@@ -49,10 +73,10 @@ def fill_patients(connection: Connection, catalogue: Catalogue) -> dict[str, int
         commit_without_waiting(cursor)
         _lock_crosswalk(cursor)
         patients = catalogue.table("patients")
-        new = {"patient": 0, "retired": 0}
+        in_order, new = shown_and_older_first(catalogue, "u"), {"patient": 0, "retired": 0}
         if _find_unmapped(cursor, "patient", sql.SQL(PATIENT_KEYS).format(patients=patients.identifier)):
-            _follow(cursor, "patient", patients, older_first=sql.SQL("u.created_at, u.id"))
-            new["patient"] = _take_over(cursor, "patient", older_first=sql.SQL("created_at, id"))
+            _follow(cursor, "patient", patients, in_order=in_order)
+            new["patient"] = _take_over(cursor, "patient", in_order=in_order)
             cursor.execute(
                 "INSERT INTO fm_pipeline.retired_patient_ids (nexus_id, filemaker_key, origin)"
                 " SELECT u.id, u.key, 'duplicate' FROM unmapped u JOIN fm_pipeline.crosswalk c"
@@ -95,8 +119,8 @@ def fill_others(connection: Connection, catalogue: Catalogue, registry: Registry
             new[entity] = 0
             if _find_unmapped(cursor, entity, keyed):
                 if entity not in {"document", "image"}:
-                    _follow(cursor, entity, found, older_first=sql.SQL("u.id"))
-                new[entity] = _take_over(cursor, entity, older_first=sql.SQL("id"))
+                    _follow(cursor, entity, found, in_order=sql.SQL("u.id"))
+                new[entity] = _take_over(cursor, entity, in_order=sql.SQL("u.id"))
                 cursor.execute("DROP TABLE unmapped")
     connection.commit()
     return new
@@ -164,7 +188,7 @@ def _find_unmapped(cursor: Cursor, entity: str, keyed: sql.Composable) -> bool:
     return True
 
 
-def _follow(cursor: Cursor, entity: str, table: Table, *, older_first: sql.Composable) -> None:
+def _follow(cursor: Cursor, entity: str, table: Table, *, in_order: sql.Composable) -> None:
     """Map a FileMaker id to the new row, if the row that it was mapped to is gone and was loaded again.
 
     To restore the old row would lose the new one, with its Nexus-only columns and everything linked to it since.
@@ -178,11 +202,11 @@ def _follow(cursor: Cursor, entity: str, table: Table, *, older_first: sql.Compo
             WHERE c.entity = %(entity)s
               AND NOT EXISTS (SELECT 1 FROM {table} t WHERE t.id = c.nexus_id)
               AND NOT EXISTS (SELECT 1 FROM fm_pipeline.crosswalk o WHERE o.entity = %(entity)s AND o.nexus_id = u.id)
-            ORDER BY c.filemaker_key, {older_first};
+            ORDER BY c.filemaker_key, {in_order};
             UPDATE fm_pipeline.crosswalk c SET nexus_id = f.new_id, origin = f.origin FROM followed f
             WHERE c.entity = %(entity)s AND c.filemaker_key = f.filemaker_key
             """
-        ).format(table=table.identifier, older_first=older_first),
+        ).format(table=table.identifier, in_order=in_order),
         {"entity": entity},
     )
     if cursor.rowcount and entity == "patient":
@@ -195,7 +219,7 @@ def _follow(cursor: Cursor, entity: str, table: Table, *, older_first: sql.Compo
     cursor.execute("DROP TABLE followed")
 
 
-def _take_over(cursor: Cursor, entity: str, *, older_first: sql.Composable) -> int:
+def _take_over(cursor: Cursor, entity: str, *, in_order: sql.Composable) -> int:
     """Insert the unmapped rows whose key and id are both missing in the crosswalk; return how many."""
     cursor.execute(
         sql.SQL(
@@ -206,9 +230,9 @@ def _take_over(cursor: Cursor, entity: str, *, older_first: sql.Composable) -> i
                               WHERE c.entity = %(entity)s AND c.filemaker_key = u.key)
               AND NOT EXISTS (SELECT 1 FROM fm_pipeline.crosswalk c
                               WHERE c.entity = %(entity)s AND c.nexus_id = u.id)
-            ORDER BY key COLLATE "C", {older_first}
+            ORDER BY key COLLATE "C", {in_order}
             """
-        ).format(older_first=older_first),
+        ).format(in_order=in_order),
         {"entity": entity},
     )
     return cursor.rowcount

@@ -9,10 +9,12 @@ import pytest
 from psycopg2 import sql
 
 from fm_pipeline.entities.registry import ENTITIES
+from fm_pipeline.images.nexus.patient_index import read_patient_index
 from fm_pipeline.nexus.catalogue.file_ids import id_key
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.nexus.reimport.validation import check_duplicates
 from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench, Origin
+from fm_pipeline_tests.support.second_rows import add_second_row
 
 LATER = RUN_TIME + dt.timedelta(days=1)
 
@@ -131,3 +133,32 @@ def test_a_patient_that_was_loaded_again_keeps_what_only_nexus_knows_and_gets_it
     # And again as it was: no row is doubled, whichever id the crosswalk knew first.
     assert reimported.extract_and_stage().reimport(LATER).changed_rows == 0
     assert reimported.execute("SELECT count(*) FROM patients") == [(patients,)]
+
+
+@pytest.mark.parametrize(
+    ("column", "mark"),
+    [
+        ("archived boolean", "archived = true"),
+        ("deleted_at timestamptz", "deleted_at = now()"),
+        ("is_deleted boolean", "is_deleted = true"),
+    ],
+)
+@pytest.mark.usefixtures("migrated_once")
+def test_of_two_rows_of_a_patient_the_one_that_users_see_stays_also_if_it_is_younger(
+    bench: MigrationBench, column: str, mark: str
+) -> None:
+    ((first, key),) = bench.execute(
+        "SELECT id::text, lower(filemaker_metadata ->> 'filemaker_id') FROM patients"
+        " WHERE filemaker_metadata ->> 'filemaker_id' <> '' ORDER BY id LIMIT 1"
+    )
+    second = add_second_row(bench, first)
+    bench.execute(f"ALTER TABLE patients ADD COLUMN IF NOT EXISTS {column}")
+    bench.execute(f"UPDATE patients SET {mark} WHERE id = %s", first)  # noqa: S608
+    with bench.connection() as connection, connection.cursor() as cursor:
+        found = read_patient_index(cursor, read_catalogue(cursor, "public")).resolve(key)
+    assert not isinstance(found, str)
+    assert found.nexus_id == second
+    bench.extract_and_stage()
+    of_patient = "WHERE filemaker_key = %s"
+    assert bench.execute(f"SELECT nexus_id::text FROM fm_pipeline.staged_patients {of_patient}", key) == [(second,)]  # noqa: S608
+    assert bench.execute(f"SELECT nexus_id::text FROM fm_pipeline.retired_patient_ids {of_patient}", key) == [(first,)]  # noqa: S608

@@ -10,7 +10,7 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.nexus.catalogue.schema import Catalogue
-from fm_pipeline.nexus.crosswalk import PATIENT_KEYS
+from fm_pipeline.nexus.crosswalk import PATIENT_KEYS, shown_and_older_first
 from fm_pipeline.staging.values.keys import as_key
 
 # Why there is no patient.
@@ -65,7 +65,7 @@ class PatientIndex:
 
 
 def read_patient_index(cursor: Cursor, catalogue: Catalogue) -> PatientIndex:
-    """Read them; the crosswalk wins where its patient still exists, else of two the older one, as in a reimport."""
+    """Read them; the crosswalk wins where its patient still exists, else of two the same one as in a reimport."""
     patients = catalogue.table("patients").identifier
     cursor.execute(sql.SQL("SELECT id::text FROM {}").format(patients))
     key_of = {row[0]: row[0] for row in cursor.fetchall()}
@@ -79,8 +79,8 @@ def read_patient_index(cursor: Cursor, catalogue: Catalogue) -> PatientIndex:
         else:
             earlier[nexus_id] = key
     cursor.execute(
-        sql.SQL("SELECT key, id::text, origin FROM ({}) k WHERE key <> '' ORDER BY created_at, id").format(
-            sql.SQL(PATIENT_KEYS).format(patients=patients)
+        sql.SQL("SELECT key, id::text, origin FROM ({}) k WHERE key <> '' ORDER BY {}").format(
+            sql.SQL(PATIENT_KEYS).format(patients=patients), shown_and_older_first(catalogue, "k")
         )
     )
     for key, nexus_id, origin in cursor.fetchall():

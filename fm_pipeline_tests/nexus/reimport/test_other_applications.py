@@ -58,6 +58,13 @@ REFUSED = {
         "appointments.start_time is timestamp without time zone",
         "ALTER TABLE appointments ALTER start_time TYPE timestamptz USING start_time AT TIME ZONE 'Australia/Sydney'",
     ),
+    "a_time_without_its_hour": (
+        "ALTER TABLE appointments RENAME start_time TO kept; ALTER TABLE appointments ADD start_time date;"
+        "ALTER TABLE notes RENAME created_at TO kept; ALTER TABLE notes ADD created_at date",
+        "appointments.start_time is date, notes.created_at is date",
+        "ALTER TABLE appointments DROP start_time; ALTER TABLE appointments RENAME kept TO start_time;"
+        "ALTER TABLE notes DROP created_at; ALTER TABLE notes RENAME kept TO created_at",
+    ),
     "metadata_that_cannot_be_merged": (
         "ALTER TABLE patients ALTER filemaker_metadata TYPE json",
         "patients.filemaker_metadata is json and not jsonb",
