@@ -54,7 +54,9 @@ REMEDIES = {
     "55000": "Look for a publication (psql: \\dRp+) of tables that have no replica identity; as the owner of such a"
     " table, ALTER TABLE … REPLICA IDENTITY FULL.",
     "57": "See that the server runs and who cancelled the statement (the server's log), then start again.",
-    "P0": "A trigger or function of the database raised it; the server's log has its words.",
+    "P0": "A trigger or function of the database raised it; the server's log has its words. Let its owner exempt the"
+    " pipeline's role, or disable the trigger for the time of the run (ALTER TABLE … DISABLE TRIGGER …); then start"
+    " again.",
 }
 # For every other class, and for errors without a SQLSTATE.
 REMEDY = (
@@ -62,6 +64,7 @@ REMEDY = (
     " start again."
 )
 _SQLSTATE = re.compile(r"[0-9A-Z]{5}")
+_FUNCTION = re.compile(r'PL/pgSQL function ("?[\w.]+"?)\(')  # at the start of an error's CONTEXT: where it was raised
 APPLICATION_NAME = "fm_pipeline"
 # Settings by which a server detects that its client is gone. One that the server refuses is left out.
 DETECT_LOST_CLIENT = (
@@ -239,9 +242,11 @@ def database_error(error: psycopg2.Error) -> DatabaseError:
     diagnostics = getattr(error, "diag", None)
     names = [
         f"{kind} {name}"
-        for kind in ("table", "column", "constraint")
+        for kind in ("table", "column", "datatype", "constraint")
         if (name := getattr(diagnostics, f"{kind}_name", None))
     ]
+    if function := _FUNCTION.match(getattr(diagnostics, "context", None) or ""):
+        names.append(f"function {function[1]}")
     said = "does not answer, or does not let the role in" if sqlstate == "08000" else "refused a statement"
     what = f"PostgreSQL {said} ({type(error).__name__}, SQLSTATE {sqlstate or 'unknown'}"
     what += "; " + ", ".join(names) + ")." if names else ")."

@@ -88,6 +88,31 @@ def test_an_error_names_the_constraint(database_url: str) -> None:
         cursor.execute("CREATE TABLE people (id int PRIMARY KEY); INSERT INTO people VALUES (1), (1)")
 
 
+@pytest.mark.parametrize(
+    ("statement", "named"),
+    [
+        ("INSERT INTO people VALUES (1, repeat('x', 9))", "datatype short, constraint short_check"),
+        ("DELETE FROM people", r"function protect_people\)"),
+    ],
+)
+def test_an_error_names_the_type_and_the_function_of_the_trigger(database_url: str, statement: str, named: str) -> None:
+    with connect(database_url) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE DOMAIN short AS text CONSTRAINT short_check CHECK (length(value) < 5);"
+            "CREATE TABLE people (id int, name short); INSERT INTO people VALUES (1, 'Ann');"
+            "CREATE FUNCTION protect_people() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN RAISE EXCEPTION 'Cannot delete %', OLD; END $$;"
+            "CREATE TRIGGER protect BEFORE DELETE ON people FOR EACH ROW EXECUTE FUNCTION protect_people()"
+        )
+        connection.commit()
+    with (
+        pytest.raises(DatabaseError, match=named),
+        connect(database_url) as connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(statement)
+
+
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg2", "postgresql+psycopg"])
 def test_a_url_works_in_every_spelling_that_people_use(database_url: str, scheme: str) -> None:
     with connect(database_url.replace("postgresql", scheme, 1)) as connection, connection.cursor() as cursor:
