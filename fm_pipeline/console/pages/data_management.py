@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from functools import partial
+from typing import Any
 from urllib.parse import urlencode
 
 from django.http import HttpRequest, HttpResponse
@@ -14,6 +15,7 @@ from django.utils import timezone
 
 from fm_pipeline.console.current_runs import runs
 from fm_pipeline.console.django_settings import PIPELINE
+from fm_pipeline.console.gateway.run_state import RunState
 from fm_pipeline.console.overdue import overdue
 from fm_pipeline.console.pages import plan, reimport, run
 from fm_pipeline.console.pages.snapshot import Snapshot
@@ -28,34 +30,49 @@ CHANGE_SECONDS = 1  # for open pages; a page that is opened asks by itself
 FIRST_ANSWER_SECONDS = 1.5  # that a page waits at most; afterwards it asks again by itself
 _counts = Snapshot(lambda: read_nexus_counts(PIPELINE), every=COUNTS_SECONDS)
 _connections = Snapshot(lambda: read_connections(PIPELINE), every=CONNECTIONS_SECONDS)
-_change = Snapshot(partial(newest_change, PIPELINE.nexus_database_url.get_secret_value()), every=CHANGE_SECONDS)
+_URL = PIPELINE.nexus_database_url.get_secret_value()
+_change = Snapshot(partial(newest_change, _URL), every=CHANGE_SECONDS)
 
 
 def page(request: HttpRequest) -> HttpResponse:
     """Show all of it; counts and connections as the newest snapshot has them."""
-    url = PIPELINE.nexus_database_url.get_secret_value()
-    unfinished = runs().unfinished()
-    newest, yesterday = newest_plan(url), timezone.localdate() - timedelta(days=1)
+    change, unfinished = newest_change(_URL), runs().unfinished()
+    shown = _runs(unfinished, run.running_now(unfinished), change)
+    return render(request, "console/data_management.html", _state(change, FIRST_ANSWER_SECONDS) | shown)
+
+
+def runs_state(request: HttpRequest) -> HttpResponse:
+    """Answer what depends on runs; nothing (204) if none has begun, come further or ended since."""
+    change, unfinished = _change.get(wait=FIRST_ANSWER_SECONDS).value or 0, runs().unfinished()
+    running = run.running_now(unfinished)
+    if request.GET.get("runs") == _seen(running, change):
+        return HttpResponse(status=204)
+    return render(request, "console/data_management_runs.html", _runs(unfinished, running, change))
+
+
+def _runs(unfinished: Sequence[RunState], running: Sequence[Mapping[str, Any]], change: int) -> dict[str, object]:
+    newest, yesterday = newest_plan(_URL), timezone.localdate() - timedelta(days=1)
     of_history = run.of_history(unfinished)
     begun = {(each.kind, each.dry_run): each.run_id for each in reversed(of_history)}
     is_live = any(each.job in run.LIVE_JOBS for each in unfinished)
-    recent, missed = read_recent(url, yesterday, of_history), len(overdue.read())
-    return render(
-        request,
-        "console/data_management.html",
-        {
-            **_state(newest_change(url), FIRST_ANSWER_SECONDS),
-            "plan": newest,
-            "totals": plan.row_totals(newest.report) if newest else {},
-            "verdict": verdict(recent, missed),
-            "is_bad": bool(missed) or any(each.is_bad for each in recent),
-            "recent": [(each, _list_of(each, yesterday, begun), _errors_of(each)) for each in recent],
-            "yesterday": yesterday,
-            "running": run.running_now(unfinished),
-            "is_live": is_live,
-            "changes": None if is_live else plan.known_changes(newest, wait=FIRST_ANSWER_SECONDS),
-        },
-    )
+    recent, missed = read_recent(_URL, yesterday, of_history), len(overdue.read())
+    return {
+        "plan": newest,
+        "totals": plan.row_totals(newest.report) if newest else {},
+        "verdict": verdict(recent, missed),
+        "is_bad": bool(missed) or any(each.is_bad for each in recent),
+        "recent": [(each, _list_of(each, yesterday, begun), _errors_of(each)) for each in recent],
+        "yesterday": yesterday,
+        "running": running,
+        "is_live": is_live,
+        "changes": None if is_live else plan.known_changes(newest, wait=FIRST_ANSWER_SECONDS),
+        "runs": _seen(running, change),
+    }
+
+
+def _seen(running: Sequence[Mapping[str, Any]], change: int) -> str:
+    """Return a text that is another one when a run has begun, has come further or has ended."""
+    return " ".join([str(change), *(f"{each['run'].run_id}:{each['run'].status}:{each['left']}" for each in running)])
 
 
 def _list_of(ends: Ends, since: date, begun: Mapping[tuple[str, bool], str]) -> str:
@@ -98,6 +115,7 @@ def _state(change: int, wait: float) -> dict[str, object]:
 urlpatterns = [
     path("", page, name="data-management"),
     path("/state", state, name="data-management-state"),
+    path("/runs", runs_state, name="data-management-runs"),
     path("/dry-run", plan.dry_run, name="dry-run"),
     path("/plans/<uuid:plan_id>", plan.page, name="plan"),
     path("/plans/<uuid:plan_id>/state", plan.state, name="plan-state"),

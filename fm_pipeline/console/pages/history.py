@@ -25,6 +25,7 @@ from fm_pipeline.status.history import (
     read_report,
     read_run,
 )
+from fm_pipeline.status.plans import read_plan
 from fm_pipeline.status.run_steps import count_words, step_words
 
 _URL = PIPELINE.nexus_database_url.get_secret_value()
@@ -82,6 +83,7 @@ def _report(request: HttpRequest, kind: str, identifier: str) -> HttpResponse:
     report = found["report"]
     context = {
         "entry": found,
+        "stored": read_plan(_URL, found["id"]) if kind == "plan" else None,
         "backup": find_backup(PIPELINE, found["backup_id"] or ""),
         "phases": phase_bars(report.get("phases", ())),
         "chart": {"width": LABELS + WIDTH + 90, "height": len(report.get("phases", ())) * (BAR + GAP)},

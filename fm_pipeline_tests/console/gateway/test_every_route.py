@@ -89,6 +89,7 @@ DJANGO = {
     "/settings/data-management/runs/<uuid:run_id>/log.txt": Page.READ,
     "/settings/data-management/runs/<uuid:run_id>/state": Page.READ,
     "/settings/data-management/state": Page.READ,
+    "/settings/data-management/runs": Page.READ,
     "/settings/dicom": Page.READ,
     "/settings/dicom/configuration": Page.READ,
     "/settings/dicom/jobs": Page.READ,

@@ -256,6 +256,30 @@ def test_yesterday_and_today_has_the_runs_that_wait_and_those_that_have_just_beg
     assert "Nothing was done." not in recent
 
 
+def test_an_open_page_shows_the_runs_that_begin_and_end_without_being_loaded_again(console: Console) -> None:
+    admin, seen = console.session("admin"), ""
+
+    def asked() -> str:
+        """What the page gets when it asks next, and tells what it shows."""
+        nonlocal seen
+        answer = admin.get(f"{console.url}{PAGE}/runs", params={"runs": seen}, timeout=60)
+        seen = next(iter(re.findall(r'name="runs" value="([^"]*)"', answer.text)), seen)
+        return answer.text
+
+    page = get(console, admin).text
+    assert f'hx-get="{PAGE}/runs"' in page
+    (seen,) = re.findall(r'name="runs" value="([^"]*)"', page)
+    wait_until(lambda: asked() == "")
+    with added_runs(console) as add:
+        run_id = add("plan_reimport")
+        begun = asked()
+        assert f'href="{PAGE}/runs/{run_id}">Look at its progress' in begun
+        assert "#confirmation" not in begun
+        assert asked() == ""
+    ended = asked()
+    assert ("Dry Run Preview" in ended, "Look at its progress" in ended) == (True, False)
+
+
 def test_data_management_offers_no_reimport_and_counts_no_rows_of_a_plan_while_a_run_works(console: Console) -> None:
     admin = console.session("admin")
     console.bench.plan(now=datetime.now(UTC))

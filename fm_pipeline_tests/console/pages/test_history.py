@@ -86,12 +86,14 @@ def test_files_of_deleted_patients_are_told_in_the_tense_of_the_report(console: 
 def test_the_results_of_image_runs_name_the_images_why_and_what_to_do(console: Console) -> None:
     run_id, url = f"command-{uuid.uuid4()}", console.bench.database_url
     report = {"total": 8, "batches_created": 1, "linked": 2, "already": 0, "left": 1, "files_without_record": 0}
+    report["repaired"] = 6
     errors = {"errors": {"archived": 3, "read_failed": 1}, "failed": {"archived": [12, 1345]}}  # one of an old release
     store_run_report(url, run_id, "image_link", report | {"skipped": {"no_patient": 1}} | errors)
     done = {"listed": 3, "left": 1, "outcomes": {"imported": 2, "failed": 1}, "containers": {"original": 2}}
     ended = {"reasons": {"not_readable": 1, "no_date": 4}, "failed": {"not_readable": [77]}, "stopped": "It stopped."}
     store_run_report(url, run_id, "image_import", done | ended)
     page = fetch(console, console.session("reception"), f"/settings/history/runs/{run_id}")
+    assert "<dt>Batches that got their patient back</dt><dd>6</dd>" in page
     for text in ("original: 2", "It stopped.", "The record names no patient.", "Enter the patient in FileMaker"):
         assert text in page
     assert "<code>12</code>, <code>1345</code> and 1 more" in page
@@ -119,6 +121,7 @@ def test_a_reimport_that_a_restore_has_undone_is_nowhere_said_to_be_in_nexus(con
         f"data-management/plans/{plan}",
         f"history/reimports/{reimport}",
         "history/?kind=reimport&since=2000-01-01",
+        f"history/plans/{plan}",
     )
     try:
         before = [fetch(console, viewer, f"/settings/{page}") for page in pages]
@@ -127,13 +130,21 @@ def test_a_reimport_that_a_restore_has_undone_is_nowhere_said_to_be_in_nexus(con
     finally:
         bench.execute(later, -1, plan)
         bench.execute("DELETE FROM fm_pipeline.run_reports WHERE run_id = %s", run_id)
-    assert ["undone by" in page for page in before] == [False] * 4
+    assert ["undone by" in page for page in before] == [False] * 5
     restore = rf'undone by <a href="/settings/history/runs/{run_id}">the restore of 20[\d: -]+</a>'
     assert all(re.search(restore, page) for page in after)
     assert ("carried out already" in before[0], "carried out already" in after[0]) == (True, False)
     assert "Nexus has what it had before." in after[1]
     way_back = f'This is the way back: <a href="/settings/backups/{backup}#restore">restore it</a>'
     assert (way_back in before[2], way_back in after[2]) == (True, False)
+
+
+def test_the_report_of_a_plan_leads_to_the_reimport_only_until_it_is_carried_out(console: Console) -> None:
+    viewer, made = console.session("reception"), console.bench.plan().id
+    ((done,),) = console.bench.execute("SELECT plan_id::text FROM fm_pipeline.reimports ORDER BY started_at LIMIT 1")
+    pages = [fetch(console, viewer, f"/settings/history/plans/{plan}") for plan in (made, done)]
+    assert ["Go on to the reimport" in page for page in pages] == [True, False]
+    assert ["<dt>Carried out</dt><dd>20" in page for page in pages] == [False, True]
 
 
 def test_the_page_of_a_run_that_dagster_has_not_kept_leads_to_what_is_on_record(console: Console) -> None:
