@@ -1,1 +1,4 @@
-"""What can be asked at any time and changes nothing: the last runs, one patient's data, whether files exist."""
+"""What can be asked at any time and changes nothing.
+
+The last runs, one patient's data, whether files exist, what has changed since a plan.
+"""

@@ -28,9 +28,9 @@ from fm_pipeline.errors import PipelineError
 from fm_pipeline.nexus.reimport.difference import RowChange
 from fm_pipeline.nexus.reimport.losses import loses, losses
 from fm_pipeline.nexus.reimport.relink import REASONS
-from fm_pipeline.sequence.changes_since_plan import InputChange, changes_since_plan
 from fm_pipeline.sequence.planned_rows import read_planned_rows
 from fm_pipeline.status.nexus_counts import newest_change
+from fm_pipeline.status.plan_page_explanation import InputChange, explain_changes
 from fm_pipeline.status.plans import StoredPlan, read_plan
 
 JOB, REIMPORT = "plan_reimport", "full_reimport"
@@ -123,7 +123,7 @@ def _seen(running: Sequence[RunState], standing: str) -> dict[str, Any]:
 
 def plan_changes(plan: StoredPlan | None) -> list[InputChange]:
     """Return what makes a plan stale; nothing for one that has been carried out, or for none."""
-    return changes_since_plan(PIPELINE, plan.id, plan.created_at) if plan and not plan.carried_out else []
+    return explain_changes(PIPELINE, plan.id, plan.created_at) if plan and not plan.carried_out else []
 
 
 _comparisons: dict[str, tuple[object, SlowAnswer[list[InputChange]]]] = {}  # by plan, the last one asked for last

@@ -1,4 +1,4 @@
-"""What is said of a stale plan: what has changed, and by which run."""
+"""What the page of a stale plan explains: what has changed, and by which run."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import pytest
 
 from fm_pipeline.db.audit import record
 from fm_pipeline.db.run_reports import store_run_report
-from fm_pipeline.sequence.changes_since_plan import InputChange, changes_since_plan
+from fm_pipeline.status.plan_page_explanation import InputChange, explain_changes
 from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench
 from fm_pipeline_tests.support.image_runs import record_import
 
 
 def changes(bench: MigrationBench, plan_id: str) -> dict[str, InputChange]:
     """What has changed since a plan of the bench, by its kind."""
-    return {each.change.of: each for each in changes_since_plan(bench.settings, plan_id, RUN_TIME)}
+    return {each.change.of: each for each in explain_changes(bench.settings, plan_id, RUN_TIME)}
 
 
 def add_image(bench: MigrationBench) -> None:

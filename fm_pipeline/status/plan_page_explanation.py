@@ -1,6 +1,6 @@
-"""What makes a plan stale, when it changed, and by which run: for somebody who reads the plan, before a confirmation.
+"""The explanation on a plan's page: what has changed since it was made, when, and by which run. It decides nothing.
 
-The reimport itself refuses a stale plan: `refuse_stale` in `fm_pipeline/nexus/reimport/plan.py`.
+The rule that a reimport refuses such a plan is `refuse_stale` in `fm_pipeline/nexus/reimport/plan.py`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class InputChange:
     runs: Sequence[WritingRun] = ()
 
 
-def changes_since_plan(settings: Settings, plan_id: str, made_at: datetime) -> list[InputChange]:
+def explain_changes(settings: Settings, plan_id: str, made_at: datetime) -> list[InputChange]:
     """Compare a plan with Nexus, the staged rows and the settings as they are now. Reads only, without locks.
 
     Args:
