@@ -319,8 +319,14 @@ def test_the_page_of_a_plan_locks_its_button_while_a_run_works_and_is_shown_anew
         assert get(console, admin, f"{state}?standing=valid&runs={run_id}:queued").status_code == 204
         assert "carry-out" not in get(console, console.session("reception"), f"{state}?standing=valid&runs=").text
     before_it = f"{state}?standing=valid&runs={run_id}:queued"
-    wait_until(lambda: get(console, admin, before_it).status_code == 200)  # it is compared meanwhile
-    free = get(console, admin, before_it).text
+    answers: list[requests.Response] = []
+
+    def compared() -> bool:
+        answers.append(get(console, admin, before_it))
+        return answers[-1].status_code == 200
+
+    wait_until(compared)
+    free = answers[-1].text
     assert ('id="carry-out"' in free, " disabled>" in free) == (True, False)
     ((note_id, before),) = console.bench.execute("SELECT id::text, updated_at::text FROM notes ORDER BY id LIMIT 1")
     written = "UPDATE notes SET updated_at = %s WHERE id::text = %s"
