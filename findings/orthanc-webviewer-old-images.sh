@@ -35,7 +35,7 @@ with socket.socket() as free:
 (folder / "orthanc.json").write_text(json.dumps({
     "StorageDirectory": str(folder / "store"), "IndexDirectory": str(folder / "store"), "HttpPort": port, "DicomServerEnabled": False,
     "RemoteAccessAllowed": False, "AuthenticationEnabled": False, "OverwriteInstances": True,
-    "Plugins": [str(next((folder / "orthanc/root/usr/lib/orthanc").glob("libOrthancWebViewer.so.*")))],
+    "Plugins": [str(next((folder / "orthanc").glob("**/libOrthancWebViewer.so.*")))],
 }))
 
 

@@ -86,7 +86,7 @@ class _NewerRowsResolver:
             if not self.state.results[table].deleted or table not in self.catalogue.columns:
                 continue
             entered: sql.Composable = sql.SQL("true")
-            if loaded.key == ["id"]:
+            if "id" in loaded.key:  # a partitioned table has further columns in its key
                 entered = sql.SQL(
                     "NOT EXISTS (SELECT 1 FROM fm_pipeline.crosswalk c WHERE c.nexus_id::text = t.id::text)"
                 )

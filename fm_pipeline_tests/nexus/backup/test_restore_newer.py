@@ -207,3 +207,20 @@ def test_the_text_of_a_stop_holds_no_more_ids_than_a_page(nexus: MigrationBench)
     with pytest.raises(BackupStop, match=r"60 rows.* and 10 more\)"):
         give_back(nexus, folder)
     assert list_backups(nexus.settings)
+
+
+def test_rows_of_a_partitioned_table_that_come_from_filemaker_are_not_saved_as_if_users_had_entered_them(
+    nexus: MigrationBench,
+) -> None:
+    nexus.execute(
+        "ALTER TABLE notes RENAME TO notes_before; CREATE TABLE notes (LIKE notes_before, PRIMARY KEY (id, created_at))"
+        " PARTITION BY RANGE (created_at); CREATE TABLE notes_of_all PARTITION OF notes DEFAULT;"
+        "INSERT INTO notes SELECT * FROM notes_before; DROP TABLE notes_before;"
+        "ALTER TABLE notes ADD FOREIGN KEY (patient_id) REFERENCES patients DEFERRABLE INITIALLY DEFERRED"
+    )
+    before = nexus.digests()
+    report = nexus.extract_and_stage().reimport()
+    assert report.tables["notes"].inserted
+    restored = give_back(nexus, list_backups(nexus.settings)[0].folder)
+    assert [rows for rows in restored.newer if rows.table == "notes"] == []
+    assert nexus.digests() == before
