@@ -55,8 +55,7 @@ REMEDIES = {
     " table, ALTER TABLE … REPLICA IDENTITY FULL.",
     "57": "See that the server runs and who cancelled the statement (the server's log), then start again.",
     "P0": "A trigger or function of the database raised it; the server's log has its words. Let its owner exempt the"
-    " pipeline's role, or disable the trigger for the time of the run (ALTER TABLE … DISABLE TRIGGER …); then start"
-    " again.",
+    " pipeline's role, then start again.",
 }
 # For every other class, and for errors without a SQLSTATE.
 REMEDY = (

@@ -223,6 +223,7 @@ OF_FILES = tuple(sorted(set[str]().union(*_TABLES_OF_FILES)))
 # The reason of an archive that will be opened (`files.archives`). No new row has it.
 ARCHIVE = "archive"
 
+HOLDS_ANOTHER = "holds_another_instance"  # a flag
 # The reason of a running job that waits.
 WAITING_FOR_ORTHANC = "waiting_for_orthanc"
 WAITING: Mapping[str, str] = MappingProxyType(

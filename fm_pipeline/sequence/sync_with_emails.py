@@ -112,7 +112,8 @@ def _tell_of_undone(
     settings: Settings, undone: UndoneSync, now: datetime, warn: Callable[[str], None], link: str | None = None
 ) -> None:
     text = sync_undone(undone.rows, made_at=undone.made_at, at=undone.at)
-    send_alert(settings, f"sync-undo-{undone.id}", text, now=now, page=SYNC_PAGE, link=link, warn=warn)
+    key = f"sync-undo-{undone.id}-{undone.at:%Y%m%dT%H%M%S}"  # after a restore it may be undone again
+    send_alert(settings, key, text, now=now, page=SYNC_PAGE, link=link, warn=warn)
 
 
 def _tell_of_last(settings: Settings, now: datetime, warn: Callable[[str], None]) -> None:

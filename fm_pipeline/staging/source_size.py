@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Any, Literal
 
 from psycopg2 import sql
@@ -106,12 +107,12 @@ def read_before(cursor: Cursor, catalogue: Catalogue, reported: Reported, regist
     return Before(in_nexus, {ends["entity"]: int(ends[reported]) for ends in _last_sources(cursor)})
 
 
-# The newest first. A sync that changed nothing counts too: its records are those that Nexus agrees with. Syncs are
-# without `committed_at` then.
+# The newest first, without their reports, which are large. A sync that changed nothing counts too, because its records
+# are those that Nexus agrees with. It has no `committed_at`.
 _DONE = {
     "reimports": "SELECT started_at, id, started_at, backup_id::text FROM fm_pipeline.reimports ORDER BY 1 DESC",
     "syncs": "SELECT created_at, id, coalesce(committed_at, created_at), undone_at FROM fm_pipeline.syncs"
-    " WHERE status <> 'waits' AND report -> 'sources' <> '[]' ORDER BY number DESC",
+    " WHERE status <> 'waits' ORDER BY number DESC",
 }
 
 
@@ -122,16 +123,19 @@ def _last_sources(cursor: Cursor) -> list[dict[str, Any]]:
     """
     restores, found = read_restores(cursor.connection), []
     for table, query in _DONE.items():
-        if has_table(cursor, f"fm_pipeline.{table}"):
-            undone_by = restores.undone_by if table == "reimports" else restores.sync_undone_by
-            cursor.execute(query)
-            found += [(at, table, own_id) for at, own_id, *done in cursor.fetchall() if not undone_by(*done)][:1]
-    if not found:
-        return []
-    _, table, own_id = max(found)
-    cursor.execute(
-        sql.SQL("SELECT report -> 'sources' FROM {} WHERE id = %s").format(sql.Identifier("fm_pipeline", table)),
-        (own_id,),
-    )
-    ((sources,),) = cursor.fetchall()
-    return sources or []
+        if not has_table(cursor, f"fm_pipeline.{table}"):
+            continue
+        undone_by = restores.undone_by if table == "reimports" else restores.sync_undone_by
+        report = sql.SQL("SELECT report -> 'sources' FROM {} WHERE id = %s").format(
+            sql.Identifier("fm_pipeline", table)
+        )
+        cursor.execute(query)
+        for at, own_id, *done in cursor.fetchall():
+            if undone_by(*done):
+                continue
+            cursor.execute(report, (own_id,))
+            ((sources,),) = cursor.fetchall()
+            if sources or table == "reimports":
+                found.append((at, sources or []))
+                break
+    return max(found, key=itemgetter(0))[1] if found else []

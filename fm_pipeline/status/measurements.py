@@ -34,10 +34,8 @@ class Measurements:
 _TIMES = """
 SELECT (SELECT max(created_at) FROM fm_pipeline.plans), (SELECT max(created_at) FROM fm_pipeline.backups)
 """
-_REIMPORTS = """
-SELECT started_at, backup_id::text, (report ->> 'changed_rows')::bigint FROM fm_pipeline.reimports
-ORDER BY started_at DESC
-"""
+_REIMPORTS = "SELECT started_at, backup_id::text, id FROM fm_pipeline.reimports ORDER BY started_at DESC"
+_ROWS = "SELECT (report ->> 'changed_rows')::bigint FROM fm_pipeline.reimports WHERE id = %s"
 
 
 def read_measurements(database_url: str) -> Measurements:
@@ -54,7 +52,9 @@ def read_measurements(database_url: str) -> Measurements:
         plan, backup = cursor.fetchone() or (None, None)
         restores = read_restores(connection)
         cursor.execute(_REIMPORTS)
-        reimport, _, rows = next((each for each in cursor if not restores.undone_by(*each[:2])), (None, None, 0))
+        reimport, _, own_id = next((each for each in cursor if not restores.undone_by(*each[:2])), (None, None, None))
+        cursor.execute(_ROWS, (own_id,))
+        (rows,) = cursor.fetchone() or (0,)
         cursor.execute("SELECT status, count(*) FROM fm_pipeline.import_jobs GROUP BY status")
         jobs = dict(cursor.fetchall())
         cursor.execute("SELECT entity, quarantined FROM fm_pipeline.staged_builds")

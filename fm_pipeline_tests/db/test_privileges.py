@@ -186,7 +186,7 @@ def test_the_printed_grants_of_a_restore_bring_back_every_table_and_those_of_a_r
     shown = restore(restorer.settings, folder, confirm="", dry_run=True)
     assert restore(restorer.settings, folder, confirm=shown.confirmation).committed
     assert bench.digests() == before
-    for statement in caught.value.remedy.split("tables: ")[1].removesuffix(";").split("; "):
+    for statement in caught.value.remedy.split("privileges: ")[1].removesuffix(";").split("; "):
         bench.execute(statement)
     assert restore(least.settings, folder, confirm=shown.confirmation).committed, (
         "the statements that it names are enough"

@@ -80,7 +80,7 @@ def test_of_an_end_only_those_hear_who_were_told_of_the_beginning(settings: Sett
 def test_users_do_not_hear_of_new_data_if_a_reimport_had_no_row_to_change() -> None:
     for rows, undone, words in (
         (1, False, "Nexus has the new data"),
-        (0, False, "Nothing was changed"),
+        (0, False, "No row of Nexus had to be changed"),
         (0, True, "has the data of before again"),
     ):
         told = str(maintenance_ended(NOW, CommitStatus(True, {"changed_rows": rows}, undone)))

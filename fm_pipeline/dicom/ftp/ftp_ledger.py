@@ -16,11 +16,12 @@ from fm_pipeline.dicom.ftp.disk import is_gone
 from fm_pipeline.dicom.history.rows import bigint
 from fm_pipeline.dicom.model import Outcome
 from fm_pipeline.dicom.paths import erased_remote_path, path_hash
-from fm_pipeline.dicom.reasons import ARCHIVES, WITHHELD
+from fm_pipeline.dicom.reasons import ARCHIVES, HOLDS_ANOTHER, WITHHELD
 from fm_pipeline.errors import RequestError
 
 # Outcomes and reasons of a file that may be wanted again. What a link in an archive leads to has a row of its own.
 _NOT_IN_ORTHANC = [Outcome.FAILED, Outcome.SUSPECT, Outcome.CONFLICT]
+_WANTED_FLAGS = [HOLDS_ANOTHER]  # nobody has the second instance yet
 _WANTED = sorted(ARCHIVES.keys() - {"archive_opened", "archive_without_dicom", "link_in_archive"} | WITHHELD.keys())
 
 
@@ -117,18 +118,20 @@ class FtpLedger:
                 "  WHERE path_hash = %(path)s ORDER BY id DESC LIMIT 1)"
                 " SELECT true FROM latest WHERE file_size_bytes = %(size)s AND modified_ns = %(modified)s"
                 " AND missing_since IS NULL AND removal_id IS NULL AND status <> ALL(%(outcomes)s)"
-                " AND coalesce(reason, '') <> ALL(%(reasons)s)"
+                " AND coalesce(reason, '') <> ALL(%(reasons)s) AND NOT flags && %(flags)s"
                 # A file of an opened archive may be wanted although the archive is not.
                 " AND (reason IS DISTINCT FROM 'archive_opened' OR NOT EXISTS ("
-                "  SELECT FROM (SELECT DISTINCT ON (path_hash) status, reason FROM fm_pipeline.import_history"
+                "  SELECT FROM (SELECT DISTINCT ON (path_hash) status, reason, flags FROM fm_pipeline.import_history"
                 "   WHERE archive_hash = latest.path_hash ORDER BY path_hash, id DESC) member"
-                "  WHERE member.status = ANY(%(outcomes)s) OR member.reason = ANY(%(reasons)s)))",
+                "  WHERE member.status = ANY(%(outcomes)s) OR member.reason = ANY(%(reasons)s)"
+                "  OR member.flags && %(flags)s))",
                 {
                     "path": path_hash(str(target)),
                     "size": facts.st_size,
                     "modified": bigint(facts.st_mtime_ns),
                     "outcomes": _NOT_IN_ORTHANC,
                     "reasons": _WANTED,
+                    "flags": _WANTED_FLAGS,
                 },
             )
             is_recorded = cursor.fetchone() is not None

@@ -15,11 +15,11 @@ from fm_pipeline.dicom.orthanc.delivery import Delivery, Halted, KillsOrthanc, S
 from fm_pipeline.dicom.orthanc.errors import FileNotTaken, FileRefused, OrthancError
 from fm_pipeline.dicom.orthanc.stored_instance import StoredInstance
 from fm_pipeline.dicom.paths import path_hash
+from fm_pipeline.dicom.reasons import HOLDS_ANOTHER
 
 MISSING_PATIENT_ID = "missing_patient_id"
 INSTANCE_UID_ELSEWHERE = "instance_uid_elsewhere"
 SENT_AGAIN = "sent_again"  # the ledger says that Orthanc had it, and Orthanc did not have it any more
-HOLDS_ANOTHER = "holds_another_instance"
 ERASED_BEFORE = "erased_before"
 TAKEN_BACK = "taken_back"
 

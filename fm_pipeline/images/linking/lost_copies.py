@@ -61,8 +61,8 @@ def find_lost(
 
     def ours() -> Iterator[tuple[CopyRecord, tuple[str, str]]]:
         for row in read_copies():
-            own_id = row.image_id or linked.get(row.recid)
-            if own_id in recids and known.images[own_id].s3_key == row.target_key:
+            own_id = row.image_id if row.image_id in recids else linked.get(row.recid)
+            if own_id and known.images[own_id].s3_key == row.target_key:
                 yield row._replace(recid=recids[own_id]), (row.target_key, thumbnail_key_of(row.target_key))
 
     missing = {key for _, keys in ours() for key in keys}

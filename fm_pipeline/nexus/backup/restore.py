@@ -122,7 +122,7 @@ def restore(
         key = read_key(settings)
         manifest = read_manifest(folder, key)
         with connect(url) as gate, connect_for_restore(settings) as connection:
-            refuse_other_database(gate, connection)
+            refuse_other_database(settings, gate, connection)
             acquire_reimport_lock(gate)
             # Not REPEATABLE READ: the scratch tables are filled before the locks, and what is seen must be after.
             connection.set_session(isolation_level="READ COMMITTED")
@@ -306,6 +306,6 @@ def _check_privileges(cursor: Cursor, manifest: Manifest, touched: list[Table]) 
     raise BackupStop(
         f"The role {role} may not write everything that a restore has to.",
         meaning="Nothing was changed.",
-        remedy="Let RESTORE_DATABASE_URL name the role that `fm-pipeline grants` makes for restores, or the owner of"
-        f" the tables. Or grant the privileges: {grants}",
+        remedy="Let RESTORE_DATABASE_URL name the role that `fm-pipeline grants` makes for restores. Or grant the"
+        f" privileges: {grants}",
     )

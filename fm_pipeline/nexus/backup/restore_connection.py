@@ -28,12 +28,18 @@ def connect_for_restore(settings: Settings) -> Iterator[Connection]:
         yield connection
 
 
-def refuse_other_database(nexus: Connection, connection: Connection) -> None:
+def refuse_other_database(settings: Settings, nexus: Connection, connection: Connection) -> None:
     """Refuse to restore into a database that the rest of the pipeline does not use.
 
+    Args:
+        nexus: of NEXUS_DATABASE_URL; its transaction ends.
+        connection: of `connect_for_restore`; its transaction ends.
+
     Raises:
-        SettingsError: the two connections lead to different databases.
+        SettingsError: RESTORE_DATABASE_URL leads to another database.
     """
+    if settings.restore_database_url is None:
+        return
     places = []
     for each in (nexus, connection):
         with each.cursor() as cursor:

@@ -12,7 +12,7 @@ from fm_pipeline.notifications.email_texts.reimport import CommitStatus
 from fm_pipeline.pluralize import counted
 
 _MEANWHILE = "Until it has ended, Nexus can be read, and saving a patient waits."
-_SAME = "Nexus had all of FileMaker's data already. Nothing was changed."
+_SAME = "No row of Nexus had to be changed."
 _UNDONE = "Nexus has the data of before again. Reload the pages that you have open."
 _ENDS = {
     True: "Nexus has the new data. Reload the pages that you have open.",

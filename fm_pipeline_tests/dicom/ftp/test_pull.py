@@ -19,6 +19,7 @@ from fm_pipeline.dicom.history.jobs import create_job
 from fm_pipeline.dicom.history.rows import write_entries
 from fm_pipeline.dicom.model import Outcome
 from fm_pipeline.dicom.paths import member_path
+from fm_pipeline.dicom.reasons import HOLDS_ANOTHER
 from fm_pipeline.errors import FtpError
 from fm_pipeline_tests.support.ftp.pulls import files, opened, pulled
 from fm_pipeline_tests.support.ftp.scripted import scripted_ftp
@@ -127,15 +128,19 @@ def test_a_file_whose_name_is_used_again_stays_until_an_import_has_recorded_it(
         assert pulled(database, server, here).pulled == 1
     assert sorted(files(here).values()) == [b"first", b"second, whole"]
     job = create_job(database, str(here), requested_by="test")
-    for outcome, left in ((Outcome.SUSPECT, 3), (Outcome.IMPORTED, 3)):
+    for outcome, flags, left in (
+        (Outcome.SUSPECT, (), 3),
+        (Outcome.IMPORTED, (HOLDS_ANOTHER,), 4),
+        (Outcome.IMPORTED, (), 4),
+    ):
         found = found_file(str(here / "IM1.dcm"))
         with connect(database) as connection, connection.cursor() as cursor:
-            write_entries(cursor, job.id, [HistoryEntry(str(here / "IM1.dcm"), outcome, found=found)])
+            write_entries(cursor, job.id, [HistoryEntry(str(here / "IM1.dcm"), outcome, found=found, flags=flags)])
             connection.commit()
-        there.write_bytes(f"another, after {outcome}".encode())
+        there.write_bytes(f"another, after {outcome} {flags}".encode())
         assert pulled(database, server, here).pulled == 1
         assert len(files(here)) == left
-    assert (here / "IM1.dcm").read_bytes() == b"another, after imported"
+    assert (here / "IM1.dcm").read_bytes() == b"another, after imported ()"
 
 
 @pytest.mark.parametrize("kind", ["link to nothing", "pipe"])
