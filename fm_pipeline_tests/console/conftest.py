@@ -12,12 +12,14 @@ from pathlib import Path
 
 import pytest
 import requests
+from playwright.sync_api import Browser
 
 from fm_pipeline.nexus.grants import RoleNames, grant_statements
 from fm_pipeline.sandbox.clinic.nexus.system import SANDBOX_PASSWORD, VIEWERS
 from fm_pipeline.sandbox.stack.console import ConsoleService
 from fm_pipeline.sandbox.stack.orthanc import OrthancService
 from fm_pipeline.sandbox.stack.stack import temporary_stack
+from fm_pipeline_tests.browser.chromium import chromium
 from fm_pipeline_tests.support.clinics import MigrationBench, Origin, copied_bench
 from fm_pipeline_tests.support.postgres import DisposablePostgreSQL
 from fm_pipeline_tests.support.services import LazyStack
@@ -120,3 +122,12 @@ def console(
             own = running.enter_context(temporary_stack([ConsoleService]))
         served = own.service(ConsoleService)
         yield Console(served.url, bench, hospital, environment, served.log)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A real Chromium."""
+    with chromium() as found:
+        if found is None:
+            pytest.skip("no Chromium on this machine")
+        yield found

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Literal
 from uuid import uuid4
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, expect
 
-from fm_pipeline.sandbox.clinic.nexus.system import SANDBOX_PASSWORD
 from fm_pipeline.sandbox.dicom.series import write_series
-from fm_pipeline_tests.browser.chromium import chromium
 from fm_pipeline_tests.console.conftest import Console
 from fm_pipeline_tests.console.pages import dicom_job
+from fm_pipeline_tests.console.visitor import DESKTOP, PHONE, SMALL_PHONE, visitor
 from fm_pipeline_tests.support.orthanc import need_orthanc
 
-DESKTOP, PHONE, SMALL_PHONE = (1280, 900), (390, 844), (360, 780)
 # What is beyond the right edge of the screen, and in nothing that scrolls.
 CUT_OFF = """
 () => [...document.querySelectorAll('main *')].filter(each => {
@@ -29,58 +24,6 @@ CUT_OFF = """
 """
 RUN_MILLISECONDS = 180_000
 MOST_CLICKS = 7  # from the login, whose button counts, to a confirmed reimport
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        if found is None:
-            pytest.skip("no Chromium on this machine")
-        yield found
-
-
-@dataclass
-class Visitor:
-    """Somebody with an account in front of a screen.
-
-    Attributes:
-        clicks: from the login on.
-        errors: that the browser has told, such as what the Content-Security-Policy has blocked.
-    """
-
-    page: Page
-    url: str
-    clicks: int = 0
-    errors: list[str] = field(default_factory=list)
-
-    def log_in(self, username: str) -> None:
-        self.page.goto(f"{self.url}/")
-        self.page.get_by_label("Name").fill(username)
-        self.page.get_by_label("Password").fill(SANDBOX_PASSWORD)
-        self.click("button", "Log in")
-        expect(self.page.get_by_role("heading", name="Data management")).to_be_visible()
-
-    def click(self, role: str, name: str) -> None:
-        self.page.get_by_role(role, name=name).click()  # type: ignore[arg-type]  # a role of ARIA
-        self.clicks += 1
-
-    def serious_faults(self) -> list[str]:
-        """What axe finds on this page and calls serious or critical."""
-        found = Axe().run(self.page).response["violations"]
-        bad = [each for each in found if each["impact"] in {"serious", "critical"}]
-        return [f"{self.page.url}: {each['id']} {[node['target'] for node in each['nodes']]}" for each in bad]
-
-    def is_wider_than_the_screen(self) -> bool:
-        return bool(self.page.evaluate("document.documentElement.scrollWidth > window.innerWidth"))
-
-
-def visitor(browser: Browser, console: Console, size: tuple[int, int]) -> Visitor:
-    context = browser.new_context(viewport={"width": size[0], "height": size[1]}, reduced_motion="reduce")
-    found = Visitor(context.new_page(), console.url)
-    found.page.on(
-        "console", lambda message: found.errors.append(message.text) if "Content Security" in message.text else None
-    )
-    return found
 
 
 def test_an_admin_makes_a_plan_and_confirms_a_reimport_in_few_clicks(browser: Browser, console: Console) -> None:
