@@ -6,6 +6,8 @@ columns) are added. Rows without a FileMaker id in Nexus (notes, messages) are m
 
 from __future__ import annotations
 
+import re
+
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
@@ -31,7 +33,33 @@ FROM {patients} p
 """
 
 # Columns by which an application hides a patient from its users: Nexus' own, and the usual ones of soft deletion.
-_HIDING = ("archived", "archived_at", "deleted", "deleted_at", "is_deleted", "is_removed")
+_HIDING = ("archived", "is_archived", "archived_at", "deleted", "is_deleted", "deleted_at", "is_removed")
+_TIME = re.compile(r"date|timestamp(\(\d\))? with(out)? time zone")
+
+_NEVER = sql.SQL("false")
+
+
+def is_hidden(catalogue: Catalogue, patient: sql.Composable) -> sql.Composed:
+    """Return the condition that users do not see a patient.
+
+    A boolean hides it if it is true, and a date or a point in time if it is set. Columns of other types say nothing. A
+    time (`archived_at`) says nothing either if there is a boolean (`archived`, `is_archived`): it may outlast it.
+
+    Args:
+        patient: an expression of a patient's Nexus id.
+    """
+    patients = catalogue.table("patients")
+    types = {name: column.type for name, column in catalogue.columns[patients].items() if name in _HIDING}
+    hiding: list[sql.Composable] = [_NEVER]
+    for name, type_ in types.items():
+        word = name.removesuffix("_at")
+        if type_ == "boolean":
+            hiding.append(sql.SQL("h.{}").format(sql.Identifier(name)))
+        elif _TIME.fullmatch(type_) and "boolean" not in {types.get(word), types.get(f"is_{word}")}:
+            hiding.append(sql.SQL("h.{} IS NOT NULL").format(sql.Identifier(name)))
+    return sql.SQL("EXISTS (SELECT FROM {} h WHERE h.id = {} AND ({}))").format(
+        patients.identifier, patient, sql.SQL(" OR ").join(hiding)
+    )
 
 
 def shown_and_older_first(catalogue: Catalogue, row: str) -> sql.Composed:
@@ -42,16 +70,8 @@ def shown_and_older_first(catalogue: Catalogue, row: str) -> sql.Composed:
     Args:
         row: alias of a query of `PATIENT_KEYS`.
     """
-    patients = catalogue.table("patients")
-    hidden: list[sql.Composable] = [sql.SQL("false")]
-    for name in _HIDING:
-        if column := catalogue.columns[patients].get(name):
-            hidden.append(
-                sql.SQL("h.{}" if column.type == "boolean" else "h.{} IS NOT NULL").format(sql.Identifier(name))
-            )
-    return sql.SQL("EXISTS (SELECT FROM {} h WHERE h.id = {row}.id AND ({})), {row}.created_at, {row}.id").format(
-        patients.identifier, sql.SQL(" OR ").join(hidden), row=sql.SQL(row)
-    )
+    hidden = is_hidden(catalogue, sql.Identifier(row, "id"))
+    return sql.SQL("{}, {row}.created_at, {row}.id").format(hidden, row=sql.Identifier(row))
 
 
 def fill_crosswalk(connection: Connection, catalogue: Catalogue, registry: Registry = ENTITIES) -> dict[str, int]:
@@ -62,9 +82,9 @@ def fill_crosswalk(connection: Connection, catalogue: Catalogue, registry: Regis
 def fill_patients(connection: Connection, catalogue: Catalogue) -> dict[str, int]:
     """Add the patients of Nexus that the crosswalk does not have yet, in a transaction of its own.
 
-    Of two patients with the same FileMaker id, the older one keeps it, unless it is archived or marked as deleted. The
-    other one's Nexus id becomes a retired id, so that references to it are re-pointed. So does the earlier id of a
-    patient who was loaded again under a new one.
+    Of two patients with the same FileMaker id, the one that the crosswalk knows keeps it, else the older one, unless it
+    is archived or marked as deleted and the other one is not. The other one's Nexus id becomes a retired id, so that
+    references to it are re-pointed. So does the earlier id of a patient who was loaded again under a new one.
 
     Returns:
         How many rows are new in the crosswalk (`patient`), and how many ids are `retired`.
@@ -75,7 +95,10 @@ def fill_patients(connection: Connection, catalogue: Catalogue) -> dict[str, int
         patients = catalogue.table("patients")
         in_order, new = shown_and_older_first(catalogue, "u"), {"patient": 0, "retired": 0}
         if _find_unmapped(cursor, "patient", sql.SQL(PATIENT_KEYS).format(patients=patients.identifier)):
-            _follow(cursor, "patient", patients, in_order=in_order)
+            hides = sql.SQL("{} AND NOT {}").format(
+                is_hidden(catalogue, sql.SQL("c.nexus_id")), is_hidden(catalogue, sql.SQL("u.id"))
+            )
+            _follow(cursor, "patient", patients, in_order=in_order, also_if=hides)
             new["patient"] = _take_over(cursor, "patient", in_order=in_order)
             cursor.execute(
                 "INSERT INTO fm_pipeline.retired_patient_ids (nexus_id, filemaker_key, origin)"
@@ -188,10 +211,20 @@ def _find_unmapped(cursor: Cursor, entity: str, keyed: sql.Composable) -> bool:
     return True
 
 
-def _follow(cursor: Cursor, entity: str, table: Table, *, in_order: sql.Composable) -> None:
+def _follow(
+    cursor: Cursor,
+    entity: str,
+    table: Table,
+    *,
+    in_order: sql.Composable,
+    also_if: sql.Composable = _NEVER,
+) -> None:
     """Map a FileMaker id to the new row, if the row that it was mapped to is gone and was loaded again.
 
     To restore the old row would lose the new one, with its Nexus-only columns and everything linked to it since.
+
+    Args:
+        also_if: condition of rows `c` of the crosswalk and `u` on which `u` takes the place of a row that exists.
     """
     cursor.execute(
         sql.SQL(
@@ -200,20 +233,22 @@ def _follow(cursor: Cursor, entity: str, table: Table, *, in_order: sql.Composab
             SELECT DISTINCT ON (c.filemaker_key) c.filemaker_key, c.nexus_id AS old_id, u.id AS new_id, u.origin
             FROM fm_pipeline.crosswalk c JOIN unmapped u ON u.key = c.filemaker_key AND u.id <> c.nexus_id
             WHERE c.entity = %(entity)s
-              AND NOT EXISTS (SELECT 1 FROM {table} t WHERE t.id = c.nexus_id)
+              AND (NOT EXISTS (SELECT 1 FROM {table} t WHERE t.id = c.nexus_id) OR {also_if})
               AND NOT EXISTS (SELECT 1 FROM fm_pipeline.crosswalk o WHERE o.entity = %(entity)s AND o.nexus_id = u.id)
             ORDER BY c.filemaker_key, {in_order};
             UPDATE fm_pipeline.crosswalk c SET nexus_id = f.new_id, origin = f.origin FROM followed f
             WHERE c.entity = %(entity)s AND c.filemaker_key = f.filemaker_key
             """
-        ).format(table=table.identifier, in_order=in_order),
+        ).format(table=table.identifier, in_order=in_order, also_if=also_if),
         {"entity": entity},
     )
     if cursor.rowcount and entity == "patient":
+        # An old row that has another key by now is in `unmapped`, and is the patient of that key.
         cursor.execute(
             "DELETE FROM fm_pipeline.retired_patient_ids WHERE nexus_id IN (SELECT new_id FROM followed);"
             "INSERT INTO fm_pipeline.retired_patient_ids (nexus_id, filemaker_key, origin)"
             " SELECT old_id, filemaker_key, 'duplicate' FROM followed"
+            " WHERE old_id NOT IN (SELECT id FROM unmapped)"
             " ON CONFLICT (nexus_id) DO UPDATE SET filemaker_key = excluded.filemaker_key, origin = excluded.origin"
         )
     cursor.execute("DROP TABLE followed")

@@ -10,9 +10,12 @@ from psycopg2 import sql
 
 from fm_pipeline.entities.registry import ENTITIES
 from fm_pipeline.images.nexus.patient_index import read_patient_index
+from fm_pipeline.nexus.backup.backup import list_backups
 from fm_pipeline.nexus.catalogue.file_ids import id_key
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
+from fm_pipeline.nexus.crosswalk import fill_patients
 from fm_pipeline.nexus.reimport.validation import check_duplicates
+from fm_pipeline_tests.nexus.backup.restoring import give_back
 from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench, Origin
 from fm_pipeline_tests.support.second_rows import add_second_row
 
@@ -141,6 +144,9 @@ def test_a_patient_that_was_loaded_again_keeps_what_only_nexus_knows_and_gets_it
         ("archived boolean", "archived = true"),
         ("deleted_at timestamptz", "deleted_at = now()"),
         ("is_deleted boolean", "is_deleted = true"),
+        ("is_archived boolean", "is_archived = true"),
+        ("deleted date", "deleted = now()"),
+        ("deleted smallint NOT NULL DEFAULT 0", "archived = true"),
     ],
 )
 @pytest.mark.usefixtures("migrated_once")
@@ -162,3 +168,127 @@ def test_of_two_rows_of_a_patient_the_one_that_users_see_stays_also_if_it_is_you
     of_patient = "WHERE filemaker_key = %s"
     assert bench.execute(f"SELECT nexus_id::text FROM fm_pipeline.staged_patients {of_patient}", key) == [(second,)]  # noqa: S608
     assert bench.execute(f"SELECT nexus_id::text FROM fm_pipeline.retired_patient_ids {of_patient}", key) == [(first,)]  # noqa: S608
+
+
+@pytest.mark.parametrize(
+    ("columns", "marks"),
+    [
+        ("deleted smallint NOT NULL DEFAULT 0, ADD is_removed text DEFAULT 'no'", "deleted = 1, is_removed = 'yes'"),
+        ("is_deleted boolean, ADD deleted_at timestamptz", "is_deleted = false, deleted_at = now()"),
+        ("deleted_at timestamptz[]", "deleted_at = ARRAY[now()]"),
+        ("archived_by text", "archived = false, archived_at = now()"),
+    ],
+    ids=["numbers_and_texts", "deleted_once", "several_times", "archived_once"],
+)
+@pytest.mark.usefixtures("migrated_once")
+def test_what_does_not_hide_a_patient_leaves_the_id_to_the_older_row(
+    bench: MigrationBench, columns: str, marks: str
+) -> None:
+    first, key = _a_patient(bench)
+    add_second_row(bench, first)
+    bench.execute(f"ALTER TABLE patients ADD COLUMN IF NOT EXISTS {columns}")
+    bench.execute(f"UPDATE patients SET {marks} WHERE id = %s", first)  # noqa: S608
+    bench.extract_and_stage()
+    assert _mapped(bench, key) == first
+
+
+@pytest.mark.parametrize("known_before", [False, True], ids=["new_row", "a_row_that_was_a_duplicate"])
+def test_a_row_that_users_see_takes_the_place_of_the_known_one_that_they_do_not_see(
+    reimported: MigrationBench, known_before: bool
+) -> None:
+    ((old,),) = reimported.execute(
+        "SELECT c.nexus_id::text FROM fm_pipeline.crosswalk c JOIN appointments a ON a.patient_id = c.nexus_id"
+        " JOIN documents_document d ON d.object_id = c.nexus_id WHERE c.entity = 'patient' ORDER BY 1 LIMIT 1"
+    )
+    _, key = _a_patient(reimported, old)
+    new = add_second_row(reimported, old)
+    reimported.execute("UPDATE patients SET mrn = 'only here', archived = false WHERE id = %s", new)
+    if known_before:
+        reimported.extract_and_stage()
+        assert (_mapped(reimported, key), _retired(reimported, key)) == (old, [new])
+    reimported.execute("UPDATE patients SET archived = true WHERE id = %s", old)
+    with reimported.connection() as connection, connection.cursor() as cursor:
+        index = read_patient_index(cursor, read_catalogue(cursor, "public"))
+    assert index.by_key[key][0] == new
+    references = (
+        "SELECT (SELECT count(*) FROM appointments WHERE patient_id::text = %s),"
+        " (SELECT count(*) FROM documents_document WHERE object_id::text = %s)"
+    )
+    (of_old,) = reimported.execute(references, old, old)
+    reimported.extract_and_stage()
+    before = reimported.digests()
+    state = (_mapped(reimported, key), _retired(reimported, key))
+    assert state == (new, [old])
+    reimported.reimport(LATER)
+    assert reimported.execute("SELECT id::text, mrn, archived FROM patients WHERE id IN (%s, %s)", old, new) == [
+        (new, "only here", False)
+    ]
+    assert reimported.execute(references, new, new) == [of_old]
+    after = reimported.digests()
+    assert reimported.extract_and_stage().reimport(LATER + dt.timedelta(hours=1)).changed_rows == 0
+    assert reimported.digests() == after
+    give_back(reimported, list_backups(reimported.settings)[1].folder)
+    assert reimported.digests() == before
+    assert (_mapped(reimported, key), _retired(reimported, key)) == state
+
+
+def test_the_id_moves_only_after_somebody_hides_the_row_that_has_it(reimported: MigrationBench) -> None:
+    old, key = _a_patient(reimported)
+    new = add_second_row(reimported, old)
+    for hidden, expected in (
+        ((), old),
+        ((old, new), old),
+        ((old,), new),
+        ((), new),
+        ((old, new), new),
+        ((new,), old),
+        ((), old),
+    ):
+        reimported.execute(
+            "UPDATE patients SET archived = id = ANY(%s::uuid[]) WHERE id IN (%s, %s)", list(hidden), old, new
+        )
+        for _ in range(2):
+            _fill(reimported)
+            assert _mapped(reimported, key) == expected
+            assert _retired(reimported, key) == [old if expected == new else new]
+
+
+def test_a_hidden_row_that_got_another_filemaker_id_is_the_patient_of_that_id(reimported: MigrationBench) -> None:
+    old, key = _a_patient(reimported)
+    new, other = add_second_row(reimported, old), str(uuid.uuid4())
+    reimported.execute(
+        "UPDATE patients SET archived = true,"
+        " filemaker_metadata = jsonb_set(filemaker_metadata, '{filemaker_id}', to_jsonb(%s::text)) WHERE id = %s",
+        other,
+        old,
+    )
+    _fill(reimported)
+    assert (_mapped(reimported, key), _mapped(reimported, other)) == (new, old)
+    assert _retired(reimported, key) == []
+
+
+def _a_patient(bench: MigrationBench, nexus_id: str | None = None) -> tuple[str, str]:
+    ((found, key),) = bench.execute(
+        "SELECT id::text, lower(filemaker_metadata ->> 'filemaker_id') FROM patients"
+        " WHERE filemaker_metadata ->> 'filemaker_id' <> '' AND id = coalesce(%s::uuid, id) AND NOT archived"
+        " ORDER BY id LIMIT 1",
+        nexus_id,
+    )
+    return found, key
+
+
+def _fill(bench: MigrationBench) -> None:
+    with bench.connection() as connection, connection.cursor() as cursor:
+        fill_patients(connection, read_catalogue(cursor, "public"))
+
+
+def _mapped(bench: MigrationBench, key: str) -> str:
+    ((nexus_id,),) = bench.execute(
+        "SELECT nexus_id::text FROM fm_pipeline.crosswalk WHERE entity = 'patient' AND filemaker_key = %s", key
+    )
+    return str(nexus_id)
+
+
+def _retired(bench: MigrationBench, key: str) -> list[str]:
+    rows = bench.execute("SELECT nexus_id::text FROM fm_pipeline.retired_patient_ids WHERE filemaker_key = %s", key)
+    return [row[0] for row in rows]

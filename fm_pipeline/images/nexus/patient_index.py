@@ -10,7 +10,7 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.nexus.catalogue.schema import Catalogue
-from fm_pipeline.nexus.crosswalk import PATIENT_KEYS, shown_and_older_first
+from fm_pipeline.nexus.crosswalk import PATIENT_KEYS, is_hidden, shown_and_older_first
 from fm_pipeline.staging.values.keys import as_key
 
 # Why there is no patient.
@@ -65,14 +65,21 @@ class PatientIndex:
 
 
 def read_patient_index(cursor: Cursor, catalogue: Catalogue) -> PatientIndex:
-    """Read them; the crosswalk wins where its patient still exists, else of two the same one as in a reimport."""
+    """Read them; of two, the same one as in a reimport.
+
+    The crosswalk wins where its patient still exists, unless users do not see this one and see another one.
+    """
     patients = catalogue.table("patients").identifier
-    cursor.execute(sql.SQL("SELECT id::text FROM {}").format(patients))
-    key_of = {row[0]: row[0] for row in cursor.fetchall()}
+    cursor.execute(
+        sql.SQL("SELECT p.id::text, {} FROM {} p").format(is_hidden(catalogue, sql.Identifier("p", "id")), patients)
+    )
+    hidden = dict(cursor.fetchall())
+    key_of = {nexus_id: nexus_id for nexus_id in hidden}
     by_key: dict[str, tuple[str, MatchedBy]] = {}
     earlier: dict[str, str] = {}
     cursor.execute("SELECT filemaker_key, nexus_id::text FROM fm_pipeline.crosswalk WHERE entity = 'patient'")
-    for key, nexus_id in cursor.fetchall():
+    mapped = cursor.fetchall()
+    for key, nexus_id in mapped:
         if nexus_id in key_of:
             by_key[key] = (nexus_id, "crosswalk")
             key_of[nexus_id] = key
@@ -83,8 +90,11 @@ def read_patient_index(cursor: Cursor, catalogue: Catalogue) -> PatientIndex:
             sql.SQL(PATIENT_KEYS).format(patients=patients), shown_and_older_first(catalogue, "k")
         )
     )
+    taken = {nexus_id for _, nexus_id in mapped}
     for key, nexus_id, origin in cursor.fetchall():
-        by_key.setdefault(key, (nexus_id, origin))
+        known, _ = by_key.setdefault(key, (nexus_id, origin))
+        if hidden[known] and not hidden[nexus_id] and nexus_id not in taken:
+            by_key[key] = (nexus_id, origin)
         if key_of[nexus_id] == nexus_id:
             key_of[nexus_id] = key
     cursor.execute("SELECT nexus_id::text, filemaker_key FROM fm_pipeline.retired_patient_ids")
