@@ -107,20 +107,47 @@ def read_nexus_counts(settings: Settings) -> NexusCounts:
             return NexusCounts(database_name(cursor), tables, by, *_last_times(cursor))
 
 
+@dataclass(frozen=True)
+class Newest:
+    """By which a page that is open tells cheaply whether it shows what is true.
+
+    Attributes:
+        change: what `newest_change` returns.
+        plan_id: of the newest plan; empty if there is none.
+    """
+
+    change: int = 0
+    plan_id: str = ""
+
+
+def read_newest(database_url: str) -> Newest:
+    """Return the newest change and the newest plan, also those of commands."""
+    with connect(database_url) as connection, connection.cursor() as cursor:
+        plan_id = ""
+        if has_table(cursor, "fm_pipeline.plans"):
+            cursor.execute("SELECT id::text FROM fm_pipeline.plans ORDER BY created_at DESC LIMIT 1")
+            (plan_id,) = cursor.fetchone() or ("",)
+        return Newest(_newest_change(cursor), plan_id)
+
+
 def newest_change(database_url: str) -> int:
     """Return the number of the newest run that has ended and may have changed Nexus; 0 before the first one.
 
     A later one has a greater number. Runs of commands count too.
     """
     with connect(database_url) as connection, connection.cursor() as cursor:
-        if not has_table(cursor, "fm_pipeline.audit"):
-            return 0
-        cursor.execute(
-            "SELECT max(id) FROM fm_pipeline.audit WHERE action = ANY(%s) AND outcome <> 'started'",
-            (list(_CHANGES_NEXUS),),
-        )
-        ((number,),) = cursor.fetchall()
-        return number or 0
+        return _newest_change(cursor)
+
+
+def _newest_change(cursor: Cursor) -> int:
+    if not has_table(cursor, "fm_pipeline.audit"):
+        return 0
+    cursor.execute(
+        "SELECT max(id) FROM fm_pipeline.audit WHERE action = ANY(%s) AND outcome <> 'started'",
+        (list(_CHANGES_NEXUS),),
+    )
+    ((number,),) = cursor.fetchall()
+    return number or 0
 
 
 def _count(cursor: Cursor, catalogue: Catalogue, name: str) -> CountedRows:

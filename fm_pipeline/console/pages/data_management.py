@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import path, reverse
 from django.utils import timezone
+from django_htmx.http import reswap
 
 from fm_pipeline.console.current_runs import runs
 from fm_pipeline.console.django_settings import PIPELINE
@@ -21,58 +22,76 @@ from fm_pipeline.console.pages import plan, reimport, run
 from fm_pipeline.console.pages.snapshot import Snapshot
 from fm_pipeline.preflight.connections import read_connections
 from fm_pipeline.sequence.planned_rows import ROW_CHANGES
-from fm_pipeline.status.nexus_counts import newest_change, read_nexus_counts
+from fm_pipeline.status.nexus_counts import Newest, read_newest, read_nexus_counts
 from fm_pipeline.status.plans import newest_plan
 from fm_pipeline.status.recent import DICOM_IMPORT, DICOM_WATCH, Ends, read_recent, verdict
 
 COUNTS_SECONDS, CONNECTIONS_SECONDS = 10, 60  # FileMaker is asked by a login, and counts its sessions
-CHANGE_SECONDS = 1  # for open pages; a page that is opened asks by itself
+NEWEST_SECONDS, LEFT_SECONDS = 1, 4  # for open pages; a page that is opened asks by itself
 FIRST_ANSWER_SECONDS = 1.5  # that a page waits at most; afterwards it asks again by itself
 _counts = Snapshot(lambda: read_nexus_counts(PIPELINE), every=COUNTS_SECONDS)
 _connections = Snapshot(lambda: read_connections(PIPELINE), every=CONNECTIONS_SECONDS)
 _URL = PIPELINE.nexus_database_url.get_secret_value()
-_change = Snapshot(partial(newest_change, _URL), every=CHANGE_SECONDS)
+_newest = Snapshot(partial(read_newest, _URL), every=NEWEST_SECONDS)
+_running = Snapshot(lambda: run.running_now(runs().unfinished()), every=LEFT_SECONDS)  # for the times left
 
 
 def page(request: HttpRequest) -> HttpResponse:
     """Show all of it; counts and connections as the newest snapshot has them."""
-    change, unfinished = newest_change(_URL), runs().unfinished()
-    shown = _runs(unfinished, run.running_now(unfinished), change)
-    return render(request, "console/data_management.html", _state(change, FIRST_ANSWER_SECONDS) | shown)
+    newest, running = _newest.fresh(), _running.fresh()
+    return render(
+        request, "console/data_management.html", _state(newest.change, FIRST_ANSWER_SECONDS) | _runs(newest, running)
+    )
 
 
 def runs_state(request: HttpRequest) -> HttpResponse:
-    """Answer what depends on runs; nothing (204) if none has begun, come further or ended since."""
-    change, unfinished = _change.get(wait=FIRST_ANSWER_SECONDS).value or 0, runs().unfinished()
-    running = run.running_now(unfinished)
-    if request.GET.get("runs") == _seen(running, change):
+    """Answer what depends on runs; nothing (204) if none has begun, come further or ended, and no plan was made.
+
+    If only the times left are other ones, the answer has nothing else: the focus stays, and nothing is read aloud.
+    """
+    newest, unfinished = _newest.get(wait=FIRST_ANSWER_SECONDS).value, runs().unfinished()
+    if newest is None:  # not known just now
         return HttpResponse(status=204)
-    return render(request, "console/data_management_runs.html", _runs(unfinished, running, change))
+    if request.GET.get("runs") != _seen(newest, unfinished):
+        return render(request, "console/data_management_runs.html", _runs(_newest.fresh(), _running.fresh()))
+    running = (_running.get(wait=FIRST_ANSWER_SECONDS).value or []) if unfinished else []
+    if not running or request.GET.get("left") == _times_left(running):
+        return HttpResponse(status=204)
+    shown = {"running": running, "left": _times_left(running)}
+    return reswap(render(request, "console/data_management_left.html", shown), "none")
 
 
-def _runs(unfinished: Sequence[RunState], running: Sequence[Mapping[str, Any]], change: int) -> dict[str, object]:
-    newest, yesterday = newest_plan(_URL), timezone.localdate() - timedelta(days=1)
+def _runs(newest: Newest, running: Sequence[Mapping[str, Any]]) -> dict[str, object]:
+    """Return what is shown of runs. `newest` was read before: what comes meanwhile is shown by the next answer."""
+    unfinished: list[RunState] = [each["run"] for each in running]
+    newest_made, yesterday = newest_plan(_URL), timezone.localdate() - timedelta(days=1)
     of_history = run.of_history(unfinished)
     begun = {(each.kind, each.dry_run): each.run_id for each in reversed(of_history)}
     is_live = any(each.job in run.LIVE_JOBS for each in unfinished)
     recent, missed = read_recent(_URL, yesterday, of_history), len(overdue.read())
     return {
-        "plan": newest,
-        "totals": plan.row_totals(newest.report) if newest else {},
+        "plan": newest_made,
+        "totals": plan.row_totals(newest_made.report) if newest_made else {},
         "verdict": verdict(recent, missed),
         "is_bad": bool(missed) or any(each.is_bad for each in recent),
         "recent": [(each, _list_of(each, yesterday, begun), _errors_of(each)) for each in recent],
         "yesterday": yesterday,
         "running": running,
         "is_live": is_live,
-        "changes": None if is_live else plan.known_changes(newest, wait=FIRST_ANSWER_SECONDS),
-        "runs": _seen(running, change),
+        "changes": None if is_live else plan.known_changes(newest_made, wait=FIRST_ANSWER_SECONDS),
+        "runs": _seen(newest, unfinished),
+        "left": _times_left(running),
     }
 
 
-def _seen(running: Sequence[Mapping[str, Any]], change: int) -> str:
-    """Return a text that is another one when a run has begun, has come further or has ended."""
-    return " ".join([str(change), *(f"{each['run'].run_id}:{each['run'].status}:{each['left']}" for each in running)])
+def _seen(newest: Newest, unfinished: Sequence[RunState]) -> str:
+    """Return a text that is another one when a run has begun, works or has ended, or when a plan was made."""
+    return " ".join([str(newest.change), newest.plan_id, *(f"{each.run_id}:{each.status}" for each in unfinished)])
+
+
+def _times_left(running: Sequence[Mapping[str, Any]]) -> str:
+    """Return a text that is another one when a time left is."""
+    return " ".join(f"{each['run'].run_id}:{each['left']}" for each in running)
 
 
 def _list_of(ends: Ends, since: date, begun: Mapping[tuple[str, bool], str]) -> str:
@@ -100,7 +119,8 @@ def _errors_of(ends: Ends) -> str:
 
 def state(request: HttpRequest) -> HttpResponse:
     """Answer the part that asks again every few seconds; nothing (204) if the page has the newest snapshot."""
-    shown = _state(_change.get().value or 0, 0)
+    newest = _newest.get().value
+    shown = _state(newest.change if newest else 0, 0)
     if request.GET.get("seen") == shown["seen"]:
         return HttpResponse(status=204)
     return render(request, "console/data_management_state.html", shown)

@@ -55,6 +55,7 @@ class Snapshot(Generic[T]):
         self._read, self._every = read, every
         self._seen: Seen[T] = Seen()
         self._stale_from = 0.0
+        self._begun = 0.0  # when the reading of the newest answer began
         self._reader: threading.Thread | None = None
         self._changed = threading.Condition()
 
@@ -73,13 +74,26 @@ class Snapshot(Generic[T]):
             self._changed.wait_for(lambda: self._seen.at is not None and self._seen.change >= change, timeout=wait)
             return self._seen if self._seen.change >= change else Seen(number=self._seen.number)
 
+    def fresh(self) -> T:
+        """Read now, for a page that is opened; who asks with `get` afterwards is told the same, or what is newer.
+
+        Raises:
+            Exception: what `read` has raised.
+        """
+        begun = time.monotonic()
+        value = self._read()
+        with self._changed:
+            self._keep(begun, value, None, self._seen.change)
+            self._changed.notify_all()
+        return value
+
     def expire(self) -> None:
         """Have the next caller read it anew: something has changed."""
         with self._changed:
             self._stale_from = 0.0
 
     def _refresh(self, change: int) -> None:
-        value, error = None, None
+        value, error, begun = None, None, time.monotonic()
         try:
             value = self._read()
         except PipelineError as fault:
@@ -87,10 +101,16 @@ class Snapshot(Generic[T]):
         except Exception as fault:  # noqa: BLE001  # shown without its text
             error = unforeseen(fault)
         with self._changed:
-            self._seen = Seen(value, datetime.now(UTC), error, self._seen.number + 1, change)
-            self._stale_from = time.monotonic() + self._every
+            self._keep(begun, value, error, change)
             self._reader = None
             self._changed.notify_all()
+
+    def _keep(self, begun: float, value: T | None, error: PipelineError | None, change: int) -> None:
+        if begun < self._begun:  # one whose reading began later has come first
+            return
+        self._begun = begun
+        self._seen = Seen(value, datetime.now(UTC), error, self._seen.number + 1, change)
+        self._stale_from = time.monotonic() + self._every
 
 
 class SlowAnswer(Generic[T]):

@@ -62,10 +62,11 @@ def test_the_page_says_how_what_was_done_since_yesterday_has_ended(console: Cons
         bench.execute("DELETE FROM fm_pipeline.import_history WHERE file_path = '/none/a'")
         bench.execute("DELETE FROM fm_pipeline.import_jobs WHERE source_path = '/none'")
     assert re.search(r'<strong class="bad">\d+ things need your attention: what is red here', page)
-    link = r'<li class="bad"><a href="/settings/history/\?kind=verify&amp;since=[\d-]+">Verification</a>: [^<]*1 failed'
-    assert re.search(link, page)
+    link = r'<a id="[^"]*" href="/settings/history/\?kind=verify&amp;since=[\d-]+">Verification</a>'
+    assert re.search(rf'<li class="bad">{link}: [^<]*1 failed', page)
     assert re.search(
-        r'<li class="bad"><a href="/settings/dicom/jobs">DICOM import</a>: .*; \d+ files? not imported', page
+        r'<li class="bad"><a id="[^"]*" href="/settings/dicom/jobs">DICOM import</a>: .*; \d+ files? not imported',
+        page,
     )
     assert re.search(r'<span class="bad"><a href="/settings/dicom/jobs/\d+#files">1</a></span>', jobs)
 
@@ -160,7 +161,7 @@ def test_only_a_plan_that_would_change_something_has_a_red_button_and_it_says_wh
         plan, page = get(console, session, f"/plans/{made.id}").text, get(console, session).text
         assert f'<button class="{buttons}">{words}</button>' in plan
         for each in (plan, page):
-            assert re.search(rf'<a class="button {buttons}" href="[^"]*#confirmation">Full Reimport', each)
+            assert re.search(rf'<a [^>]*class="button {buttons}" href="[^"]*#confirmation">Full Reimport', each)
             assert ("and leave 80 rows as they are" in each) == (report["changed_rows"] == 0)
             assert (in_numbers in each) == (report["changed_rows"] == 10)
         colour = "danger" if "delete" in words else "warning"
@@ -213,7 +214,7 @@ def test_a_dry_run_is_recorded_with_who_asked_for_it_and_its_cancel_has_an_end_i
     session = console.session("manager")
     run_id = post(console, session, "/dry-run").headers["Location"].rsplit("/", 1)[-1]
     now = get(console, session).text
-    assert re.search(rf'<strong>Dry run</strong> (waits|is) .*<a href="{PAGE}/runs/{run_id}">', now)
+    assert re.search(rf'<strong>Dry run</strong> (waits|is) .*<a [^>]*href="{PAGE}/runs/{run_id}">', now)
     requests_of_run = "SELECT actor FROM fm_pipeline.run_requests WHERE run_id = %s"
     assert console.bench.execute(requests_of_run, run_id) == [("manager",)]
     assert post(console, session, f"/runs/{run_id}/cancel").status_code == 302
@@ -256,28 +257,85 @@ def test_yesterday_and_today_has_the_runs_that_wait_and_those_that_have_just_beg
     assert "Nothing was done." not in recent
 
 
+class OpenPage:
+    """*Data management*, as it is open in a browser: what it asks next, and what it is told."""
+
+    def __init__(self, console: Console, user: str) -> None:
+        self._console, self._session = console, console.session(user)
+        self._seen: dict[str, str] = {}
+        self.text = self._remembered(get(console, self._session).text)
+
+    def asks(self) -> requests.Response:
+        address = f"{self._console.url}{PAGE}/runs"
+        answer = self._session.get(address, params=self._seen, timeout=60)
+        self._remembered(answer.text)
+        return answer
+
+    def _remembered(self, text: str) -> str:
+        self._seen |= dict(re.findall(r'name="(runs|left)" value="([^"]*)"', text))
+        return text
+
+
 def test_an_open_page_shows_the_runs_that_begin_and_end_without_being_loaded_again(console: Console) -> None:
-    admin, seen = console.session("admin"), ""
-
-    def asked() -> str:
-        """What the page gets when it asks next, and tells what it shows."""
-        nonlocal seen
-        answer = admin.get(f"{console.url}{PAGE}/runs", params={"runs": seen}, timeout=60)
-        seen = next(iter(re.findall(r'name="runs" value="([^"]*)"', answer.text)), seen)
-        return answer.text
-
-    page = get(console, admin).text
-    assert f'hx-get="{PAGE}/runs"' in page
-    (seen,) = re.findall(r'name="runs" value="([^"]*)"', page)
-    wait_until(lambda: asked() == "")
+    record(console.bench.database_url, actor="admin", action="restore", outcome="done")  # a moment before
+    page = OpenPage(console, "admin")
+    assert f'hx-get="{PAGE}/runs"' in page.text
+    assert page.asks().status_code == 204, "a page that was just opened is as it should be"
     with added_runs(console) as add:
         run_id = add("plan_reimport")
-        begun = asked()
+        begun = page.asks().text
         assert f'href="{PAGE}/runs/{run_id}">Look at its progress' in begun
         assert "#confirmation" not in begun
-        assert asked() == ""
-    ended = asked()
+        assert page.asks().status_code == 204
+    ended = page.asks().text
     assert ("Dry Run Preview" in ended, "Look at its progress" in ended) == (True, False)
+    assert page.asks().status_code == 204
+
+
+def test_an_open_page_learns_of_a_plan_that_a_command_has_made(console: Console) -> None:
+    page = OpenPage(console, "reception")
+    made = console.bench.plan(now=datetime.now(UTC))
+    answers: list[requests.Response] = []
+
+    def is_told() -> bool:
+        answers.append(page.asks())
+        return answers[-1].status_code == 200
+
+    wait_until(is_told)
+    assert f'id="newest-plan" class="button quiet" href="{PAGE}/plans/{made.id}"' in answers[-1].text
+    assert page.asks().status_code == 204
+
+
+def test_a_time_left_is_renewed_alone_so_that_the_focus_stays_and_nothing_is_read_aloud(console: Console) -> None:
+    viewer = console.session("reception")
+    with added_runs(console) as add:
+        run_id = add("plan_reimport")
+        text = OpenPage(console, "reception").text
+        (runs,) = re.findall(r'name="runs" value="([^"]*)"', text)
+        old = {"runs": runs, "left": f"{run_id}:3 minutes"}
+        answer = viewer.get(f"{console.url}{PAGE}/runs", params=old, timeout=60)
+    assert answer.headers["HX-Reswap"] == "none"
+    assert re.findall("<(?!/)(.*?)>", answer.text) == [
+        f'input type="hidden" id="left-seen" name="left" value="{run_id}:" hx-swap-oob="true"',
+        f'span id="left-{run_id}" hx-swap-oob="innerHTML"',
+    ]
+    (status,) = re.findall('<span role="status">(.*?)</span>(.*?</span>)', text)
+    assert "left" not in status[0]
+    assert status[1] == f'<span id="left-{run_id}"></span>'
+
+
+def test_every_link_and_button_that_an_open_page_renews_has_an_id_by_which_the_focus_comes_back(
+    console: Console,
+) -> None:
+    with added_runs(console) as add:
+        add("make_backup")
+        add("dicom_import")
+        text = OpenPage(console, "admin").text.partition('<div id="runs"')[2].partition('<div id="state"')[0]
+    can_have_it = re.findall("<(?:a|button)[ >][^>]*", text)
+    assert [each for each in can_have_it if ' id="' not in each] == []
+    ids = re.findall(' id="([^"]*)"', text)
+    assert len(ids) == len(set(ids))
+    assert {"dry-run", "newest-plan"} <= set(ids)
 
 
 def test_data_management_offers_no_reimport_and_counts_no_rows_of_a_plan_while_a_run_works(console: Console) -> None:

@@ -105,8 +105,8 @@ def test_the_results_of_image_runs_name_the_images_why_and_what_to_do(console: C
     today = fetch(console, console.session("reception"), "/settings/data-management")
     for action, images in (("link", 4), ("import", 1)):
         report_of = f"/settings/history/runs/{run_id}#result-image_{action}"
-        assert f'<a href="{report_of}">Image {action}</a>' in today
-        assert re.search(f'<a href="{report_of}">{images} images? with an error</a>', today)
+        assert f'href="{report_of}">Image {action}</a>' in today
+        assert re.search(f'href="{report_of}">{images} images? with an error</a>', today)
 
 
 def test_a_reimport_that_a_restore_has_undone_is_nowhere_said_to_be_in_nexus(console: Console) -> None:
@@ -131,7 +131,7 @@ def test_a_reimport_that_a_restore_has_undone_is_nowhere_said_to_be_in_nexus(con
         bench.execute(later, -1, plan)
         bench.execute("DELETE FROM fm_pipeline.run_reports WHERE run_id = %s", run_id)
     assert ["undone by" in page for page in before] == [False] * 5
-    restore = rf'undone by <a href="/settings/history/runs/{run_id}">the restore of 20[\d: -]+</a>'
+    restore = rf'undone by <a [^>]*href="/settings/history/runs/{run_id}">the restore of 20[\d: -]+</a>'
     assert all(re.search(restore, page) for page in after)
     assert ("carried out already" in before[0], "carried out already" in after[0]) == (True, False)
     assert "Nexus has what it had before." in after[1]

@@ -30,6 +30,26 @@ def test_many_who_ask_at_once_cause_one_reading_and_get_its_answer() -> None:
     assert len(read) == 1
 
 
+def test_what_a_page_has_read_by_itself_is_told_to_all_and_never_replaced_by_an_older_answer() -> None:
+    numbers, reads, may_end = iter(range(1, 1000)), threading.Event(), threading.Event()
+
+    def slow_at_first() -> int:
+        number = next(numbers)
+        if number == 1:
+            reads.set()
+            may_end.wait(60)
+        return number
+
+    snapshot = Snapshot(slow_at_first, every=LONG)
+    assert snapshot.get().at is None
+    assert reads.wait(60)
+    assert snapshot.fresh() == 2
+    assert snapshot.get().value == 2
+    may_end.set()
+    wait_until(lambda: "snapshot" not in {each.name for each in threading.enumerate()})
+    assert snapshot.get(wait=60).value == 2
+
+
 def test_an_answer_is_read_again_when_it_is_too_old_and_the_old_one_is_shown_meanwhile() -> None:
     numbers = iter(range(1, 1000))
     snapshot = Snapshot(lambda: next(numbers), every=0)
