@@ -11,12 +11,17 @@ from pathlib import Path
 
 import click
 
+from fm_pipeline.cli._shared.interrupts import INTERRUPTED, end_at_next_interrupt, ignore_further_interrupts
 from fm_pipeline.cli._shared.json_output import error_json, is_json_wanted
 from fm_pipeline.cli._shared.lazy_group import LazyGroup
 from fm_pipeline.errors import PipelineError, RequestError, unforeseen
 from fm_pipeline.ignored_interrupts import repeat_ignored_interrupts
 
-INTERRUPTED = ("Interrupted.", "What was not committed was rolled back.", "fm-pipeline status shows what was done.")
+INTERRUPTED_WORDS = (
+    "Interrupted.",
+    "What was not committed was rolled back.",
+    "fm-pipeline status shows what was done.",
+)
 INTERRUPTED_CODE, FAILED_CODE = 499, 500  # HTTP: the client has closed the request; internal error
 
 
@@ -31,12 +36,14 @@ class Commands(LazyGroup):
         except (click.exceptions.Exit, click.ClickException, click.Abort, BrokenPipeError):
             raise
         except KeyboardInterrupt as interrupt:
-            said = interrupt.args or INTERRUPTED  # see `at_interrupt`
+            ignore_further_interrupts()
+            said = interrupt.args or INTERRUPTED_WORDS  # see `at_interrupt`
             if is_json_wanted(ctx):
                 click.echo(error_json(INTERRUPTED_CODE, *said))
             else:
                 click.echo("\n" + " ".join(said), err=True)
-            ctx.exit(130)
+            end_at_next_interrupt()
+            ctx.exit(INTERRUPTED)
         except Exception as fault:  # noqa: BLE001  # told without its text
             error = fault if isinstance(fault, PipelineError) else _explained(fault)
             if is_json_wanted(ctx):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ from click.testing import CliRunner
 from fm_pipeline.cli.main import Commands
 from fm_pipeline.errors import PipelineError
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT
+from fm_pipeline_tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -71,3 +73,41 @@ def test_the_module_is_the_command() -> None:
     )
     assert result.returncode == 0, result.stderr
     assert "Commands:" in result.stdout
+
+
+_INTERRUPTED = """
+import click, io, signal, sys, threading
+from fm_pipeline.cli._shared.interrupts import at_interrupt
+from fm_pipeline.cli.main import Commands
+
+class PressedAgain(io.TextIOWrapper):
+    def write(self, text):
+        signal.raise_signal(signal.SIGINT)
+        return super().write(text)
+
+@click.command()
+def waiting():
+    threading.Thread(target=threading.Event().wait).start()  # as one that waits for a server
+    with at_interrupt("Nothing was read.", "Run it again."):
+        sys.stderr = PressedAgain(sys.stderr.buffer, write_through=True)
+        signal.raise_signal(signal.SIGINT)
+
+class WithWaiting(Commands):
+    def get_command(self, ctx, cmd_name):
+        return waiting
+
+WithWaiting("fm-pipeline", package="fm_pipeline.cli")(["waiting"])
+"""
+
+
+def test_ctrl_c_again_ends_neither_the_sentence_nor_the_exit_code_but_a_thread_that_waits() -> None:
+    with subprocess.Popen([sys.executable, "-c", _INTERRUPTED], stderr=subprocess.PIPE, text=True) as command:  # noqa: S603
+        try:
+            assert command.stderr is not None
+            said = command.stderr.readline() + command.stderr.readline()
+            assert said == "\nInterrupted. Nothing was read. Run it again.\n"
+            command.send_signal(signal.SIGINT)
+            wait_until(lambda: command.poll() is not None)
+            assert command.returncode == 130
+        finally:
+            command.kill()

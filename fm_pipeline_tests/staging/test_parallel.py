@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from fm_pipeline.cli.main import INTERRUPTED
+from fm_pipeline.cli.main import INTERRUPTED_WORDS
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.migrate import migrate
 from fm_pipeline.errors import DatabaseError, LockStop, StagingStop
@@ -107,7 +107,7 @@ def test_ctrl_c_ends_what_waits_in_a_thread_too_and_leaves_no_session(bench: Mig
             wait_until(lambda: bench.execute("SELECT 1 FROM pg_locks WHERE NOT granted") != [], LIMIT_SECONDS)
             run.send_signal(signal.SIGINT)
             _, told = run.communicate(timeout=LIMIT_SECONDS)
-        assert (run.returncode, told.decode().strip()) == (130, " ".join(INTERRUPTED))
+        assert (run.returncode, told.decode().strip()) == (130, " ".join(INTERRUPTED_WORDS))
     wait_until(lambda: bench.execute(SESSIONS) == [(0,)], LIMIT_SECONDS)
     assert bench.execute("SELECT outcome FROM fm_pipeline.audit ORDER BY id") == []
 

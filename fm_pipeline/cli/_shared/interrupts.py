@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -12,7 +13,9 @@ from types import FrameType
 import click
 
 STDERR = 2
-TERMINATED = 128 + signal.SIGTERM  # the exit code of a program that SIGTERM has ended, as shells give it
+# The exit codes of a program that SIGINT or SIGTERM has ended, as shells give them.
+INTERRUPTED = 128 + signal.SIGINT
+TERMINATED = 128 + signal.SIGTERM
 
 
 def restore_sigint(words: str = "") -> None:
@@ -35,6 +38,24 @@ def restore_sigint(words: str = "") -> None:
     signal.signal(signal.SIGINT, handle)
 
 
+def ignore_further_interrupts() -> None:
+    """Ignore SIGINT from now on. People press Ctrl-C again: that must not end the sentence about the first one.
+
+    Outside the main thread this does nothing.
+    """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def end_at_next_interrupt() -> None:
+    """Let the next SIGINT end the process at once: a thread that waits for a server may keep it for minutes.
+
+    Outside the main thread this does nothing.
+    """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
+
+
 def exit_at_sigterm() -> None:
     """Let SIGTERM take the same way out as Ctrl-C: what was started is stopped."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
@@ -46,6 +67,7 @@ def at_interrupt(meaning: str, remedy: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
+        ignore_further_interrupts()
         raise KeyboardInterrupt("Interrupted.", meaning, remedy) from None
     except SystemExit as end:
         if end.code == TERMINATED:
