@@ -283,9 +283,10 @@ def _upsert(
     columns, rows = columns_of(parents), list(canonical_rows(resolution, found, parents, DigestedRows()))
     ids = [record.record_id for record in found]
     cursor.execute(
-        "SELECT record_id, fields::text, mod_id, modified FROM fm_pipeline.source_records"
-        " WHERE entity = %s AND record_id = ANY(%s)",
-        (resolution.entity, ids),
+        # As a join, PostgreSQL looks each one up. Of the array it expects many, and would read the whole layout.
+        "SELECT record_id, fields::text, mod_id, modified FROM unnest(%s::bigint[]) i(id)"
+        " JOIN fm_pipeline.source_records ON entity = %s AND record_id = i.id",
+        (ids, resolution.entity),
     )
     before = {record_id: state for record_id, *state in cursor.fetchall()}
     new = set(ids) - before.keys()

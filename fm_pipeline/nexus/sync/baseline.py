@@ -42,12 +42,15 @@ SELECT %(entity)s, t.id, s.filemaker_key,
        || CASE WHEN u.unknown <> '{{}}' THEN ARRAY(SELECT unnest(u.unknown) EXCEPT SELECT unnest(%(names)s::text[]))
                ELSE '{{}}' END, {state}
 FROM {staged} s JOIN {table} t ON t.id = s.nexus_id
-LEFT JOIN fm_pipeline.synced_rows b ON b.entity = %(entity)s AND b.nexus_id = t.id
+LEFT JOIN fm_pipeline.synced_rows k ON k.entity = %(entity)s AND k.nexus_id = t.id
+-- Read again for the few rows that have changed: the objects of all of them would go through the join.
+LEFT JOIN LATERAL (SELECT * FROM fm_pipeline.synced_rows
+                   WHERE entity = %(entity)s AND nexus_id = t.id OFFSET 0) b ON true
 LEFT JOIN LATERAL (SELECT b.filemaker, b.nexus, b.kept, b.unknown WHERE b.filemaker_key = s.filemaker_key) u ON true
 -- Objects are made of the few rows only that have changed; to make them of all took most of the time.
 CROSS JOIN LATERAL (SELECT {filemaker} AS filemaker, {nexus} AS nexus,
                            array_remove(ARRAY[{differing}]::text[], NULL) AS differing OFFSET 0) v
-WHERE b.nexus_id IS NULL OR b.gone OR b.filemaker_key <> s.filemaker_key OR b.state IS DISTINCT FROM {state}
+WHERE k.nexus_id IS NULL OR k.gone OR k.filemaker_key <> s.filemaker_key OR k.state IS DISTINCT FROM {state}
 ON CONFLICT (entity, nexus_id) DO UPDATE SET filemaker_key = excluded.filemaker_key,
     filemaker = excluded.filemaker, nexus = excluded.nexus, kept = excluded.kept, unknown = excluded.unknown,
     state = excluded.state, gone = false
