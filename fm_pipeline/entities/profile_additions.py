@@ -8,7 +8,7 @@ referral:
     id: filemaker_id                      # the column with the FileMaker id; or: content
     columns: {patient_id: parent:patient, referred_on: date}
 
-docs/mapping.md, "A table of your own", has a whole example and the readers. What Nexus really has is looked at later
+docs/mapping.md, "Add a table", has a whole example and the readers. What Nexus really has is looked at later
 (`fm_pipeline.nexus.profile_fit`).
 """
 

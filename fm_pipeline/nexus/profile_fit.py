@@ -103,7 +103,7 @@ def fit_registry(cursor: Cursor, catalogue: Catalogue, registry: Registry) -> Fi
         raise CatalogueStop(
             "The mapping profile does not fit this release of Nexus: " + "; ".join(faults) + ".",
             meaning="Nothing was changed.",
-            remedy='Correct the profile (docs/mapping.md, "A table of your own"; psql: \\d TABLE shows the columns).',
+            remedy='Correct the profile (docs/mapping.md, "Add a table"; psql: \\d TABLE shows the columns).',
         )
     in_order = [*registry, *fitted]
     if CONTACT_DETAIL in registry:

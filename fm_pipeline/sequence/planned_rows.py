@@ -19,6 +19,7 @@ from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.nexus.reimport.difference import RowChange
 from fm_pipeline.nexus.reimport.plan import usable_plan
 from fm_pipeline.nexus.reimport.plan_inputs import Inputs, reread_inputs
+from fm_pipeline.nexus.reimport.stale_plan import find_changes
 from fm_pipeline.sequence.deletion_reasons import CLEARED, DeletionReason, find_reasons
 from fm_pipeline.sequence.locked_transaction import plan_changes
 from fm_pipeline.sequence.reimport import keep_synced_edits
@@ -79,4 +80,5 @@ def read_planned_rows(
             else:
                 raise RequestError(f"The plan has no rows to {change} in such a table.", code=404)
             now = reread_inputs(cursor, planned, catalogue, settings, staged=True)
-            return PlannedRows(ids[:limit], len(ids) > limit, now.changes_since(planned), why)
+            changes = [change.words for change in find_changes(planned, now)]
+            return PlannedRows(ids[:limit], len(ids) > limit, changes, why)

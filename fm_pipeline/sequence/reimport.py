@@ -25,9 +25,10 @@ from fm_pipeline.entities.registry import Phase
 from fm_pipeline.errors import LockStop, PlanStop
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.nexus.reimport.difference import Difference
-from fm_pipeline.nexus.reimport.plan import Permission, check_backup, no_plan, permitted_plan, refuse_stale, store_plan
+from fm_pipeline.nexus.reimport.plan import Permission, check_backup, no_plan, permitted_plan, store_plan
 from fm_pipeline.nexus.reimport.plan_inputs import deciding_settings, reread_inputs
 from fm_pipeline.nexus.reimport.report import ReimportReport
+from fm_pipeline.nexus.reimport.stale_plan import refuse_stale
 from fm_pipeline.nexus.reimport.transaction import OnPhase
 from fm_pipeline.nexus.sync.baseline import forget_deleted, has_baseline, write_baseline
 from fm_pipeline.nexus.sync.merge import Merged, keep_edits

@@ -22,9 +22,10 @@ from fm_pipeline.entities.registry import Phase
 from fm_pipeline.errors import ValidationStop
 from fm_pipeline.nexus.reimport.difference import Difference
 from fm_pipeline.nexus.reimport.losses import unexpected_patients
-from fm_pipeline.nexus.reimport.plan import Permission, refuse_stale
+from fm_pipeline.nexus.reimport.plan import Permission
 from fm_pipeline.nexus.reimport.plan_inputs import Inputs
 from fm_pipeline.nexus.reimport.report import ReimportReport
+from fm_pipeline.nexus.reimport.stale_plan import refuse_stale
 from fm_pipeline.nexus.reimport.transaction import OnPhase, Transaction
 from fm_pipeline.nexus.sync.baseline import acknowledge, has_baseline, write_baseline
 from fm_pipeline.nexus.sync.before_images import store_before_images

@@ -12,9 +12,9 @@ from fm_pipeline.entities.registry import LOOK_UPS, looked_up_in
 from fm_pipeline.filemaker.exports.options import TypedOrder
 from fm_pipeline.nexus.catalogue.schema import Catalogue
 from fm_pipeline.staging.record import Context
-from fm_pipeline.staging.values.dates import read_zone
 from fm_pipeline.staging.values.keys import as_key
 from fm_pipeline.staging.values.names import NameIndex
+from fm_pipeline.staging.values.time_zone import read_zone
 from fm_pipeline.staging.values.typed_dates import readers
 
 

@@ -14,11 +14,11 @@ from fm_pipeline.staging.values.dates import (
     read_moment,
     read_time,
     read_usual_timestamp,
-    to_utc,
 )
 from fm_pipeline.staging.values.keys import as_key
 from fm_pipeline.staging.values.names import NameIndex
 from fm_pipeline.staging.values.text import NO_ACCESS, one_line, several_lines
+from fm_pipeline.staging.values.time_zone import to_utc
 from fm_pipeline.staging.values.typed_dates import TypedDates
 
 MIDNIGHT = dt.timedelta(0)

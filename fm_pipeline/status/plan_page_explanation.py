@@ -1,6 +1,6 @@
 """The explanation on a plan's page: what has changed since it was made, when, and by which run. It decides nothing.
 
-The rule that a reimport refuses such a plan is `refuse_stale` in `fm_pipeline/nexus/reimport/plan.py`.
+The rule that a reimport refuses such a plan is `refuse_stale` in `fm_pipeline/nexus/reimport/stale_plan.py`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from fm_pipeline.db.queries import database_name
 from fm_pipeline.errors import CatalogueStop
 from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
 from fm_pipeline.nexus.reimport.plan import usable_plan
-from fm_pipeline.nexus.reimport.plan_inputs import Change, Inputs, deciding_settings, reread_inputs
+from fm_pipeline.nexus.reimport.plan_inputs import Inputs, deciding_settings, reread_inputs
+from fm_pipeline.nexus.reimport.stale_plan import Change, find_changes
 from fm_pipeline.nexus.table_names import BATCHES, IMAGES
 from fm_pipeline.sequence.writing_runs import WritingRun, runs_since
 from fm_pipeline.settings import Settings
@@ -64,9 +65,9 @@ def explain_changes(settings: Settings, plan_id: str, made_at: datetime) -> list
             catalogue = read_catalogue(cursor, settings.nexus_schema)
         except CatalogueStop as stop:
             return [InputChange(Change("schema", stop.what.rstrip(".")))]
-        if not now.changes_since(planned):  # for another database or schema, nothing else needs to be read
+        if not find_changes(planned, now):  # for another database or schema, nothing else needs to be read
             now = reread_inputs(cursor, planned, catalogue, settings, staged=True)
-        return list(_explained(cursor, catalogue, now.compare(planned), made_at))
+        return list(_explained(cursor, catalogue, find_changes(planned, now), made_at))
 
 
 def _explained(

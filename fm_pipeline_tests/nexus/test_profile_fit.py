@@ -107,7 +107,7 @@ def test_what_does_not_fit_stops_with_its_name_and_what_to_do(
         cursor.execute(statement)
     with pytest.raises(CatalogueStop, match=says) as stop:
         fitted(cursor, **changes)
-    assert "A table of your own" in stop.value.remedy
+    assert "Add a table" in stop.value.remedy
 
 
 def test_everything_that_does_not_fit_is_told_at_once(cursor: Cursor) -> None:

@@ -1,4 +1,4 @@
-"""The example of docs/mapping.md, "A table of your own": its tables in both systems, and its profile."""
+"""The example of docs/mapping.md, "Add a table": its tables in both systems, and its profile."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ INSERT INTO practice_visits VALUES (gen_random_uuid(), 'aaaaaaaa-0000-4000-8000-
 
 def example() -> dict[str, Any]:
     """The example of the page."""
-    section = PAGE.read_text("utf-8").split("## A table of your own\n")[1]
+    section = PAGE.read_text("utf-8").split("## Add a table\n")[1]
     content: dict[str, Any] = yaml.safe_load(section.split("```yaml\n")[1].split("```")[0])
     return content
 

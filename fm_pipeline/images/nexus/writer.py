@@ -33,7 +33,7 @@ from fm_pipeline.images.nexus.repair_batches import BatchRepair, repair_batches
 from fm_pipeline.images.nexus.snapshot import NexusSnapshot, read_snapshot
 from fm_pipeline.images.nexus.written_rows import PAGE_SIZE, check_counts, check_rows_written
 from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
-from fm_pipeline.nexus.reimport.checks import Check, raise_if_failed
+from fm_pipeline.nexus.checks import Check, raise_if_failed
 from fm_pipeline.nexus.reimport.other_writes import check_nothing_else_written, parse_trigger_tables, read_table_states
 from fm_pipeline.nexus.reimport.relink import patient_content_type
 from fm_pipeline.nexus.table_names import BATCHES, IMAGES

@@ -14,7 +14,7 @@ from psycopg2.extras import execute_values
 
 from fm_pipeline.db.queries import column_list, comma, count
 from fm_pipeline.db.table import Column, Table
-from fm_pipeline.nexus.reimport.checks import Check
+from fm_pipeline.nexus.checks import Check
 
 PAGE_SIZE = 500  # rows a statement
 _SET_LATER = {"updated_at", "image_count"}  # by a trigger, and when all images are there

@@ -24,7 +24,7 @@ from fm_pipeline.db.digest import table_digest
 from fm_pipeline.db.table import Table
 from fm_pipeline.errors import CatalogueStop
 from fm_pipeline.nexus.catalogue.schema import Catalogue
-from fm_pipeline.nexus.reimport.checks import Check
+from fm_pipeline.nexus.checks import Check
 
 SETTING = "NEXUS_TRIGGER_TABLES"
 _LOCK_PATIENCE = "2s"

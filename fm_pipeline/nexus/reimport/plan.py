@@ -1,7 +1,7 @@
 """Plans and permissions: nothing is changed without a plan that a person has read and confirmed.
 
 A plan is a reimport that was rolled back. It is tied to its inputs: the staged rows, every table that a reimport may
-touch, the schema, the settings. The reimport names the plan, and is refused if any of them has changed since.
+touch, the schema, the settings. The reimport names the plan, and `stale_plan.py` refuses it if any of them has changed.
 """
 
 from __future__ import annotations
@@ -127,20 +127,6 @@ def permitted_plan(cursor: Cursor, permission: Permission, phases: Collection[Ph
             remedy="Check that this is the database that you mean; the plan shows the words to type.",
         )
     return planned
-
-
-def refuse_stale(planned: Inputs, now: Inputs) -> None:
-    """Refuse a stale plan.
-
-    Raises:
-        PlanStop: an input has changed since the plan was made.
-    """
-    if changes := now.changes_since(planned):
-        raise PlanStop(
-            f"The plan is stale: {'; '.join(changes)}.",
-            meaning="What would happen is not what the plan showed. Nothing was changed.",
-            remedy="Make a new plan, read it, and confirm that one.",
-        )
 
 
 def check_backup(cursor: Cursor, inputs: Inputs) -> str:

@@ -7,9 +7,9 @@ A table that has or may have changed is hashed again.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
@@ -18,7 +18,7 @@ from fm_pipeline.db.digest import Digest, table_digest
 from fm_pipeline.db.queries import count, database_name
 from fm_pipeline.db.row_versions import read_horizon, read_shapes, read_versions
 from fm_pipeline.db.table import Table
-from fm_pipeline.entities.registry import ENTITIES, FILE_LINKS, staged
+from fm_pipeline.entities.registry import ENTITIES, staged
 from fm_pipeline.errors import StagingStop
 from fm_pipeline.nexus.catalogue.schema import Catalogue
 from fm_pipeline.nexus.staged_registry import STAGED_ENTITIES, read_registry
@@ -28,21 +28,6 @@ from fm_pipeline.settings import Settings
 _BOOKS = ("source_extractions", "staged_builds")
 # Of our own tables. Record ids differ when FileMaker's file was cloned, and mean nothing to Nexus.
 _WITHOUT_MEANING = ("record_id", "created_at", "origin")
-
-
-@dataclass(frozen=True)
-class Change:
-    """One kind of what has changed since a plan was made.
-
-    Attributes:
-        of: `files` are FileMaker's documents and images that Nexus has; `links` those of records to rows.
-        words: part of a sentence.
-        tables: those of FileMaker's data or of Nexus.
-    """
-
-    of: Literal["database", "schema", "filemaker", "files", "links", "profile", "nexus", "settings"]
-    words: str
-    tables: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -83,51 +68,6 @@ class Inputs:
     def with_target_of(self, planned: Inputs) -> Inputs:
         """Return these inputs with the rows of Nexus of a plan, so that only the others are compared."""
         return replace(self, patients=planned.patients, target=planned.target)
-
-    def changes_since(self, planned: Inputs) -> list[str]:
-        """Return what has changed since the plan was made, as parts of a sentence."""
-        return [change.words for change in self.compare(planned)]
-
-    def compare(self, planned: Inputs) -> list[Change]:
-        """Return what has changed since the plan was made."""
-        found = []
-        if self.database != planned.database:
-            found.append(Change("database", "the plan was made for another database"))
-        if self.schema != planned.schema:
-            words = "the tables of Nexus are not what they were (a migration of the application?)"
-            found.append(Change("schema", words))
-        found += _changed_records(_names(self.staged, planned.staged))
-        if tables := _names(self.target, planned.target):
-            found.append(Change("nexus", f"rows of Nexus changed ({', '.join(tables)})", tuple(tables)))
-        if self.settings.keys() != planned.settings.keys():
-            found.append(Change("settings", "the plan was made by another release, which has other settings"))
-        elif dict(self.settings) != dict(planned.settings):
-            found.append(Change("settings", "a setting that decides what happens to rows was changed"))
-        return found
-
-
-def _names(now: Mapping[str, Digest], then: Mapping[str, Digest]) -> list[str]:
-    return sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
-
-
-def _changed_records(names: list[str]) -> Iterator[Change]:
-    """Yield what has changed in tables of ours. Only some of it is data of FileMaker."""
-    told: dict[str, Change] = {
-        "crosswalk": Change(
-            "links",
-            "the links of FileMaker's records to rows of Nexus changed, as by a reimport, a restore or an import of"
-            " images",
-        ),
-        FILE_LINKS: Change(
-            "files",
-            "Nexus has other documents or images of FileMaker than it had, as after an import of images, or FileMaker"
-            " names other patients for them",
-        ),
-        STAGED_ENTITIES.name: Change("profile", "the mapping profile adds other tables or columns than it did"),
-    }
-    yield from (told[name] for name in names if name in told)
-    if others := [name.removeprefix("staged_") for name in names if name not in told]:
-        yield Change("filemaker", f"FileMaker's data changed ({', '.join(others)})", tuple(others))
 
 
 @dataclass(frozen=True)

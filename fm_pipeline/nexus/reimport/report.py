@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
-from fm_pipeline.nexus.reimport.checks import Check
+from fm_pipeline.nexus.checks import Check
 from fm_pipeline.nexus.reimport.losses import losses, stays
 from fm_pipeline.nexus.reimport.relink import REASONS, RelinkResult
 

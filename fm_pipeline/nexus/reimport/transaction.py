@@ -17,9 +17,9 @@ from fm_pipeline.db.queries import count
 from fm_pipeline.db.table import Table
 from fm_pipeline.entities.registry import Phase
 from fm_pipeline.nexus.catalogue.schema import Catalogue
+from fm_pipeline.nexus.checks import Check, raise_if_failed
 from fm_pipeline.nexus.crosswalk import learn_retired_ids, record_new_rows
 from fm_pipeline.nexus.reimport import trigger_checks, validation
-from fm_pipeline.nexus.reimport.checks import Check, raise_if_failed
 from fm_pipeline.nexus.reimport.delete_rows import delete_rows
 from fm_pipeline.nexus.reimport.difference import Difference, gone
 from fm_pipeline.nexus.reimport.exchanged_values import update_changed

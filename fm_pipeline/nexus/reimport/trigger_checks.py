@@ -18,7 +18,7 @@ from fm_pipeline.db.row_versions import later_than, own_transaction
 from fm_pipeline.db.table import Table
 from fm_pipeline.nexus.catalogue.schema import Catalogue
 from fm_pipeline.nexus.catalogue.table_details import generated_columns
-from fm_pipeline.nexus.reimport.checks import Check
+from fm_pipeline.nexus.checks import Check
 from fm_pipeline.nexus.reimport.difference import Difference, gone
 
 IDS_AT_ONCE = 10_000  # of a statement: more would have to be held twice, by this process and by PostgreSQL

@@ -18,7 +18,7 @@ from fm_pipeline.db.table import Table
 from fm_pipeline.entities.registry import Entity
 from fm_pipeline.nexus.catalogue.file_ids import id_key, is_uuid
 from fm_pipeline.nexus.catalogue.schema import Catalogue
-from fm_pipeline.nexus.reimport.checks import Check
+from fm_pipeline.nexus.checks import Check
 from fm_pipeline.nexus.reimport.difference import Difference, gone
 from fm_pipeline.nexus.reimport.relink import has_relinked, relinked_rows, relinked_table
 from fm_pipeline.nexus.reimport.trigger_checks import one_of, written_ids

@@ -1,4 +1,7 @@
-"""Appointments: start and end from whatever the profile has (docs/mapping.md, "Appointments", "Dates and times")."""
+"""Appointments: start and end from whatever the profile has (docs/mapping.md, "Appointments", "Dates and times").
+
+They are times of the clinic's time zone; `values/time_zone.py` turns them into UTC.
+"""
 
 from __future__ import annotations
 

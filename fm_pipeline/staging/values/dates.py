@@ -1,21 +1,19 @@
-"""Dates, times and timestamps of FileMaker, and the clinic's time as UTC.
+"""Dates, times and timestamps of FileMaker. `time_zone.py` turns the clinic's time into UTC.
 
-The zone is the setting CLINIC_TIME_ZONE. Source: docs/mapping.md, "Dates and times". Month first or ISO, nothing is
-guessed; `typed_dates.py` brings dates of text fields into that form. The functions take trimmed text and return
-the value and the ids of the rules that noticed something; none of them raises.
+Source: docs/mapping.md, "Dates and times". Month first or ISO, nothing is guessed; `typed_dates.py` brings dates of
+text fields into that form. The functions take trimmed text and return the value and the ids of the rules that noticed
+something; none of them raises.
 """
 
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import lru_cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from fm_pipeline.errors import SettingsError
-
-UNREADABLE = "date_unreadable"
+from fm_pipeline.staging.values.time_zone import UNREADABLE, midnight_of_a_plain_day
 
 _DAY = timedelta(days=1)
 _DATE = r"(?:(?P<m>\d{1,2})/(?P<d>\d{1,2})/(?P<y>\d{4})|(?P<iy>\d{4})-(?P<im>\d{2})-(?P<id>\d{2}))"
@@ -36,22 +34,6 @@ NOTHING = Moment(None, None)
 # `MM/DD/YYYY HH:MM:SS` or `YYYY-MM-DDTHH:MM:SS`, which nearly all are.
 _USUAL_LENGTH = len("MM/DD/YYYY HH:MM:SS")
 _USUAL_MINUTES, _USUAL_SECONDS = re.compile("([01][0-9]|2[0-3]):([0-5][0-9])"), re.compile(":([0-5][0-9])")
-
-
-def read_zone(name: str) -> ZoneInfo:
-    """The time zone of that IANA name.
-
-    Raises:
-        SettingsError: there is none.
-    """
-    try:
-        return ZoneInfo(name)
-    except (KeyError, OSError, ValueError):  # an unknown name, the name of a folder, a path
-        raise SettingsError(
-            "CLINIC_TIME_ZONE is not the name of a time zone.",
-            meaning="The times of FileMaker cannot be read without it.",
-            remedy="Write it as Australia/Sydney or another name of the IANA time zone database.",
-        ) from None
 
 
 def read_moment(text: str) -> tuple[Moment, list[str]]:
@@ -103,7 +85,7 @@ def _read_usual(text: str) -> Moment | None:
 @lru_cache(maxsize=8192)  # the days of twenty years
 def _usual_midnight(text: str, zone: ZoneInfo) -> datetime | None:
     day = _read_usual_day(text)
-    return _midnight_of_a_plain_day(day, zone) if day else None
+    return midnight_of_a_plain_day(day, zone) if day else None
 
 
 @lru_cache(maxsize=8192)
@@ -140,40 +122,6 @@ def read_time(text: str) -> tuple[timedelta | None, list[str]]:
     found = _TIME_ALONE.fullmatch(text)
     time = _time_of(found) if found else None
     return time, [] if time is not None else [UNREADABLE]
-
-
-def to_utc(day: date, time: timedelta, zone: ZoneInfo) -> tuple[datetime | None, list[str]]:
-    """The moment that a clinic's clock showed, in UTC.
-
-    An hour that the clocks skip is moved forward by the gap; of an hour that they show twice it is the first.
-    """
-    midnight = _midnight_of_a_plain_day(day, zone)
-    if midnight:
-        return midnight + time, []
-    try:
-        local = datetime(day.year, day.month, day.day, tzinfo=zone) + time
-        first, second = local.utcoffset(), local.replace(fold=1).utcoffset()
-        moment = local.astimezone(UTC)
-    except OverflowError:  # the first and the last day that Python knows
-        return None, [UNREADABLE]
-    # PEP 495: in a gap fold=0 has the offset before it, the smaller one; in an overlap the larger one.
-    if first is None or second is None or first == second:
-        return moment, []
-    return moment, ["time_in_dst_gap" if first < second else "time_in_dst_overlap"]
-
-
-@lru_cache(maxsize=8192)  # the days of twenty years
-def _midnight_of_a_plain_day(day: date, zone: ZoneInfo) -> datetime | None:
-    """The day's midnight in UTC, if the clocks do not change on that day or the next; None if they may."""
-    try:
-        midnight = datetime(day.year, day.month, day.day, tzinfo=zone)
-        # A time may exceed a day. Two changes within 48 hours that cancel out are in no zone of the IANA database:
-        # the shortest time between any two is four days.
-        ends = (midnight, midnight + 2 * _DAY)
-        offsets = {end.replace(fold=fold).utcoffset() for end in ends for fold in (0, 1)}
-        return midnight.astimezone(UTC) if len(offsets) == 1 else None
-    except OverflowError:  # the first and the last days that Python knows
-        return None
 
 
 @lru_cache(maxsize=4096)

@@ -16,9 +16,8 @@ from fm_pipeline.staging.values.dates import (
     read_moment,
     read_time,
     read_usual_timestamp,
-    read_zone,
-    to_utc,
 )
+from fm_pipeline.staging.values.time_zone import read_zone, to_utc
 
 SYDNEY = ZoneInfo("Australia/Sydney")
 HALF_PAST_TWO = timedelta(hours=2, minutes=30)
