@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
 from fm_pipeline.filemaker.door import DoorKind, Reading
+from fm_pipeline.filemaker.exports.copies import refuse_copies
 from fm_pipeline.filemaker.exports.errors import ExportStop
 from fm_pipeline.filemaker.exports.kinds import SUFFIXES, Format
 from fm_pipeline.filemaker.exports.options import ExportOptions
@@ -24,7 +26,8 @@ class ExportsDoor:
         options: what the profile says of each file.
 
     Raises:
-        ExportStop: from every method but `close`: the folder or a file cannot be read, or two files are of one entity.
+        ExportStop: from every method but `close`: the folder or a file cannot be read, or two files are of one entity,
+            one of them perhaps a copy.
     """
 
     kind: Final[DoorKind] = "exports"
@@ -79,7 +82,8 @@ class ExportsDoor:
         folded = name.casefold()
         files = self._files()
         options = next((each for each in self._options if folded in _folded(each.files)), ExportOptions())
-        matching = [path for each in {folded, *_folded(options.files)} for path in files.get(each, ())]
+        names = {folded, *_folded(options.files)}
+        matching = [path for each in names for path in files.get(each, ())]
         if len(matching) > 1:
             raise ExportStop(
                 f"{' and '.join(sorted(path.name for path in matching))} are files of the same entity.",
@@ -92,6 +96,9 @@ class ExportsDoor:
                 meaning="Nothing was read.",
                 remedy="Export it again; look at FILEMAKER_EXPORTS_FOLDER.",
             )
+        others = {name for each in self._options for name in _folded(each.files)} - names
+        with self._readable():
+            refuse_copies(matching[0], names, others)
         opened = self._opened.get(folded)
         if opened is None or not opened.is_still(matching[0]):
             opened = self._opened[folded] = ExportTable(matching[0], options)
@@ -100,17 +107,23 @@ class ExportsDoor:
     def _files(self) -> Mapping[str, list[Path]]:
         """Return the export files by their names without suffix and case."""
         files: dict[str, list[Path]] = {}
-        try:
+        with self._readable():
             for path in sorted(self._folder.iterdir()):
                 if path.suffix.lower() in SUFFIXES and not path.name.startswith((".", "~$")) and path.is_file():
                     files.setdefault(path.stem.casefold(), []).append(path)
+        return files
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        """Turn errors of the folder into ours."""
+        try:
+            yield
         except OSError as error:
             raise ExportStop(
                 f"The folder of exports cannot be read ({error.strerror or type(error).__name__}).",
                 meaning="Nothing was read.",
                 remedy="Check FILEMAKER_EXPORTS_FOLDER, and who may read the folder.",
             ) from None
-        return files
 
 
 def _folded(names: Sequence[str]) -> set[str]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from fm_pipeline.filemaker.exports.errors import ExportStop
 from fm_pipeline.filemaker.exports.kinds import Format
 from fm_pipeline.filemaker.exports.options import ExportOptions
+from fm_pipeline.filemaker.exports.rows import RowBatch
 from fm_pipeline.pluralize import counted
 
 _RELATED = "::"  # between the table occurrence and the name of a related field
@@ -68,6 +69,33 @@ def without_prefix(names: Sequence[str]) -> list[str]:
     """Return the names without the table occurrence, if all of them have the same: it is the table's own."""
     prefixes = {name.rpartition(_RELATED)[0] for name in names}
     return [name.rpartition(_RELATED)[2] for name in names] if len(prefixes) == 1 else list(names)
+
+
+def folded_headers(*headers: Sequence[str]) -> frozenset[frozenset[str]]:
+    """Return headers in the form for `refuse_further_header`: their cells without case and order."""
+    return frozenset(frozenset(cell.casefold() for cell in header) for header in headers)
+
+
+def refuse_further_header(headers: frozenset[frozenset[str]], batch: RowBatch, name: str) -> None:
+    """Raise if a record has nothing but the names of all columns: it would become a patient with the name First Name.
+
+    Args:
+        headers: from `folded_headers`.
+        name: of the file.
+
+    Raises:
+        ExportStop: names the line.
+    """
+    cells = frozenset[str]().union(*headers) - {""}
+    if cells.isdisjoint(map(str.casefold, batch.columns[0])):  # much faster than asking each row
+        return
+    for line, *row in zip(batch.lines, *batch.columns, strict=True):
+        if frozenset(str(cell).casefold() for cell in row) in headers:
+            raise ExportStop(
+                f"The row in line {line:,} of {name} is a header.",
+                meaning="Above it is a title, or the file was joined from several. Nothing was read.",
+                remedy="Export it again and leave it as FileMaker writes it: without a title, and not joined by hand.",
+            )
 
 
 def _is_header(names: Sequence[str], options: ExportOptions) -> bool:

@@ -13,7 +13,14 @@ from fm_pipeline.filemaker.exports import workbook
 from fm_pipeline.filemaker.exports.dates import DateReader, stated_order, time_of_day
 from fm_pipeline.filemaker.exports.encoding import Encoding
 from fm_pipeline.filemaker.exports.errors import ExportChanged, ExportStop
-from fm_pipeline.filemaker.exports.header import column_names, is_related, refuse_repeated, wrong_number
+from fm_pipeline.filemaker.exports.header import (
+    column_names,
+    folded_headers,
+    is_related,
+    refuse_further_header,
+    refuse_repeated,
+    wrong_number,
+)
 from fm_pipeline.filemaker.exports.kinds import HEAD, Format, format_of, text_format
 from fm_pipeline.filemaker.exports.numbers import NumberReader
 from fm_pipeline.filemaker.exports.options import ExportOptions
@@ -67,6 +74,7 @@ class ExportTable:
         self.counts = RowCounts()
         self._encoding: tuple[Encoding, int] = ("utf-8", 0)
         self._has_header = False
+        self._headers: frozenset[frozenset[str]] = frozenset()  # what no record may be
         self._width: int | None = None
         self._date_format = ""
         self._sheet: tuple[int, RowBatch] | None = None  # with the digest of the workbook; until it was read
@@ -137,9 +145,12 @@ class ExportTable:
     def _batches(self, file: SourceFile, faults: RowFaults) -> Generator[RowBatch]:
         """Yield the rows, without a header."""
         is_first = self._has_header
-        for batch in self._rows(file, faults):
-            yield batch.without({0}) if is_first else batch
+        for rows in self._rows(file, faults):
+            batch = rows.without({0}) if is_first else rows
             is_first = False
+            if self.format != "xml":
+                refuse_further_header(self._headers, batch, self.name)
+            yield batch
 
     def _rows(self, file: SourceFile, faults: RowFaults) -> Generator[RowBatch]:
         if self.format == "xml":
@@ -175,6 +186,7 @@ class ExportTable:
             )
         first = [column[0] for column in batch.columns]
         names, self._has_header = column_names(first, self.options, self._named_format(), self.name)
+        self._headers = folded_headers(names, first) if self._has_header else folded_headers(names)
         return [Field(name, "normal", "text") for name in names]
 
     def _named_format(self) -> Format:

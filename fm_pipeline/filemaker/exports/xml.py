@@ -54,7 +54,7 @@ class XmlReader:
     Attributes:
         date_format: pattern of all dates, such as `D/m/yyyy`; empty if a layout formatted them ("Apply current layout's
             data formatting"), because the file states that of the computer all the same.
-        found: number of rows that the file states; None if it states none.
+        found: number of rows that the file states; None before `open`, or if the file ends in front of its rows.
         in_table: number of records of the table that it states; more than `found` if only a found set was exported.
 
     Args:
@@ -94,6 +94,8 @@ class XmlReader:
             raise _stop(f"{self._name} is XML of another grammar than {_GRAMMAR}")
         if self._error_code.strip() not in {"", "0"}:
             raise _stop(f"{self._name} says that FileMaker ended with error {self._error_code.strip()[:9]}")
+        if self._has_begun and self.found is None:  # FileMaker always says it, as the only proof that none is missing
+            raise _stop(f"{self._name} does not say how many records it has")
 
     def rows(self) -> Iterator[list[XmlRow]]:
         """Yield the rows in batches, to the end of the file."""

@@ -53,6 +53,45 @@ def test_two_files_of_one_entity_stop_and_the_newer_one_is_not_preferred(tmp_pat
         door.fields("Notes")
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Notes 2.tab",
+        "Notes (1).csv",
+        "notes(2).XLSX",
+        "Notes copy.tab",
+        "Notes copy 3.mer",
+        "Notes - Copy.tab",
+        "Notes - Copy (2).tab",
+        "Copy of Notes.tab",
+        "Notes - Kopie.tab",
+        "Kopie von Notes.tab",
+        "Notes (reception's conflicted copy 2026-01-02).tab",
+        "Notes.tab.crdownload",
+        "Notes.tab.part",
+        "Notes.csv.filepart",
+        "Notes.tab.download",
+    ],
+)
+def test_a_copy_or_an_unfinished_download_beside_a_file_stops(tmp_path: Path, name: str) -> None:
+    written(tmp_path, "1\t\tx\r")
+    written(tmp_path, "1\t\tx\r2\t\ty\r", name)
+    with pytest.raises(ExportStop) as stopped, ExportsDoor(tmp_path, [OPTIONS]) as door:
+        door.fields("Notes")
+    assert "Notes.tab" in stopped.value.what
+    assert name in stopped.value.what
+
+
+def test_files_of_other_entities_and_of_the_system_are_no_copies(tmp_path: Path) -> None:
+    written(tmp_path, "1\t\tx\r")
+    written(tmp_path, "1\t\ty\r", "Notes 2.tab")
+    for name in ("Notes of 2019.tab", "Notes_old.tab", "._Notes 3.tab", "~$Notes copy.tab", ".Notes.tab.part"):
+        written(tmp_path, "?", name)
+    (tmp_path / "Notes copy.tab").mkdir()
+    with ExportsDoor(tmp_path, [OPTIONS, replace(NAMED, files=("Notes 2",))]) as door:
+        assert [len(door.fields(name)) for name in ("Notes", "Notes 2")] == [3, 3]
+
+
 def test_a_file_that_was_replaced_between_two_calls_is_looked_at_again(tmp_path: Path) -> None:
     written(tmp_path, "1\t\tx\r")
     door = ExportsDoor(tmp_path, [replace(NAMED, columns=())])

@@ -68,6 +68,26 @@ def test_a_record_is_never_taken_for_a_header_though_its_fields_hold_names_of_fi
 
 
 @pytest.mark.parametrize(
+    ("text", "name", "columns"),
+    [
+        ('"id","day","note"\r"1","","x"\r"id","day","note"\r"2","","y"\r', "Notes.mer", ()),
+        ("ID , day,Note\r\n1,,x\r\nID , day,Note\r\n2,,y\r\n", "Notes.csv", ()),
+        ("Notes of the clinic\t\t\rid\tday\tnote\r1\t\tx\r", "Notes.tab", NAMED.columns),
+        ("Notes of the clinic\t\t\rday\tid\tnote\r\t1\tx\r", "Notes.tab", NAMED.columns),
+        ("1\t\tx\r2\t\ty\rID\tDay\tNote\r3\t\tz\r", "Notes.tab", NAMED.columns),
+    ],
+    ids=["two files joined", "as the first row", "below a title", "below a title, in another order", "below records"],
+)
+def test_a_header_that_is_not_the_first_row_is_no_record(
+    tmp_path: Path, text: str, name: str, columns: tuple[str, ...]
+) -> None:
+    path = written(tmp_path, text, name)
+    with pytest.raises(ExportStop, match=rf"line \d of {name} is a header") as stopped:
+        values(path, replace(OPTIONS, columns=columns))
+    assert "title" in stopped.value.remedy
+
+
+@pytest.mark.parametrize(
     ("days", "expected"),
     [
         (["3/12/2016", "18/10/2016"], ["2016-12-03", "2016-10-18"]),

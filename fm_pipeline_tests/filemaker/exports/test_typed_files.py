@@ -72,6 +72,14 @@ def test_xml_of_a_found_set_is_not_taken_for_the_table_unless_the_profile_says_s
     assert [record.record_id for record in records(path, replace(ANY, found_set=True))] == [7]
 
 
+@pytest.mark.parametrize("found", ["", 'FOUND=""', 'FOUND="1,000"'])
+def test_xml_that_does_not_say_how_many_records_it_has_stops(tmp_path: Path, found: str) -> None:
+    whole = xml("name:TEXT", row(7, "a"), in_table=985)
+    path = written(tmp_path, whole.replace('FOUND="1"', found), "Notes.xml")
+    with pytest.raises(ExportStop, match="does not say how many records it has"):
+        records(path, ANY)
+
+
 def test_xml_has_types_record_ids_edits_and_repetitions(tmp_path: Path) -> None:
     fields = "name:TEXT size:NUMBER born:DATE seen:TIMESTAMP at:TIME phone:TEXT:3 other:TEXT"
     text = xml(
