@@ -26,6 +26,7 @@ from fm_pipeline.staging.values.text import NO_ACCESS
 # Digits that are no number, of entities whose own functions read them; of the others the reader `line` says it.
 _DIGITS = {"phone", "mobile", "postcode", "health_number"}
 OLDEST = 18  # the first that counts the records it sends (Data API Guide, "dataInfo")
+_DAY = 24  # hours
 OF_ONE_LAYOUT = (
     PrivilegeMissing,
     LayoutMissing,
@@ -90,6 +91,22 @@ def check_filemaker(door: Door, profile: Profile, build: FindingBuilder, source:
             source.fed[entity] = frozenset(resolution.feeds)
             there = {field.name.casefold() for field in fields_of(resolution.layout)}
             yield from _layout(build, profile, resolution, door.kind, page, there)
+    yield from _of_two_days(door, build)
+
+
+def _of_two_days(door: Door, build: FindingBuilder) -> Iterator[Finding]:
+    """Compare the ages of export files: an old one looks like a new one otherwise."""
+    if door.kind != "exports":
+        return
+    from fm_pipeline.filemaker.exports.door import ExportsDoor  # noqa: PLC0415  # slow to import
+
+    written = door.written() if isinstance(door, ExportsDoor) else {}
+    if not written:
+        return
+    newest = max(written, key=lambda name: written[name])
+    hours = {name: int((written[newest] - written[name]) // 3600) for name in sorted(written)}
+    if old := [f"{name} is {n} hours older" for name, n in hours.items() if n >= _DAY]:
+        yield build.violation("exports_of_two_days", "folder", f"{', '.join(old)} than {newest}")
 
 
 def _numbers_for_text(profile: Profile, resolution: Resolution) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from importlib import resources
@@ -93,6 +94,21 @@ def test_the_check_reads_every_file_and_says_what_is_wrong_with_one(bench: Migra
     assert set(broken) == {"note", "document"}
     assert "The last record of Notes.tab" in broken["note"].found
     assert "Docs.csv and Docs.tab are files of the same entity" in broken["document"].found
+
+
+def test_the_check_and_a_reimport_say_that_files_are_of_different_days(bench: MigrationBench, tmp_path: Path) -> None:
+    folder = tmp_path / "exports"
+    exported = _exported(bench, Exporter(bench.store, DATABASE), folder, ".tab", "nexus")
+    for name, hours in (("Notes.tab", 60), ("Docs.tab", 10), ("other.tab", 999)):
+        (folder / name).touch()
+        newest = (folder / "Contact_Details.tab").stat().st_mtime
+        os.utime(folder / name, (newest, newest - hours * 3600))
+    for files in (True, False):
+        (finding,) = (each for each in preflight(exported.settings, files=files) if each.rule == "exports_of_two_days")
+        assert (finding.level, finding.subject) == ("warning", "folder")
+        assert re.fullmatch(r"Notes\.tab is 60 hours older than \w+\.tab", finding.found)
+    os.utime(folder / "Notes.tab", (newest, newest - 20 * 3600))
+    assert all(finding.level == "good" for finding in preflight(exported.settings))
 
 
 def test_text_that_a_file_does_not_have_is_found_through_the_data_api(bench: MigrationBench, tmp_path: Path) -> None:

@@ -63,6 +63,10 @@ class ExportsDoor:
         """Return the format of a file, by its content."""
         return self._table(table).format
 
+    def written(self) -> dict[str, float]:
+        """Return the names of the files that were looked into, and when each was last written, in seconds."""
+        return {table.name: table.written for table in self._opened.values()}
+
     def sample(self, table: str, fields: Sequence[Field]) -> Page:
         """Return the first record, and the number of all, for which the whole file is read and checked."""
         found = self._table(table)

@@ -93,6 +93,11 @@ class ExportTable:
         """The character set of a text; other formats have their own."""
         return self.format if self.format in {"xlsx", "xml"} else self._encoding[0]
 
+    @property
+    def written(self) -> float:
+        """When the file was last written, in seconds."""
+        return self._identity.modified / 1e9
+
     def is_still(self, path: Path) -> bool:
         """Whether a path has the file that was looked into."""
         with SourceFile(path) as file:
