@@ -5,7 +5,7 @@
 # The rule is found by one image, that with the lowest number; what is sent is the largest series of the study, whatever it shows (the rules
 # that come with it say "series: largest"). After an accident head and chest are one study. If an image of the chest comes first and the
 # head has more images, the head is searched for nodules of the lung: the study is DONE, and the report says that there is none. If
-# the head comes first, no rule matches, and the chest is not searched. A rule for MR or X-rays sends nothing, as only CT images are
+# the head comes first, no rule matches, and the chest is not searched. A rule for MR sends nothing, as only CT images are
 # "eligible", which the manual does not say; such studies are IGNORED, as those are that no rule names.
 #
 # Needs python3.11 or newer and its venv. Exit code 0: as described; 1: it behaves otherwise now.

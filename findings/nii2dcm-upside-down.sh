@@ -77,11 +77,14 @@ axial = convert("axial", [(1, 0, 0), (0, 1, 0), (0, 0, 1)], (-90, -20, -10), (10
 show("axial", axial)
 sagittal = convert("sagittal", [(0, 1, 0), (0, 0, 1), (1, 0, 0)], (-90, -20, 0), (1000, 5))
 show("sagittal", sagittal)
+coronal = convert("coronal", [(1, 0, 0), (0, 0, 1), (0, 1, 0)], (-90, -20, 0), (1000, 5))
+show("coronal", coronal)
 fraction = convert("anisotropy", [(1, 0, 0), (0, 1, 0), (0, 0, 1)], (-90, -20, -10), (0.87, -80.0), numpy.float32)
 print("   0.87 and -80 in the volume are in the files:", fraction[2:4])
 sys.exit(not (
     axial[0] == (60, -25, 10) and axial[1] == (-120, -65, 9) and axial[4]
     and sagittal[0] == (70, -10, 45) and sagittal[1] == (-71, -50, -45) and sagittal[4]
+    and coronal[0] == (60, 0, 45) and coronal[1] == (-120, -1, -45)
     and fraction[2] == 0 and fraction[3] >= 0
 ))
 END
