@@ -66,12 +66,18 @@ def note_orders(cursor: Cursor, resolution: Resolution, profile: Profile) -> Non
 
 
 def _look(cursor: Cursor, entity: str, name: str) -> DateReader:
+    """Read the dates of a field. The value is cut out of the text of the document.
+
+    Not `fields ->> name`: PostgreSQL refuses a document that holds a NUL or half of a surrogate pair anywhere. Inside
+    of a text its quotes have a backslash.
+    """
     reader = DateReader(None)
     cursor.execute(
-        "SELECT DISTINCT fields ->> %s FROM fm_pipeline.source_records WHERE entity = %s AND fields ->> %s IS NOT NULL",
-        (name, entity, name),
+        "SELECT DISTINCT value FROM (SELECT substring(fields::text FROM %s) AS value FROM fm_pipeline.source_records"
+        " WHERE entity = %s) s WHERE value IS NOT NULL",
+        (rf'"{name}": ("(?:[^"\\]|\\.)*")', entity),
     )
-    reader.convert([text for (text,) in cursor])
+    reader.convert([json.loads(value) for (value,) in cursor])
     return reader
 
 

@@ -63,6 +63,16 @@ def test_a_sync_reads_the_files_by_what_the_profile_says_of_them(bench: Migratio
     assert _staged(exported) == expected
 
 
+def test_a_nul_in_a_text_does_not_stop_the_look_for_the_order_of_the_dates(
+    bench: MigrationBench, tmp_path: Path
+) -> None:
+    bench.store.edit(DATABASE, "Notes", 3, {"note": 'a\0b "creationTimestamp": "\\'})
+    expected = _staged(bench.extract_and_stage())
+    exporter = Exporter(bench.store, DATABASE, locale=DAY_FIRST)
+    exported = _exported(bench, exporter, tmp_path / "exports", ".mer", "nexus").extract_and_stage()
+    assert _staged(exported) == expected
+
+
 def test_a_file_of_another_name_may_be_a_backup_also_if_exports_were_read_in_between(
     bench: MigrationBench, tmp_path: Path
 ) -> None:

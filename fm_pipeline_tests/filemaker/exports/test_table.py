@@ -157,6 +157,19 @@ def test_a_character_set_is_told_by_the_bytes(tmp_path: Path, codec: str) -> Non
     assert values(written(tmp_path, text.encode(codec)))[39] == ["39", "", "Füße, Größe, süß, Ärztin 39"]
 
 
+@pytest.mark.parametrize(("name", "codec"), [("Notes.tab", "utf-8"), ("Notes.mer", "utf-16"), ("Notes.csv", "cp1252")])
+def test_a_file_in_which_a_block_was_lost_stops_though_each_row_has_all_its_fields(
+    tmp_path: Path, name: str, codec: str
+) -> None:
+    end = "\t" if name == "Notes.tab" else ","
+    rows = [end.join(("id", "day", "note")), *(end.join((f"{n}", "", f'"é and {n}"')) for n in range(9000))]
+    text = "\r".join(rows) + "\r"
+    first, second = text.index("d 7000"), text.index("d 7100")
+    path = written(tmp_path, (text[:first] + "\0" * 512 + text[second:]).encode(codec), name)
+    with pytest.raises(ExportStop, match=rf"{name} has a run of NUL characters in line 7,002"):
+        values(path, OPTIONS)
+
+
 def test_a_byte_far_behind_that_does_not_fit_stops_with_its_line(tmp_path: Path) -> None:
     line = "1\t\tsüß and some more text to fill a line of the file\r"
     lines = (5 << 20) // len(line.encode())
