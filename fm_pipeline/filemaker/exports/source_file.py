@@ -11,9 +11,11 @@ from typing import NamedTuple, Self
 
 from fm_pipeline.filemaker.exports.encoding import Encoding, codec_of, detect, not_text
 from fm_pipeline.filemaker.exports.errors import ExportChanged, ExportStop
+from fm_pipeline.filemaker.exports.rows import without_end
 
 # What a disk or a copy has lost comes as zeros, 512 bytes at least. A single NUL may have been pasted into a field.
 _LOST = "\0" * 16
+_SECTOR = 512  # bytes; a copy that was cut short nearly always ends with a whole number of them
 BLOCK = 1 << 16  # bytes; what is made of a block fits the caches of a processor, which counts for a third of the time
 _SAMPLE = 1 << 22  # bytes from which a character set is told; smaller files are looked at whole
 
@@ -93,6 +95,20 @@ class SourceFile:
         except UnicodeDecodeError as error:
             left = len(error.object) - error.start
             raise not_text(encoding, f"a byte in line {self._line_of(self.read_bytes - left):,}") from None
+
+    def refuse_whole_sectors(self, encoding: Encoding) -> None:
+        """Raise if the file has no line end at its end, and as many bytes as a copy that was cut short.
+
+        Raises:
+            ExportStop: see above.
+        """
+        if not self.size or self.size % _SECTOR:
+            return
+        with self._readable():
+            end = os.pread(self._file.fileno(), 2, self.size - 2)
+            ends = tuple(each.encode(codec_of(encoding)) for each in "\r\n")
+            if not end.endswith(ends):
+                raise without_end(self.name, self._line_of(self.size))
 
     def beginning(self, encoding: Encoding, mark: int) -> str:
         """Return the first characters."""

@@ -170,6 +170,23 @@ def test_a_file_in_which_a_block_was_lost_stops_though_each_row_has_all_its_fiel
         values(path, OPTIONS)
 
 
+@pytest.mark.parametrize(("name", "codec"), [("Notes.mer", "utf-8"), ("Notes.csv", "utf-16")])
+def test_a_file_that_ends_behind_a_quote_and_with_a_block_was_cut(tmp_path: Path, name: str, codec: str) -> None:
+    head, tail = '"id","day","note"\r"1","","', '"'
+    width = len("xx".encode(codec)) - len("x".encode(codec))
+    letters = (1024 - len((head + tail).encode(codec))) // width
+    for more in (-1, 0, 1):
+        text = "x" * (letters + more)
+        path = written(tmp_path, (head + text + tail).encode(codec), name)
+        if path.stat().st_size == 1024:
+            with pytest.raises(ExportStop, match=rf"last record of {name}, in line 2, has no line end"):
+                values(path, OPTIONS)
+        else:
+            assert values(path, OPTIONS) == [["1", "", text]]
+    whole = written(tmp_path, (head + "x" * (letters - 1) + tail + "\r").encode(codec), name)
+    assert len(values(whole, OPTIONS)) == 1
+
+
 def test_a_byte_far_behind_that_does_not_fit_stops_with_its_line(tmp_path: Path) -> None:
     line = "1\t\tsüß and some more text to fill a line of the file\r"
     lines = (5 << 20) // len(line.encode())
