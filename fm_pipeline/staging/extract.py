@@ -250,14 +250,15 @@ def _canonical(resolution: Resolution, record: FileMakerRecord) -> dict[str, Val
 
 def _value(resolution: Resolution, row: Mapping[str, Value], source: Field) -> Value:
     """The field's value; repetitions joined, so that none is lost in silence."""
-    if source.name in row:
+    if len(source.repetitions) == 1 and source.name in row:
         return row[source.name]
     names = [f"{source.name}({number})" for number in source.repetitions]
-    if not any(name in row for name in names):
+    if not all(name in row for name in names):
+        part = "" if len(names) == 1 else f" with its {len(names)} repetitions"
         raise FieldMissing(
-            f"The layout {resolution.layout} showed the field {source.name}, but its records came without it."
+            f"The layout {resolution.layout} showed the field {source.name}{part}, but its records came without it."
         )
-    filled = [row[name] for name in names if row.get(name, "") != ""]
+    filled = [row[name] for name in names if row[name] != ""]
     if len(filled) <= 1:
         return filled[0] if filled else ""
     return GROUP_SEPARATOR.join(str(value) for value in filled)

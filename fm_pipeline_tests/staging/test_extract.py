@@ -230,6 +230,23 @@ def test_a_field_that_is_taken_off_the_layout_while_it_is_read_is_not_an_empty_f
     assert _records(nexus) == []
 
 
+@pytest.mark.parametrize("shown", [1, 2])
+def test_repetitions_that_are_taken_off_the_layout_while_it_is_read_are_not_empty(
+    clinic: Clinic, nexus: Connection, shown: int
+) -> None:
+    fields = [FieldDefinition("id"), FieldDefinition("patient_id"), FieldDefinition("note", repetitions=3)]
+    names = [field.name for field in fields]
+    rows = [{"id": f"n{n}", "patient_id": "p", "note(1)": "one", "note(3)": "three"} for n in range(9)]
+    clinic.layout("API_Notes", fields, rows)
+
+    def take_away(_rows: int, _found: int) -> None:
+        clinic.store.create_layout(clinic.database, "API_Notes", "API_Notes", names, repetitions={"note": shown})
+
+    with pytest.raises(FieldMissing, match="the field note with its 3 repetitions, but its records came without"):
+        _extract(clinic, nexus, on_progress=take_away)
+    assert _records(nexus) == []
+
+
 def test_a_missing_layout_is_told_by_name_before_anything_is_read(clinic: Clinic, nexus: Connection) -> None:
     with pytest.raises(MappingError, match=r"no layout API_Notes.*Create the layout"):
         _extract(clinic, nexus)
