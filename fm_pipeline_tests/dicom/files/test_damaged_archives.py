@@ -66,9 +66,19 @@ def test_a_file_that_would_lie_before_the_beginning_of_a_zip_is_damaged(looked: 
     assert looked(bytes(content))["!/CD/IM1"] == ("bad", "member_damaged")
 
 
-def test_of_two_joined_zips_the_last_one_is_read_and_the_archive_is_called_damaged(looked: Look) -> None:
+@pytest.mark.parametrize("program", [b"", b"MZ" + bytes(600)], ids=["ZIP", "self-extracting ZIP"])
+def test_of_two_joined_zips_the_last_one_is_read_and_the_archive_is_called_damaged(
+    looked: Look, program: bytes
+) -> None:
     """Its directory names none of the files of the first one."""
-    assert looked(zipped([("lost", OTHER)]) + zipped(FILES)) == FOUND | {"": ("bad", "archive_damaged")}
+    joined = program + zipped([("lost", OTHER)]) + zipped(FILES)
+    assert looked(joined) == FOUND | {"": ("bad", "archive_damaged")}
+
+
+def test_a_program_that_knows_the_marks_of_a_zip_is_not_taken_for_a_joined_one(looked: Look) -> None:
+    """As the unpacking program at the beginning of a self-extracting ZIP does."""
+    program = b"MZ" + bytes(600) + b"PK\x03\x04PK\x01\x02PK\x05\x06" + bytes(600)
+    assert looked(program + zipped(FILES)) == FOUND
 
 
 def test_a_zip_of_more_than_four_gigabytes_whose_positions_are_cut_to_32_bits_is_read(looked: Look) -> None:

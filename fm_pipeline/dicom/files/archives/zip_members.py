@@ -85,7 +85,7 @@ class ZipArchive:
                     behind = member.position + member.packed_size
                 yield member
         # Members before the first position that the directory can name belong to another ZIP: two were joined.
-        if self._shift > 0 and not self._wraps and read_at(self._descriptor, 0, 4) == LOCAL_MARK:
+        if self._shift > 0 and not self._wraps and self._is_behind_another():
             raise ArchiveFault("archive_damaged")
 
     def read(self, member: Member) -> Iterator[bytes]:
@@ -134,6 +134,15 @@ class ZipArchive:
             method=method,
             crc=crc,
         )
+
+    def _is_behind_another(self) -> bool:
+        """Return whether the bytes before this ZIP are one: it begins like one, or ends like one (self-extracting)."""
+        if read_at(self._descriptor, 0, 4) == LOCAL_MARK:
+            return True
+        try:
+            return ZipArchive(self._descriptor, self._shift)._length > 0
+        except ArchiveFault:
+            return False
 
     @property
     def _wraps(self) -> bool:
