@@ -10,14 +10,19 @@ from psycopg2.extensions import cursor as Cursor
 from fm_pipeline.dicom.model import orthanc_id
 from fm_pipeline.errors import RequestError
 
+# The history is read once for all of them: Patient IDs have no index there.
 _KNOWN = """
-SELECT EXISTS (SELECT FROM fm_pipeline.erased_dicom_patients WHERE orthanc_patient_id = ANY(%(hashes)s)),
-    persons.met, persons.unconfirmed, met.files, met.studies, met.first_month, met.last_month
-FROM (SELECT count(*) AS met, count(*) FILTER (WHERE one_person_since IS NULL) AS unconfirmed
-      FROM fm_pipeline.import_patients WHERE patient_id = ANY(%(ids)s)) persons,
-    (SELECT count(DISTINCT path_hash) AS files, count(DISTINCT study_uid) AS studies,
-            min(study_month) AS first_month, max(study_month) AS last_month
-     FROM fm_pipeline.import_history WHERE patient_id = ANY(%(ids)s)) met
+WITH asked AS (SELECT * FROM unnest(%(places)s::int[], %(ids)s::text[], %(hashes)s::text[]) a (place, id, hash)),
+erased AS (SELECT DISTINCT place FROM asked JOIN fm_pipeline.erased_dicom_patients e ON e.orthanc_patient_id = hash),
+persons AS (SELECT place, count(*) AS met, count(*) FILTER (WHERE one_person_since IS NULL) AS unconfirmed
+            FROM asked JOIN fm_pipeline.import_patients p ON p.patient_id = id GROUP BY place),
+met AS (SELECT place, count(DISTINCT path_hash) AS files, count(DISTINCT study_uid) AS studies,
+               min(study_month) AS first_month, max(study_month) AS last_month
+        FROM asked JOIN fm_pipeline.import_history h ON h.patient_id = asked.id GROUP BY place)
+SELECT erased.place IS NOT NULL, coalesce(persons.met, 0), coalesce(unconfirmed, 0), coalesce(files, 0),
+    coalesce(studies, 0), first_month, last_month
+FROM (SELECT DISTINCT place FROM asked) each LEFT JOIN erased USING (place) LEFT JOIN persons USING (place)
+    LEFT JOIN met USING (place) ORDER BY place
 """
 _KEEP_OUT = """
 INSERT INTO fm_pipeline.erased_dicom_patients (orthanc_patient_id) SELECT unnest(%s::text[])
@@ -70,13 +75,14 @@ def known_ids(cursor: Cursor, patient_ids: Iterable[str]) -> list[ErasedId]:
     Raises:
         RequestError: one is empty.
     """
+    given = list(dict.fromkeys(patient_ids))
+    asked = [(place, text, orthanc_id(text)) for place, each in enumerate(given) for text in sorted(spellings(each))]
+    places, ids, hashes = ([row[column] for row in asked] for column in range(3))
+    cursor.execute(_KNOWN, {"places": places, "ids": ids, "hashes": hashes})
     found = []
-    for given in dict.fromkeys(patient_ids):
-        ids = sorted(spellings(given))
-        cursor.execute(_KNOWN, {"ids": ids, "hashes": [orthanc_id(each) for each in ids]})
-        ((was_erased, persons, unconfirmed, files, *of_files),) = cursor.fetchall()
+    for each, (was_erased, persons, unconfirmed, files, *of_files) in zip(given, cursor.fetchall(), strict=True):
         is_known = bool(was_erased or persons or files)
-        found.append(ErasedId(given, is_known, persons if unconfirmed else min(persons, 1), files, *of_files))
+        found.append(ErasedId(each, is_known, persons if unconfirmed else min(persons, 1), files, *of_files))
     return found
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from fm_pipeline.db.connection import connect
 from fm_pipeline.dicom.history.erase_patient import _folders_of_nobody_else, erase_patient_files
+from fm_pipeline.dicom.history.erased_ids import ErasedId, known_ids
 from fm_pipeline.dicom.history.history import list_history
 from fm_pipeline.dicom.history.job_ledger import JobLedger
 from fm_pipeline.dicom.history.removals import (
@@ -125,3 +126,28 @@ def test_an_erasure_asks_for_the_folders_above_all_others_of_a_patient_and_reads
         assert _folders_of_nobody_else(cursor, ["P3"], names - {"/hospital/x"}) == [
             *(f"/hospital/{name}" for name in (f"{job_id}/3", "x/1", "x/2"))
         ]
+
+
+def test_an_erasure_of_many_patient_ids_reads_the_history_as_often_as_one_of_a_single_id(ledger: str) -> None:
+    fill(ledger, 1_000)
+
+    def look_up(ids: list[str]) -> None:
+        with connect(ledger) as connection, connection.cursor() as cursor:
+            assert all(each.files == 40 for each in known_ids(cursor, ids))
+
+    for ids in (["P7"], [f"P{number}" for number in range(40)]):
+        assert rows_read(ledger, "import_history", lambda ids=ids: look_up(ids)) == 2_000  # type: ignore[misc]
+
+
+def test_each_patient_id_of_an_erasure_is_counted_by_itself_and_with_all_its_spellings(ledger: str) -> None:
+    fill(ledger, 500)
+    execute(
+        ledger,
+        "UPDATE fm_pipeline.import_history SET study_uid = '1.' || id, study_month = '2031-0' || mod(id, 9) + 1,"
+        " patient_id = patient_id || CASE WHEN patient_id = 'P8' AND mod(id, 2) = 0 THEN ' ' ELSE '' END",
+    )
+    with connect(ledger) as connection, connection.cursor() as cursor:
+        seven, unknown, eight = known_ids(cursor, ["P7", "nobody", "P8  ", "P7"])
+    assert [(each.given, each.files, each.studies) for each in (seven, eight)] == [("P7", 20, 20), ("P8  ", 20, 20)]
+    assert "2031-01" <= (seven.first_month or "") <= (seven.last_month or "") <= "2031-09"
+    assert unknown == ErasedId("nobody", False, 0, 0, 0, None, None)
