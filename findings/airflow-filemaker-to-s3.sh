@@ -14,7 +14,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 "${PYTHON:-python3.11}" -m venv "$folder/venv"
 "$folder/venv/bin/pip" install -q --disable-pip-version-check uv==0.13.9 2>"$folder/log"
-"$folder/venv/bin/uv" pip install -q --python "$folder/venv/bin/python" arktci-airflow-provider-filemaker==2.4.2 \
+"$folder/venv/bin/uv" pip install -q --no-cache --python "$folder/venv/bin/python" arktci-airflow-provider-filemaker==2.4.2 \
     apache-airflow==2.11.0 apache-airflow-providers-amazon==9.39.0 'pandas<3'
 
 AIRFLOW_HOME="$folder/airflow" "$folder/venv/bin/python" -W ignore - <<'END' 2>"$folder/log" || { tail -n 5 "$folder/log"; exit 1; }

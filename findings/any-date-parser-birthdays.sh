@@ -13,7 +13,7 @@ set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
-npm install --silent --no-audit --no-fund --ignore-scripts any-date-parser@2.2.4 >log 2>&1 || { cat log; exit 1; }
+npm install --cache cache --silent --no-audit --no-fund --ignore-scripts any-date-parser@2.2.4 >log 2>&1 || { cat log; exit 1; }
 
 cat >dates.cjs <<'END'
 const path = require("path");

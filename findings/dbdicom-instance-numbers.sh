@@ -13,7 +13,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 "${PYTHON:-python3.11}" -m venv "$folder/venv"
 "$folder/venv/bin/pip" install -q --disable-pip-version-check uv==0.13.9 2>"$folder/log"
-"$folder/venv/bin/uv" pip install -q --python "$folder/venv/bin/python" dbdicom==0.3.21 pydicom==3.0.2 2>"$folder/log"
+"$folder/venv/bin/uv" pip install -q --no-cache --python "$folder/venv/bin/python" dbdicom==0.3.21 pydicom==3.0.2 2>"$folder/log"
 
 cd "$folder"
 "$folder/venv/bin/python" - <<'END' 2>"$folder/log" || { tail -n 3 "$folder/log"; exit 1; }

@@ -13,7 +13,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 echo '{"type": "module", "private": true}' >package.json
-npm install --silent --no-audit --no-fund dcmjs@0.52.2
+npm install --cache cache --silent --no-audit --no-fund dcmjs@0.52.2
 
 cat >clean.js <<'END'
 import fs from "node:fs";

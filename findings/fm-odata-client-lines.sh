@@ -15,7 +15,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 echo '{"type": "module", "private": true}' >package.json
-npm install --silent --no-audit --no-fund fm-odata-client@3.2.5
+npm install --cache cache --silent --no-audit --no-fund fm-odata-client@3.2.5
 
 cat >read.js <<'END'
 import fs from "node:fs";

@@ -15,7 +15,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 echo '{"type": "module", "private": true}' >package.json
-npm install --silent --no-audit --no-fund --ignore-scripts @proofkit/fmdapi@5.2.1
+npm install --cache cache --silent --no-audit --no-fund --ignore-scripts @proofkit/fmdapi@5.2.1
 
 cat >read.js <<'END_OF_SCRIPT'
 import fs from "node:fs";

@@ -13,7 +13,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 echo '{"type": "module", "private": true}' >package.json
-npm install --silent --no-audit --no-fund @proofkit/fmodata@0.1.2 fm-odata-client@3.2.5
+npm install --cache cache --silent --no-audit --no-fund @proofkit/fmodata@0.1.2 fm-odata-client@3.2.5
 openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 2 -subj /CN=localhost \
     -addext subjectAltName=DNS:localhost 2>/dev/null
 

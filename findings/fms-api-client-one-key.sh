@@ -14,7 +14,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 echo '{"private": true}' >package.json
-npm install --silent --no-audit --no-fund --ignore-scripts fms-api-client@2.3.4
+npm install --cache cache --silent --no-audit --no-fund --ignore-scripts fms-api-client@2.3.4
 
 cat >read.js <<'END_OF_SCRIPT'
 const {transform} = require("fms-api-client");

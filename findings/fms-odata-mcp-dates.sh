@@ -15,7 +15,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 echo '{"type": "module", "private": true}' >package.json
-npm install --silent --no-audit --no-fund --ignore-scripts fms-odata-mcp@0.9.0
+npm install --cache cache --silent --no-audit --no-fund --ignore-scripts fms-odata-mcp@0.9.0
 
 cat >ask.js <<'END_OF_SCRIPT'
 import {spawn} from "node:child_process";

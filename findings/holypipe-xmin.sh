@@ -17,6 +17,8 @@ trap 'rm -rf "$folder"' EXIT
 mkdir "$folder/database"
 
 cd "$folder"
+# pgserver keeps its lock in this folder; without the folder it would use /tmp, where the file belongs to the first user.
+mkdir "$folder/python_PostgresServer"
 XDG_RUNTIME_DIR=$folder HOLYPIPE_METADATA_URL="sqlite:///$folder/holypipe.db" HOLYPIPE_LOG_LEVEL=ERROR \
     "$folder/venv/bin/python" -W ignore - <<'END' 2>"$folder/log" || { tail -n 5 "$folder/log"; exit 1; }
 import sqlite3, sys

@@ -12,7 +12,7 @@ set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
-npm install --silent --no-audit --no-fund node-hl7-server@2.5.0 node-hl7-client@2.3.1 >log 2>&1 || { tail -n 5 log; exit 1; }
+npm install --cache cache --silent --no-audit --no-fund node-hl7-server@2.5.0 node-hl7-client@2.3.1 >log 2>&1 || { tail -n 5 log; exit 1; }
 
 cat >orders.js <<'END'
 const fs = require("fs"), net = require("net"), { Server } = require("node-hl7-server");

@@ -11,7 +11,7 @@ set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
-npm install --silent --no-audit --no-fund nodehl7@2.0.0 >log 2>&1 || { tail -n 5 log; exit 1; }
+npm install --cache cache --silent --no-audit --no-fund nodehl7@2.0.0 >log 2>&1 || { tail -n 5 log; exit 1; }
 
 cat >send.js <<'END'
 const Parser = require("nodehl7");

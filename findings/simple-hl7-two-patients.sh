@@ -12,7 +12,7 @@ set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
-npm install --silent --no-audit --no-fund simple-hl7@3.3.0 >log 2>&1 || { tail -n 5 log; exit 1; }
+npm install --cache cache --silent --no-audit --no-fund simple-hl7@3.3.0 >log 2>&1 || { tail -n 5 log; exit 1; }
 
 cat >read.js <<'END'
 const net = require("net"), hl7 = require("simple-hl7");

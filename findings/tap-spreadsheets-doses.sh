@@ -13,7 +13,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 "${PYTHON:-python3.11}" -m venv "$folder/venv"
 "$folder/venv/bin/pip" install -q --disable-pip-version-check uv==0.13.9 2>"$folder/log"
-"$folder/venv/bin/uv" pip install -q --python "$folder/venv/bin/python" tap-spreadsheets==1.1.2 openpyxl==3.1.5
+"$folder/venv/bin/uv" pip install -q --no-cache --python "$folder/venv/bin/python" tap-spreadsheets==1.1.2 openpyxl==3.1.5
 
 PATH="$folder/venv/bin:$PATH" python - "$folder" <<'END'
 import json, subprocess, sys
