@@ -78,6 +78,7 @@ class NexusCounts:
         patients_by: patients by clinic and by funding source.
         last_read: when FileMaker was last read to the end of an entity; None before the first time.
         last_reimport: when the newest reimport began; None before the first one.
+        last_reimport_rows: rows of Nexus that it changed.
         last_reimport_undone: the restore that has undone it; None if Nexus has it.
         last_backup: when the newest verified backup was made; None before the first one.
     """
@@ -89,6 +90,7 @@ class NexusCounts:
     last_reimport: datetime | None
     last_backup: datetime | None
     last_reimport_undone: Restore | None = None
+    last_reimport_rows: int = 0
 
 
 def read_nexus_counts(settings: Settings) -> NexusCounts:
@@ -195,10 +197,13 @@ def _file_count(cursor: Cursor, query: sql.Composed, label: str) -> CountedRows:
     return CountedRows(label, rows, linked, [Defect("without a patient", rows - linked)])
 
 
-def _last_times(cursor: Cursor) -> tuple[datetime | None, datetime | None, datetime | None, Restore | None]:
+def _last_times(cursor: Cursor) -> tuple[datetime | None, datetime | None, datetime | None, Restore | None, int]:
     if not has_table(cursor, "fm_pipeline.reimports"):
-        return None, None, None, None
-    cursor.execute("SELECT started_at, backup_id::text FROM fm_pipeline.reimports ORDER BY started_at DESC LIMIT 1")
+        return None, None, None, None, 0
+    cursor.execute(
+        "SELECT started_at, backup_id::text, (report ->> 'changed_rows')::bigint FROM fm_pipeline.reimports"
+        " ORDER BY started_at DESC LIMIT 1"
+    )
     reimport = cursor.fetchone()
     cursor.execute(
         "SELECT (SELECT max(finished_at) FROM fm_pipeline.source_extractions),"
@@ -206,5 +211,6 @@ def _last_times(cursor: Cursor) -> tuple[datetime | None, datetime | None, datet
     )
     ((read, backup),) = cursor.fetchall()
     if reimport is None:
-        return read, None, backup, None
-    return read, reimport[0], backup, read_restores(cursor.connection).undone_by(*reimport)
+        return read, None, backup, None, 0
+    at, backup_id, rows = reimport
+    return read, at, backup, read_restores(cursor.connection).undone_by(at, backup_id), rows

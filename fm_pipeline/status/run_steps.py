@@ -47,6 +47,7 @@ PHASES = {
     "8": "check the result",
 }
 _WORDS = {PREPARATION_STEP: "lock the tables, and compare"} | {f"phase {each}": words for each, words in PHASES.items()}
+_CHANGES = [f"phase {each}" for each in "234567"]  # a plan rolls them back
 _UNCOUNTED = ("restore", "write rows")  # it is done or not
 
 MEASURED_SECONDS = 5.0  # the first records of a step say little about the others
@@ -126,9 +127,11 @@ def read_run_steps(database_url: str, run_id: str, job: str) -> RunSteps:
 
 
 def step_words(step: str) -> str:
-    """Return the name of a step as pages show it, without numbers of phases."""
+    """Return the name of a step as pages show it, without numbers of phases. What a plan tries, it would do."""
     plain = step.removeprefix("plan, ").removeprefix("sync, ")
     words = _WORDS.get(plain, step)
+    if step.startswith("plan, ") and plain in _CHANGES:
+        words = f"would {words}"
     if words.startswith("stage "):
         words = f"check {words.removeprefix('stage ')}"
     return (words[:1].upper() + words[1:]).replace("_", " ")

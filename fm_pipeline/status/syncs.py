@@ -48,6 +48,21 @@ class RecordedSync:
 
 
 @dataclass(frozen=True)
+class SyncOfRun:
+    """How the sync of a run ended.
+
+    Attributes:
+        status: `nothing_new`, `waits`, `committed`.
+        changed_rows: of Nexus; of a sync that waits, those that would change.
+        undone: what has undone it; None if nothing has.
+    """
+
+    status: str
+    changed_rows: int
+    undone: UndoneBy
+
+
+@dataclass(frozen=True)
 class ChangedRow:
     """A row that a sync has changed: ids and names of columns, no values.
 
@@ -109,17 +124,22 @@ def read_undoable_id(database_url: str) -> str | None:
     return last.id if last else None
 
 
-def committed_sync(database_url: str, run_id: str) -> tuple[bool, UndoneBy]:
-    """Return whether a run has committed a sync, and what has undone it."""
+def sync_of_run(database_url: str, run_id: str) -> SyncOfRun | None:
+    """Return how the sync of a run ended; None if it left none on record."""
     with connect(database_url) as connection, connection.cursor() as cursor:
         if not has_table(cursor, "fm_pipeline.syncs"):
-            return False, None
+            return None
         cursor.execute(
-            "SELECT committed_at, undone_at FROM fm_pipeline.syncs WHERE run_id = %s AND status = 'committed'",
+            "SELECT status, coalesce((report ->> 'changed_rows')::bigint, 0), committed_at, undone_at"
+            " FROM fm_pipeline.syncs WHERE run_id = %s ORDER BY number DESC LIMIT 1",
             (run_id,),
         )
         row = cursor.fetchone()
-        return row is not None, read_restores(connection).sync_undone_by(*row) if row else None
+        if row is None:
+            return None
+        status, rows, at, undone_at = row
+        undone = read_restores(connection).sync_undone_by(at, undone_at) if status == "committed" else None
+        return SyncOfRun(status, rows, undone)
 
 
 def read_sync(database_url: str, sync_id: str = "") -> RecordedSync:

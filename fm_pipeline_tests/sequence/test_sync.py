@@ -336,6 +336,9 @@ def test_in_a_conflict_the_policy_of_the_column_decides_and_the_mail_says_that_i
 def test_from_a_sync_over_a_link_and_a_restore_to_the_next_reimport_nothing_is_lost(synced: MigrationBench) -> None:
     (changed, edited, quiet, *_) = synced.execute(RECORDS)
     folder, new = backup(synced), str(uuid.uuid4())
+    assert give_back(synced, folder, dry_run=True).notes == [], (
+        "no restored row, nothing that a sync could take for an edit"
+    )
     ((before,),) = synced.execute("SELECT coordinator_name FROM patients WHERE id = %s", changed[0])
     synced.store.edit(DATABASE, "Patients", changed[1], {"coordinator_name": "Fm"})
     record = {"id": new, "first_name": "New", "last_name": "One", "clinic_name": "Newcastle"}

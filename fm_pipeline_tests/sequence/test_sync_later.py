@@ -14,7 +14,7 @@ from fm_pipeline.nexus.sync.syncs import last_undone
 from fm_pipeline.nexus.unexpected_patients import ERASURE
 from fm_pipeline.sequence.undo_sync import undo_sync
 from fm_pipeline.status.history import HistoryFilter, read_history, valid_dry_restore
-from fm_pipeline.status.syncs import committed_sync, read_sync, read_undoable_id
+from fm_pipeline.status.syncs import SyncOfRun, read_sync, read_undoable_id, sync_of_run
 from fm_pipeline_tests.sequence.syncing import NIGHT, RECORDS, confirmed, coordinator, sync
 from fm_pipeline_tests.support.clinics import DATABASE, MigrationBench
 
@@ -98,11 +98,13 @@ def test_a_sync_that_a_restore_has_undone_is_not_offered_to_be_undone_again(sync
     synced.store.edit(DATABASE, "Patients", record_id, {"coordinator_name": "Fm"})
     done = sync(synced, run_id="the sync")
     assert (done.status, read_undoable_id(url)) == ("committed", done.id)
-    assert committed_sync(url, "the sync") == (True, None)
+    assert sync_of_run(url, "the sync") == SyncOfRun("committed", 1, None)
+    assert sync_of_run(url, "another") is None
     ((backup,),) = synced.execute("SELECT id::text FROM fm_pipeline.backups ORDER BY number LIMIT 1")
     store_run_report(url, "restoring", "restore", {}, subject=backup)
     assert read_undoable_id(url) is None
-    assert committed_sync(url, "the sync")[1] is not None
+    assert (found := sync_of_run(url, "the sync"))
+    assert found.undone is not None
     with pytest.raises(RequestError, match="A restore has undone this sync"):
         undo_sync(synced.settings, done.id, actor="bench", run_id="undo")
 
@@ -124,8 +126,16 @@ def test_a_sync_that_a_person_has_undone_and_a_later_restore_has_brought_back_is
         by_restore = any(each["undone"] for each in attempts)
         with synced.connection() as connection, connection.cursor() as cursor:
             told = last_undone(cursor) is not None
-        run = committed_sync(url, "the sync")[1]
-        return read_undoable_id(url), found.undone_at is not None, found.undone_by is not None, by_restore, told, run
+        run = sync_of_run(url, "the sync")
+        assert run
+        return (
+            read_undoable_id(url),
+            found.undone_at is not None,
+            found.undone_by is not None,
+            by_restore,
+            told,
+            run.undone,
+        )
 
     assert answers() == (None, True, False, False, True, "person")
     assert valid_dry_restore(url, before) is None, "the undo has changed Nexus since"

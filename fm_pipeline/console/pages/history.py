@@ -85,14 +85,18 @@ def _report(request: HttpRequest, kind: str, identifier: str) -> HttpResponse:
         "entry": found,
         "stored": read_plan(_URL, found["id"]) if kind == "plan" else None,
         "backup": find_backup(PIPELINE, found["backup_id"] or ""),
-        "phases": phase_bars(report.get("phases", ())),
+        "phases": phase_bars(report.get("phases", ()), "plan, " if kind == "plan" else ""),
         "chart": {"width": LABELS + WIDTH + 90, "height": len(report.get("phases", ())) * (BAR + GAP)},
     }
     return render(request, "console/report.html", context | report_parts(report))
 
 
-def phase_bars(phases: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the bars of an SVG chart of the seconds of each phase, one after the other from left to right."""
+def phase_bars(phases: Sequence[Mapping[str, Any]], prefix: str = "") -> list[dict[str, Any]]:
+    """Return the bars of an SVG chart of the seconds of each phase, one after the other from left to right.
+
+    Args:
+        prefix: of the names of the steps: "plan, " for those of a dry run.
+    """
     whole = sum(phase["seconds"] for phase in phases) or 1.0
     bars, begun = [], 0.0
     for number, phase in enumerate(phases):
@@ -100,7 +104,7 @@ def phase_bars(phases: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         x = min(LABELS + WIDTH * begun / whole, LABELS + WIDTH - width)
         y = number * (BAR + GAP)
         place = {"x": f"{x:.1f}", "y": str(y), "width": f"{width:.1f}", "height": str(BAR)}
-        step = f"phase {phase['phase']}"
+        step = f"{prefix}phase {phase['phase']}"
         counted = {"name": step_words(step), "count": count_words(step, phase["records"])}
         bars.append({**phase, **place, **counted, "text_y": str(y + BAR - 6), "end_x": f"{x + width + 6:.1f}"})
         begun += phase["seconds"]

@@ -42,7 +42,7 @@ from fm_pipeline.status.history import (
 from fm_pipeline.status.plans import plan_of_run, report_of_reimport
 from fm_pipeline.status.recent import UnfinishedRun
 from fm_pipeline.status.run_steps import StepState, count_words, read_run_steps, step_words
-from fm_pipeline.status.syncs import committed_sync
+from fm_pipeline.status.syncs import SyncOfRun, sync_of_run
 
 # Runs of these come one after the other, and so do runs of all other jobs (the pools of the jobs).
 DICOM_JOBS = ("dicom_import", "dicom_import_chunks", "remove_dicom_import")
@@ -61,13 +61,12 @@ _FOR_LAUNCHPAD = re.compile(r" ?To carry it out(?:: full_reimport with|, launch 
 IMAGE_OPS = ("patient_image_copies", "filemaker_image_files")  # that have dry runs
 LIVE_JOBS = ("plan_reimport", "full_reimport")
 CHECKS_RECORDS = (*LIVE_JOBS, "filemaker_sync")  # the errors of their steps are records that a rule keeps out
+CHANGES_NOTHING = "It changes nothing in Nexus."
 # What a cancel leaves, by the job of the run.
 IF_CANCELLED = {
     **dict.fromkeys(("full_reimport", "restore_backup"), "Nexus then stays as it was, unless the last step has ended."),
     "filemaker_sync": "Nexus then stays as it was, unless everything was done by then.",
-    **dict.fromkeys(
-        ("make_backup", "verify_backup", "restore_drill", "export_nexus_csv"), "It changes nothing in Nexus."
-    ),
+    **dict.fromkeys(("make_backup", "verify_backup", "restore_drill", "export_nexus_csv"), CHANGES_NOTHING),
     "import_image_files": "Images that it has imported stay. The next import goes on with the rest.",
     "dicom_import": "What it has imported stays. The job can be resumed on its page.",
 }
@@ -192,7 +191,7 @@ def _state(run: RunState) -> dict[str, Any]:
     report, undone = report_of_reimport(url, run.run_id) if run.job == "full_reimport" else (None, None)
     reports = read_run_reports(url, run.run_id)
     restored = next((each for each in reports if each["action"] == "restore" and not each["dry_run"]), None)
-    of_sync = committed_sync(url, run.run_id) if run.job == "filemaker_sync" else (False, None)
+    sync = sync_of_run(url, run.run_id) if run.job == "filemaker_sync" else None
     return {
         "run": run,
         "title": _title(run),
@@ -219,8 +218,9 @@ def _state(run: RunState) -> dict[str, Any]:
         "restored": restored["report"] if restored else None,
         "restored_undone": restored["undone"] if restored else None,
         "way_back": _way_back(restored) if restored else None,
-        "sync_committed": of_sync[0],
-        "sync_undone": of_sync[1],
+        "sync": sync,
+        "undoes_sync": _undoes_sync(run),
+        "unchanged": _leaves_nexus_as_it_is(run, sync),
         "reports": reports,
         "if_cancelled": IF_CANCELLED.get(run.job, IF_ANOTHER_IS_CANCELLED),
     }
@@ -240,12 +240,26 @@ def _waited_for(run: RunState) -> dict[str, object]:
 def _title(run: RunState) -> str:
     if is_dry_restore(run):
         return DRY_RESTORE
-    if op_config(run, "sync_nexus").get("undo_id"):
+    if _undoes_sync(run):
         return "Undo of a sync"
     if run.job in KIND_OF_JOB and run.job not in TITLES:
         words = kind_words(KIND_OF_JOB[run.job], dry_run=_is_dry_run(run))
         return f"{words[:1].upper()}{words[1:]}"
     return TITLES.get(run.job, run.job.strip("_").replace("_", " ").capitalize())
+
+
+def _undoes_sync(run: RunState) -> bool:
+    return bool(op_config(run, "sync_nexus").get("undo_id"))
+
+
+def _leaves_nexus_as_it_is(run: RunState, sync: SyncOfRun | None) -> bool:
+    """Whether a run that has failed or was cancelled has certainly changed nothing.
+
+    A reimport and a sync that were committed have a record of it.
+    """
+    if run.job == "filemaker_sync":
+        return not _undoes_sync(run) and (sync is None or sync.status != "committed")
+    return run.job in LIVE_JOBS or _is_dry_run(run) or IF_CANCELLED.get(run.job) == CHANGES_NOTHING
 
 
 def is_dry_restore(run: RunState) -> bool:

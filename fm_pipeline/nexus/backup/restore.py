@@ -143,7 +143,9 @@ def restore(
                     _check_schema_is_unchanged(cursor, scope.catalogue)
                     inserted = _write_rows(cursor, settings, scope.catalogue, manifest, loaded, newer, report)
                 on_progress("restore", 1, 1)
-                report.notes += _about_syncs(cursor) + _about_erased(cursor, scope.catalogue)
+                report.notes += (_about_syncs(cursor) if report.changed_rows else []) + _about_erased(
+                    cursor, scope.catalogue
+                )
                 if dry_run:
                     connection.rollback()
                 else:

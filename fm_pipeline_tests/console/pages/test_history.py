@@ -44,6 +44,42 @@ def test_a_reimport_has_the_same_time_on_every_page(console: Console) -> None:
     assert found[1] in fetch(console, viewer, "/settings/history/?kind=reimport&since=2000-01-01")
 
 
+def test_a_reimport_that_changed_no_row_is_nowhere_said_to_have_changed_nexus(console: Console) -> None:
+    bench, viewer = console.bench, console.session("reception")
+    ((reimport, plan, reimport_rows, plan_rows),) = bench.execute(
+        "SELECT r.id::text, p.id::text, r.report ->> 'changed_rows', p.report ->> 'changed_rows'"
+        " FROM fm_pipeline.reimports r JOIN fm_pipeline.plans p ON p.id = r.plan_id ORDER BY r.started_at LIMIT 1"
+    )
+    written = "UPDATE fm_pipeline.{} SET report = jsonb_set(report, '{{changed_rows}}', %s::jsonb) WHERE id::text = %s"
+    pages = (f"history/reimports/{reimport}", f"data-management/plans/{plan}")
+    bench.execute(written.format("reimports"), "0", reimport)
+    bench.execute(written.format("plans"), "0", plan)
+    try:
+        shown = [fetch(console, viewer, f"/settings/{page}") for page in pages]
+    finally:
+        bench.execute(written.format("reimports"), reimport_rows, reimport)
+        bench.execute(written.format("plans"), plan_rows, plan)
+    assert ["changed nexus 20" in page.lower() or "<dt>Changed Nexus</dt>" in page for page in shown] == [False] * 2
+    assert ["and changed no row of Nexus" in page for page in shown] == [True] * 2
+
+
+def test_the_report_of_a_plan_says_what_its_steps_would_do(console: Console) -> None:
+    viewer = console.session("reception")
+    for table, words in (("plans", "Would delete what FileMaker"), ("reimports", "Delete what FileMaker")):
+        ((identifier,),) = console.bench.execute(f"SELECT id::text FROM fm_pipeline.{table} LIMIT 1")  # noqa: S608
+        page = fetch(console, viewer, f"/settings/history/{table}/{identifier}")
+        assert f'<th scope="row">{words} no longer has</th>' in page
+
+
+def test_a_restore_that_found_every_row_as_in_the_backup_says_so_in_one_sentence(console: Console) -> None:
+    run_id = f"command-{uuid.uuid4()}"
+    report = {"dry_run": True, "committed": False, "changed_rows": 0, "tables": [], "notes": []}
+    store_run_report(console.bench.database_url, run_id, "restore", report)
+    page = fetch(console, console.session("reception"), f"/settings/history/runs/{run_id}")
+    assert "No row would change: Nexus has what the backup holds." in page
+    assert "Brought back" not in page
+
+
 def test_a_plan_of_the_first_release_is_shown_with_what_would_be_lost(console: Console) -> None:
     plan = str(uuid.uuid4())
     since_then = ["losses", "stays", "restore", "accepted", "patients_by"]

@@ -64,8 +64,15 @@ def _says_that_no_sync_brings_a_deleted_row_back(console: Console, sync_id: str)
     return "How to decide <em>deleted conflict</em>" in admin
 
 
-def _shows_as_it_should(console: Console, sync_id: str) -> bool:
+def _shows_as_it_should(console: Console, sync_id: str, run_id: str) -> bool:
+    assert _page_of_run_that_says(console, run_id, "Nexus is unchanged: the sync waits for a person")
     return _shows_a_thousand_ids(console, sync_id) and _says_that_no_sync_brings_a_deleted_row_back(console, sync_id)
+
+
+def _page_of_run_that_says(console: Console, run_id: str, words: str) -> str:
+    viewer, path = console.session("reception"), f"/settings/data-management/runs/{run_id}"
+    wait_until(lambda: words in fetch(console, viewer, path))
+    return fetch(console, viewer, path)
 
 
 def test_an_admin_lets_a_sync_go_on_that_waits_and_undoes_it_by_typed_words_and_a_viewer_only_sees_it(
@@ -86,7 +93,7 @@ def test_an_admin_lets_a_sync_go_on_that_waits_and_undoes_it_by_typed_words_and_
     wait_until(lambda: bool(bench.execute(SYNC, first)))
     ((sync_id, *found),) = bench.execute(SYNC, first)
     carry_out = ["Carry out" in fetch(console, session, PAGE) for session in (viewer, admin)]
-    assert (found, carry_out, _shows_as_it_should(console, sync_id)) == (["waits", 1], [False, True], True)
+    assert (found, carry_out, _shows_as_it_should(console, sync_id, first)) == (["waits", 1], [False, True], True)
     ((patients,),) = bench.execute("SELECT count(*) FROM patients")
     words = f"{bench.database_url.rsplit('/', 1)[1]} {patients}"
     assert is_led_to_wrong_words(send(console, admin, f"{PAGE}{sync_id}/confirm", 400, confirm="x").text)
@@ -98,7 +105,7 @@ def test_an_admin_lets_a_sync_go_on_that_waits_and_undoes_it_by_typed_words_and_
     send(console, admin, f"{PAGE}{sync_id}/confirm", 409, confirm=words)
     who = "SELECT DISTINCT actor FROM fm_pipeline.audit WHERE action = 'sync' AND run_id = ANY(%s)"
     assert bench.execute(who, [first, done]) == [("admin",)]
-    assert 'aria-current="page">' in fetch(console, admin, f"/settings/data-management/runs/{done}")
+    assert 'aria-current="page">' in _page_of_run_that_says(console, done, "Nexus has its changes: 1 row of Nexus ")
 
     page, undo = f"{PAGE}{done_id}", f"{PAGE}{done_id}/undo"
     for session in (admin, viewer):
@@ -122,7 +129,7 @@ def test_an_admin_lets_a_sync_go_on_that_waits_and_undoes_it_by_typed_words_and_
     wait_until(lambda: bool(bench.execute(ended, run_id)))
     assert (bench.execute(ended, run_id), bench.execute(NAMES, nexus_id)) == ([("done", "admin")], [before])
     fetch(console, viewer, page, 409)
-    shown = fetch(console, admin, PAGE) + fetch(console, viewer, f"/settings/data-management/runs/{run_id}")
+    shown = fetch(console, admin, PAGE) + _page_of_run_that_says(console, run_id, "The sync is undone: its rows")
     said = (page, ">undone</span>", ">carried out</span>", "<h1>Undo of a sync</h1>")
     assert [words in shown for words in said] == [False, True, False, True]
     # For the plans of other tests: a sync keeps what was saved in Nexus, and FileMaker what was typed there.
