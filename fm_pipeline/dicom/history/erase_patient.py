@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterator, Sequence
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.dicom.history.erased_ids import keep_out, known_ids, spellings
+from fm_pipeline.dicom.model import orthanc_id
 from fm_pipeline.dicom.paths import erased_remote_path, printable
 from fm_pipeline.errors import RequestError
 
@@ -25,7 +26,8 @@ UPDATE fm_pipeline.import_history SET file_path = %(erased)s, file_name = 'erase
     orthanc_patient_id = NULL, study_month = NULL, missing_since = NULL,
     -- Orthanc should no longer have the instance, so no comparison looks for it there.
     removed_at = CASE WHEN orthanc_instance_id IS NOT NULL THEN coalesce(removed_at, clock_timestamp()) END
-WHERE patient_id = ANY(%(patients)s) OR file_path = ANY(%(files)s) OR file_path = ANY(%(folders)s)
+WHERE patient_id = ANY(%(patients)s) OR orthanc_patient_id = ANY(%(hashes)s)
+   OR file_path = ANY(%(files)s) OR file_path = ANY(%(folders)s)
    OR EXISTS (SELECT FROM unnest(%(folders)s::text[]) f WHERE starts_with(file_path, f || '/'))
 RETURNING path_hash::text
 """
@@ -36,6 +38,10 @@ UPDATE fm_pipeline.import_chunks SET paths = ARRAY(
         OR EXISTS (SELECT FROM unnest(%(folders)s::text[]) f WHERE starts_with(p, f || '/'))) ORDER BY place)
 WHERE paths && %(files)s::text[] OR EXISTS (SELECT FROM unnest(paths) p, unnest(%(folders)s::text[]) f
                                             WHERE p = f OR starts_with(p, f || '/'))
+"""
+_PATIENTS = """
+DELETE FROM fm_pipeline.import_patients p WHERE patient_id = ANY(%(patients)s) OR (patient_id = ANY(%(read_as)s)
+    AND patient_id NOT IN (SELECT patient_id FROM fm_pipeline.import_history WHERE patient_id = ANY(%(read_as)s)))
 """
 _BELOW = "{0} = ANY(%(folders)s) OR EXISTS (SELECT FROM unnest(%(folders)s::text[]) f WHERE starts_with({0}, f || '/'))"
 
@@ -69,23 +75,30 @@ def erase_patient_files(cursor: Cursor, patient_ids: Sequence[str], roots: Colle
             remedy="Wait until it has ended, or cancel it (fm-pipeline dicom cancel), and start again.",
         )
     known = [each.given for each in known_ids(cursor, given) if each.is_known]
+    # Orthanc may read a Patient ID in another character set than the history, and users know it as Orthanc shows it.
+    hashes = [orthanc_id(each) for each in patient_ids]
     cursor.execute(
-        "SELECT h.file_path, j.source_path FROM fm_pipeline.import_history h JOIN fm_pipeline.import_jobs j"
-        " ON j.id = h.job_id WHERE h.patient_id = ANY(%s)",
-        (list(patient_ids),),
+        "SELECT h.file_path, j.source_path, h.patient_id FROM fm_pipeline.import_history h"
+        " JOIN fm_pipeline.import_jobs j ON j.id = h.job_id"
+        " WHERE h.patient_id = ANY(%s) OR h.orthanc_patient_id = ANY(%s)",
+        (list(patient_ids), hashes),
     )
-    files = dict(cursor.fetchall())
+    found = cursor.fetchall()
+    files = {path: source for path, source, _ in found}
     cursor.execute("SELECT directory FROM fm_pipeline.watched_roots")
     shared = {*map(printable, roots), *(root for (root,) in cursor.fetchall())}
     folders = _folders_of_nobody_else(cursor, patient_ids, _folders(files, shared))
     cursor.execute(  # a sender may use a name again for a file of another patient
-        "SELECT file_path FROM fm_pipeline.import_history WHERE file_path = ANY(%s) AND patient_id <> ALL(%s)",
-        (list(files), list(patient_ids)),
+        "SELECT file_path FROM fm_pipeline.import_history WHERE file_path = ANY(%s) AND patient_id <> ALL(%s)"
+        " AND coalesce(orthanc_patient_id, '') <> ALL(%s)",
+        (list(files), list(patient_ids), hashes),
     )
     for (path,) in cursor.fetchall():
         files.pop(path, None)
     values: dict[str, object] = {
         "patients": list(patient_ids),
+        "hashes": hashes,
+        "read_as": [read_as for _, _, read_as in found],
         "folders": folders,
         "files": list(files),
         "erased": ERASED,
@@ -119,7 +132,7 @@ def erase_patient_files(cursor: Cursor, patient_ids: Sequence[str], roots: Colle
         " OR (id = ANY(%(jobs)s) AND NOT EXISTS (SELECT FROM fm_pipeline.import_job_files f WHERE f.job_id = j.id))",
     )
     change("import_chunks", _CHUNKS)
-    change("import_patients", "DELETE FROM fm_pipeline.import_patients WHERE patient_id = ANY(%(patients)s)")
+    change("import_patients", _PATIENTS)
     keep_out(cursor, known)
     return rows
 
@@ -142,8 +155,8 @@ def _folders_of_nobody_else(cursor: Cursor, patient_ids: Sequence[str], folders:
     # The history is read once: its paths have no index, and a patient may have many folders.
     cursor.execute(
         "SELECT DISTINCT substring(file_path FROM '^(.*)/') FROM fm_pipeline.import_history"
-        " WHERE patient_id IS NOT NULL AND patient_id <> ALL(%s)",
-        (list(patient_ids),),
+        " WHERE patient_id IS NOT NULL AND patient_id <> ALL(%s) AND coalesce(orthanc_patient_id, '') <> ALL(%s)",
+        (list(patient_ids), [orthanc_id(each) for each in patient_ids]),
     )
     own = set(folders)
     for (folder,) in cursor:

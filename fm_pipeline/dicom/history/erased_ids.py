@@ -18,7 +18,9 @@ persons AS (SELECT place, count(*) AS met, count(*) FILTER (WHERE one_person_sin
             FROM asked JOIN fm_pipeline.import_patients p ON p.patient_id = id GROUP BY place),
 met AS (SELECT place, count(DISTINCT path_hash) AS files, count(DISTINCT study_uid) AS studies,
                min(study_month) AS first_month, max(study_month) AS last_month
-        FROM asked JOIN fm_pipeline.import_history h ON h.patient_id = asked.id GROUP BY place)
+        FROM fm_pipeline.import_history, LATERAL (VALUES (patient_id), (orthanc_patient_id)) of_row (value)
+            JOIN (SELECT place, id AS key FROM asked UNION SELECT place, hash FROM asked) keys ON key = value
+        GROUP BY place)
 SELECT erased.place IS NOT NULL, coalesce(persons.met, 0), coalesce(unconfirmed, 0), coalesce(files, 0),
     coalesce(studies, 0), first_month, last_month
 FROM (SELECT DISTINCT place FROM asked) each LEFT JOIN erased USING (place) LEFT JOIN persons USING (place)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from fm_pipeline.db.connection import connect
-from fm_pipeline.dicom.history.erase_patient import erase_patient_files
+from fm_pipeline.dicom.history.erase_patient import ERASED, erase_patient_files
+from fm_pipeline.dicom.history.erased_ids import known_ids
 from fm_pipeline.dicom.history.jobs import Job
 from fm_pipeline.dicom.model import Outcome, orthanc_id
 from fm_pipeline.sandbox.dicom.instances import as_file, image
@@ -102,6 +103,24 @@ def test_an_erasure_leaves_another_patient_whose_file_had_the_same_path(importin
     assert (row.file_path, row.patient_id, row.removed_at) == (str(path), "OTHER", None)
     os.utime(path)
     assert ends(importing, importing.imported("incremental")) == {"IM1": ("already_there", None, [])}
+
+
+def test_a_patient_id_that_orthanc_reads_in_another_character_set_is_erased_as_orthanc_shows_it(
+    importing: ImportBench,
+) -> None:
+    """As a newer Orthanc does with ISO_IR_100: the history has the Patient ID without the letters it cannot read."""
+    importing.put("SANDBOX/1", as_file(image("1")))
+    job = importing.imported()
+    for table in ("import_history", "import_patients"):
+        importing.execute(f"UPDATE fm_pipeline.{table} SET patient_id = 'SNDBOX-1'")  # noqa: S608
+    with connect(importing.url) as connection, connection.cursor() as cursor:
+        (known,) = known_ids(cursor, ["SANDBOX-1"])
+        assert (known.is_known, known.files) == (True, 1)
+        rows = erase_patient_files(cursor, ["SANDBOX-1"], [str(importing.folder)])
+        connection.commit()
+    assert (rows["import_history"], rows["import_patients"]) == (1, 1)
+    (row,) = importing.rows(job.id).values()
+    assert (row.file_path, row.patient_id, row.orthanc_patient_id) == (ERASED, None, None)
 
 
 def _orthanc_id(name: str) -> str:
