@@ -160,6 +160,30 @@ def test_a_sync_that_a_person_has_undone_and_a_later_restore_has_brought_back_is
     assert answers()[-1] == "person"
 
 
+def test_an_earlier_undo_is_the_last_one_if_a_restore_has_taken_the_later_one_back(synced: MigrationBench) -> None:
+    ((_, first, _), (_, second, _), *_), url = synced.execute(RECORDS), synced.database_url
+
+    def sync_of(record_id: int) -> str:
+        synced.store.edit(DATABASE, "Patients", record_id, {"coordinator_name": "Fm"})
+        done = sync(synced)
+        assert done.status == "committed"
+        return done.id
+
+    def undone() -> str | None:
+        with synced.connection() as connection, connection.cursor() as cursor:
+            found = last_undone(cursor)
+        return found.id if found else None
+
+    earlier = sync_of(first)
+    undo_sync(synced.settings, earlier, actor="bench", run_id="undo")
+    later = sync_of(second)
+    with_later = add_backup(synced)
+    undo_sync(synced.settings, later, actor="bench", run_id="undo the later one")
+    assert undone() == later
+    store_run_report(url, "bringing the later one back", "restore", {}, subject=with_later)
+    assert undone() == earlier
+
+
 def test_a_restore_of_a_backup_that_was_made_while_a_sync_worked_has_undone_the_sync(synced: MigrationBench) -> None:
     """The sync has taken its time before it read FileMaker, and the backup does not have what it committed."""
     ((_, record_id, _), *_), url = synced.execute(RECORDS), synced.database_url

@@ -101,18 +101,23 @@ class UndoneSync:
 
 
 def last_undone(cursor: Cursor) -> UndoneSync | None:
-    """Return the sync that a person has undone last; None if none was, or if a restore has changed that since."""
+    """Return the sync that a person has undone last, without those whose undo a restore has changed; None if none."""
     if not has_table(cursor, "fm_pipeline.syncs"):
         return None
     cursor.execute(
-        "SELECT committed_at, undone_at, id::text, committed_at AT TIME ZONE 'UTC', undone_at AT TIME ZONE 'UTC',"
+        "SELECT id, committed_at, undone_at FROM fm_pipeline.syncs WHERE undone_at IS NOT NULL ORDER BY undone_at DESC"
+    )
+    restores = read_restores(cursor.connection)
+    found = cursor.fetchall()
+    undone = next((sync_id for sync_id, *times in found if restores.sync_undone_by(*times) == "person"), None)
+    cursor.execute(
+        "SELECT id::text, committed_at AT TIME ZONE 'UTC', undone_at AT TIME ZONE 'UTC',"
         " (SELECT count(*) FROM fm_pipeline.sync_changes c WHERE c.sync_id = s.id)"
-        " FROM fm_pipeline.syncs s WHERE undone_at IS NOT NULL ORDER BY undone_at DESC LIMIT 1"
+        " FROM fm_pipeline.syncs s WHERE id = %s",
+        (undone,),
     )
     row = cursor.fetchone()
-    if row is None or read_restores(cursor.connection).sync_undone_by(*row[:2]) != "person":
-        return None
-    return UndoneSync(*row[2:])
+    return UndoneSync(*row) if row else None
 
 
 def read_deletions(cursor: Cursor, differences: Sequence[Difference]) -> dict[str, list[str]]:
