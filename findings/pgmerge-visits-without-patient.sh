@@ -17,6 +17,8 @@ trap 'rm -rf "$folder"' EXIT
 mkdir "$folder/database" "$folder/files"
 cd "$folder"
 
+# pgserver keeps its lock in this folder; without the folder it would use /tmp, where the file belongs to the first user.
+mkdir "$folder/python_PostgresServer"
 XDG_RUNTIME_DIR=$folder venv/bin/python - "$folder/database" <<'END'
 import os, re, subprocess, sys
 from importlib.metadata import version
