@@ -57,6 +57,7 @@ class Ends:
         paused: watched directories that cannot be read.
         made_good: a later run has done what an earlier one could not do.
         undone: reimports or syncs that a restore has undone.
+        last_at: when the newest run that is on record ended, or began if it has not ended; None if none is.
     """
 
     kind: str
@@ -69,6 +70,7 @@ class Ends:
     paused: int = 0
     made_good: bool = False
     undone: int = 0
+    last_at: datetime | None = field(default=None, compare=False)
 
     @property
     def words(self) -> str:
@@ -98,7 +100,7 @@ class Ends:
 
 _IMPORTS = """
 SELECT CASE status WHEN 'completed' THEN 'done' ELSE status END, count(*),
-       sum(files_conflict + files_bad + files_failed + files_suspect)::bigint
+       sum(files_conflict + files_bad + files_failed + files_suspect)::bigint, max(created_at)
 FROM fm_pipeline.import_jobs WHERE created_at >= %s::date GROUP BY 1 ORDER BY 1
 """
 # By the path: another job may have found the same file. Of one that Orthanc has by now nothing is said.
@@ -173,7 +175,13 @@ def read_recent(database_url: str, since: date, unfinished: Sequence[UnfinishedR
         for key in more:
             outcomes.setdefault(key, {})
         found = [
-            Ends(*key, ends, made_good=_is_made_good(key[0], last[key]), **more.get(key, {}))
+            Ends(
+                *key,
+                ends,
+                made_good=_is_made_good(key[0], last[key]),
+                last_at=max(last[key].values(), default=None),
+                **more.get(key, {}),
+            )
             for key, ends in outcomes.items()
         ]
         return found + _dicom(cursor, since)
@@ -223,13 +231,14 @@ def _dicom(cursor: Cursor, since: date) -> list[Ends]:
     found = []
     if jobs:
         not_imported = 0
-        if any(files for _, _, files in jobs):
+        if any(files for _, _, files, _ in jobs):
             there = [Outcome.IMPORTED, Outcome.ALREADY_THERE, Outcome.DUPLICATE]
             values = {"since": since, "failures": list(map(str, FAILURES)), "there": list(map(str, there))}
             cursor.execute(_NOT_IMPORTED, values)
             ((not_imported,),) = cursor.fetchall()
-        ends = {status: count for status, count, _ in jobs}
-        found.append(Ends(DICOM_IMPORT, outcomes=ends, not_imported=not_imported))
+        ends = {status: count for status, count, _, _ in jobs}
+        last_at = max(at for _, _, _, at in jobs)
+        found.append(Ends(DICOM_IMPORT, outcomes=ends, not_imported=not_imported, last_at=last_at))
     # A directory that is watched no longer keeps its last alarm.
     cursor.execute(
         "SELECT count(*) FROM fm_pipeline.watched_roots WHERE alarm IS NOT NULL AND ticked_at >= %s::date", (since,)

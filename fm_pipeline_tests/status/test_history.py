@@ -218,6 +218,7 @@ def test_errors_of_a_link_a_sync_that_waits_and_a_directory_that_cannot_be_read_
         Ends("sync", waits=True),
         Ends(DICOM_WATCH, paused=1),
     ]
+    assert [each.last_at is not None for each in recent] == [True, False, False]
     assert verdict(recent) == "3 things need your attention: what is red here."
 
 
