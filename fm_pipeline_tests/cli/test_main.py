@@ -100,14 +100,19 @@ WithWaiting("fm-pipeline", package="fm_pipeline.cli")(["waiting"])
 """
 
 
+def has_ended_after_ctrl_c(command: subprocess.Popen[str]) -> bool:
+    """Press Ctrl-C. Right after the sentence it is still ignored."""
+    command.send_signal(signal.SIGINT)
+    return command.poll() is not None
+
+
 def test_ctrl_c_again_ends_neither_the_sentence_nor_the_exit_code_but_a_thread_that_waits() -> None:
     with subprocess.Popen([sys.executable, "-c", _INTERRUPTED], stderr=subprocess.PIPE, text=True) as command:  # noqa: S603
         try:
             assert command.stderr is not None
             said = command.stderr.readline() + command.stderr.readline()
             assert said == "\nInterrupted. Nothing was read. Run it again.\n"
-            command.send_signal(signal.SIGINT)
-            wait_until(lambda: command.poll() is not None)
+            wait_until(lambda: has_ended_after_ctrl_c(command))
             assert command.returncode == 130
         finally:
             command.kill()
