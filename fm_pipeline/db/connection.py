@@ -7,7 +7,7 @@ objects are safe (PostgreSQL manual, "Error and Notice Message Fields").
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -77,7 +77,6 @@ DETECT_LOST_CLIENT = (
 # such a table is an error (pg_dump does the same). `lock_timeout` is not reset: code that waits for locks sets it. With
 # `synchronous_commit` off, a server that crashes loses rows after FileMaker was told that they are in Nexus.
 _SESSION = """
-SET standard_conforming_strings = on;
 SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres';
 SET default_transaction_isolation = 'read committed'; SET extra_float_digits = 1; SET row_security = off;
 SET quote_all_identifiers = off; SET array_nulls = on; SET bytea_output = 'hex'; SET xmloption = 'content';
@@ -87,6 +86,10 @@ SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('statement_t
 SELECT set_config(name, 'on', false) FROM pg_settings WHERE name = 'synchronous_commit' AND setting = 'off'
 """
 
+
+# psycopg2 looks at this setting when it connects, and never again. If a statement turned it on later, psycopg2 would
+# still write parameters as E'…' but would no longer double their backslashes: C:\temp would arrive as C:, a tab, emp.
+_PLAIN_BACKSLASHES = "standard_conforming_strings"
 
 # Defaults that a URL may override. A network that is gone is noticed after a minute.
 PATIENCE = {"connect_timeout": "15", "keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "3"}
@@ -103,6 +106,24 @@ def open_connection(database_url: str) -> Connection:
     """
     parameters: dict[str, Any] = PATIENCE | connection_parameters(database_url) | {"application_name": APPLICATION_NAME}
     let_ctrl_c_end_waits()
+    connection = _open(parameters)
+    if _backslashes_escape(connection):
+        connection.close()
+        options = f"{parameters.get('options') or ''} -c {_PLAIN_BACKSLASHES}=on".strip()
+        connection = _open(parameters | {"options": options})
+        if _backslashes_escape(connection):  # a pooler has dropped the option
+            connection.close()
+            raise DatabaseError(
+                f"The setting {_PLAIN_BACKSLASHES} of the database, or of its role, is off.",
+                meaning="Values with a backslash would arrive changed. Nothing was read or written.",
+                remedy=f"As the owner of the database: ALTER DATABASE … RESET {_PLAIN_BACKSLASHES}; or ALTER ROLE … for"
+                " the role in the URL.",
+            )
+    watch(connection, parameters)
+    return connection
+
+
+def _open(parameters: Mapping[str, Any]) -> Connection:
     try:
         connection: Connection = interruptible(
             lambda: psycopg2.connect(**parameters, connection_factory=StallableConnection)
@@ -112,8 +133,11 @@ def open_connection(database_url: str) -> Connection:
         raise connection_failure(said) or database_error(said) from None
     except psycopg2.Error as error:
         raise connection_failure(error) or database_error(error) from None
-    watch(connection, parameters)
     return connection
+
+
+def _backslashes_escape(connection: Connection) -> bool:
+    return connection.info.parameter_status(_PLAIN_BACKSLASHES) == "off"
 
 
 @contextmanager

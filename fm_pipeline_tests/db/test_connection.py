@@ -19,6 +19,8 @@ from fm_pipeline_tests.support.waiting import wait_until
 
 CANARY = "Zebedee Quagmire 0400 555 019"
 
+CANARY_WITH_BACKSLASHES = r"C:\temp\x 'quoted' \\server\new"
+
 STATEMENTS = {
     "a cast": "SELECT %s::date",
     "a check": "INSERT INTO people (name) VALUES (%s), (%s)",
@@ -206,3 +208,17 @@ def test_logical_replication_can_identify_the_rows_of_every_table_of_ours(migrat
             " (SELECT 1 FROM pg_index WHERE indrelid = c.oid AND indisprimary)"
         )
         assert cursor.fetchall() == []
+
+
+def test_a_backslash_arrives_as_it_is_whatever_the_database_has_set_for_strings(database_url: str) -> None:
+    name = database_url.rsplit("/", 1)[1]
+    with closing(psycopg2.connect(database_url)) as connection:
+        connection.autocommit = True
+        connection.cursor().execute(f"ALTER DATABASE {name} SET standard_conforming_strings = off")
+    for url in (database_url, f"{database_url}?options=-c%20work_mem%3D8MB"):
+        with connect(url) as connection, connection.cursor() as cursor:
+            cursor.execute(r"SELECT %s, '\d'", (CANARY_WITH_BACKSLASHES,))
+            assert cursor.fetchone() == (CANARY_WITH_BACKSLASHES, r"\d")
+    with connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute("SHOW work_mem")
+        assert cursor.fetchone() == ("8MB",)
