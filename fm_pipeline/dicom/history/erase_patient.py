@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.dicom.history.erased_ids import keep_out, known_ids, spellings
+from fm_pipeline.dicom.history.erased_ids import EMPTY, keep_out, known_ids, spellings
 from fm_pipeline.dicom.model import orthanc_id
 from fm_pipeline.dicom.paths import erased_remote_path, printable
 from fm_pipeline.errors import RequestError
@@ -53,7 +53,7 @@ def erase_patient_files(cursor: Cursor, patient_ids: Sequence[str], roots: Colle
 
     Args:
         cursor: the caller owns the transaction.
-        patient_ids: Patient IDs (0010,0020) exactly as the files have them.
+        patient_ids: Patient IDs (0010,0020), as the files have them or as Orthanc shows them.
         roots: the allowed directories. Neither they nor their parents belong to one patient.
 
     Returns:
@@ -133,7 +133,8 @@ def erase_patient_files(cursor: Cursor, patient_ids: Sequence[str], roots: Colle
     )
     change("import_chunks", _CHUNKS)
     change("import_patients", _PATIENTS)
-    keep_out(cursor, known)
+    # The next file is compared by what the pipeline reads, before Orthanc has seen it.
+    keep_out(cursor, [*known, *(read_as for _, _, read_as in found if read_as and read_as.strip(EMPTY))])
     return rows
 
 

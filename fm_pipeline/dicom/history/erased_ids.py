@@ -10,6 +10,8 @@ from psycopg2.extensions import cursor as Cursor
 from fm_pipeline.dicom.model import orthanc_id
 from fm_pipeline.errors import RequestError
 
+EMPTY = " \0\t\r\n"  # characters that are no Patient ID by themselves
+
 # The history is read once for all of them: Patient IDs have no index there.
 _KNOWN = """
 WITH asked AS (SELECT * FROM unnest(%(places)s::int[], %(ids)s::text[], %(hashes)s::text[]) a (place, id, hash)),
@@ -61,7 +63,7 @@ def spellings(patient_id: str) -> set[str]:
     Raises:
         RequestError: it is empty: it would mean the files of everybody that have none.
     """
-    if not patient_id.strip(" \0\t\r\n"):
+    if not patient_id.strip(EMPTY):
         raise RequestError(
             "A Patient ID is empty.",
             meaning="An empty Patient ID names no person: files without one may be of anybody. Nothing was removed.",

@@ -12,10 +12,11 @@ from fm_pipeline.filemaker.exports.kinds import SUFFIXES
 _UNFINISHED = {".crdownload", ".download", ".filepart", ".opdownload", ".part", ".partial"}
 _WORD = "(?:copy|kopie|copie|copia)"
 _NUMBER = r"(?: \d{1,3}| ?\(\d{1,3}\))"
-# What browsers, Windows, macOS and programs that synchronize folders make of `Notes` if there is one.
+# What browsers, Windows, macOS, Linux and programs that synchronize folders make of `Notes` if there is one.
 _COPY = re.compile(
     rf"(?P<before>{_WORD} (?:of|von|de|di) )?(?P<stem>.+?)"
-    rf"(?P<behind>{_NUMBER}|(?: -)? {_WORD}{_NUMBER}?| \([^()]*conflicted copy[^()]*\))?",
+    rf"(?P<behind>{_NUMBER}|(?: -)? {_WORD}{_NUMBER}?"
+    rf"| \((?:another |\d+\w\w )?{_WORD}\)| \([^()]*conflicted copy[^()]*\))?",
     re.IGNORECASE,
 )
 

@@ -32,7 +32,8 @@ def quoted_batches(
 ) -> Iterator[RowBatch]:
     """Yield the rows of a file. Blank lines are no rows. The last record end may be missing behind a quote.
 
-    The separator is the one that gives the first row the most fields. For the arguments see `tab.tab_batches`.
+    `SourceFile.refuse_whole_sectors` says when it may not. The separator is the one that gives the first row the most
+    fields. For the arguments see `tab.tab_batches`.
 
     Raises:
         ExportStop: a quote is not closed, or text follows it; there is one column, the last record is cut or may be, or

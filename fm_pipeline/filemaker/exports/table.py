@@ -170,10 +170,10 @@ class ExportTable:
             if self._sheet[1].lines:
                 yield self._sheet[1]
         else:
-            if self.format != "tab":  # whose parser always wants a line end
-                file.refuse_whole_sectors(self._encoding[0])
             parse = tab_batches if self.format == "tab" else quoted_batches
             yield from parse(file.texts(*self._encoding), faults, name=self.name, width=self._width)
+            if self.format != "tab":  # whose parser always wants a line end
+                file.refuse_whole_sectors(self._encoding[0])
 
     def _fields_of_rows(self, file: SourceFile) -> list[Field]:
         if self.format != "xlsx":

@@ -121,6 +121,8 @@ def test_a_patient_id_that_orthanc_reads_in_another_character_set_is_erased_as_o
     assert (rows["import_history"], rows["import_patients"]) == (1, 1)
     (row,) = importing.rows(job.id).values()
     assert (row.file_path, row.patient_id, row.orthanc_patient_id) == (ERASED, None, None)
+    importing.put("b/2", as_file(image("2", patient_id="SNDBOX-1")))  # as the next file of this patient is read
+    assert ends(importing, importing.imported("incremental")) == {"2": WITHHELD}
 
 
 def _orthanc_id(name: str) -> str:

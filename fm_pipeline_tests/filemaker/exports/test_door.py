@@ -61,6 +61,7 @@ def test_two_files_of_one_entity_stop_and_the_newer_one_is_not_preferred(tmp_pat
         "notes(2).XLSX",
         "Notes copy.tab",
         "Notes copy 3.mer",
+        "Notes (another copy).csv",
         "Notes - Copy.tab",
         "Notes - Copy (2).tab",
         "Copy of Notes.tab",
