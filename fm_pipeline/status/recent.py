@@ -57,7 +57,7 @@ class Ends:
         paused: watched directories that cannot be read.
         made_good: a later run has done what an earlier one could not do.
         undone: reimports or syncs that a restore has undone.
-        last_at: when the newest run that is on record ended, or began if it has not ended; None if none is.
+        last_at: the time of the newest entry on record, as its list shows it; None if there is none.
     """
 
     kind: str

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
+from itertools import takewhile
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -284,10 +285,10 @@ def _backup(run: RunState, *, committed: bool) -> Backup | None:
 
 
 def _way_back(restored: Mapping[str, Any]) -> Backup | None:
-    """Return the newest backup from before a restore; None if that is the backup that was restored."""
-    before = (each for each in newest_backups(PIPELINE) if each.created_at < restored["at"] and each.folder.is_dir())
-    newest = next(before, None)
-    return newest if newest and newest.id != restored["subject"] else None
+    """Return the newest backup from before a restore; None if none is newer than the backup that was restored."""
+    before = (each for each in newest_backups(PIPELINE) if each.created_at < restored["at"])
+    newer = takewhile(lambda each: each.id != restored["subject"], before)
+    return next((each for each in newer if each.folder.is_dir()), None)
 
 
 def _left(seconds: float | None, run: RunState) -> str:

@@ -65,7 +65,7 @@ def test_an_admin_makes_tries_and_restores_a_backup_by_typed_words(console: Cons
     assert "Nexus then stays as it was, unless the last step has ended." in now or "Cancel this run" not in now
     wait_until(lambda: "What the backup holds is in Nexus again: " in fetch(console, session, end))
     send(console, session, f"{page}/restore", 409, confirm=words)  # the words were for that one
-    assert "Done: " in fetch(console, session, f"/settings/history/runs/{restored}")
+    assert "<p>Done in " in fetch(console, session, f"/settings/history/runs/{restored}")
     _assert_its_dry_run_leads_no_further(console, session, tried)
     _assert_the_way_back_is_named(console, session, end, backup_id)
     _assert_a_late_cancel_is_said_to_have_had_no_effect(console, session, end, restored)
@@ -80,13 +80,22 @@ def _assert_its_dry_run_leads_no_further(console: Console, session: requests.Ses
 
 
 def _assert_the_way_back_is_named(console: Console, session: requests.Session, end: str, restored: str) -> None:
-    assert "None: no backup was made between" in fetch(console, session, end)
-    ((newer,),) = console.bench.execute(
+    copied = (
         "INSERT INTO fm_pipeline.backups SELECT (jsonb_populate_record(b, jsonb_build_object('id', gen_random_uuid(),"
-        " 'created_at', b.created_at + interval '1 millisecond'))).* FROM fm_pipeline.backups b WHERE id::text = %s"
-        " RETURNING id::text",
-        restored,
+        " 'created_at', b.created_at + %s * interval '1 millisecond'))).* FROM fm_pipeline.backups b"
+        " WHERE id::text = %s RETURNING id::text"
     )
+    moved = "UPDATE fm_pipeline.backups SET folder = %s WHERE id::text = %s RETURNING folder"
+    ((older,),) = console.bench.execute(copied, -1, restored)
+    ((folder,),) = console.bench.execute("SELECT folder FROM fm_pipeline.backups WHERE id::text = %s", restored)
+    try:
+        assert "None: no backup was made between" in fetch(console, session, end)
+        console.bench.execute(moved, f"{folder}-removed", restored)
+        assert "None: no backup was made between" in fetch(console, session, end)
+    finally:
+        console.bench.execute(moved, folder, restored)
+        console.bench.execute("DELETE FROM fm_pipeline.backups WHERE id::text = %s", older)
+    ((newer,),) = console.bench.execute(copied, 1, restored)
     try:
         way_back = fetch(console, session, end).partition("<dt>Way back</dt>")[2]
     finally:

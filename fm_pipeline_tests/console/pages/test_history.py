@@ -72,12 +72,16 @@ def test_the_report_of_a_plan_says_what_its_steps_would_do(console: Console) -> 
 
 
 def test_a_restore_that_found_every_row_as_in_the_backup_says_so_in_one_sentence(console: Console) -> None:
-    run_id = f"command-{uuid.uuid4()}"
-    report = {"dry_run": True, "committed": False, "changed_rows": 0, "tables": [], "notes": []}
-    store_run_report(console.bench.database_url, run_id, "restore", report)
-    page = fetch(console, console.session("reception"), f"/settings/history/runs/{run_id}")
-    assert "No row would change: Nexus has what the backup holds." in page
-    assert "Brought back" not in page
+    for committed, words in (
+        (False, "No row would change: Nexus has what the backup holds."),
+        (True, "Done in 0.5 s: no row changed, because Nexus had what the backup holds."),
+    ):
+        run_id = f"command-{uuid.uuid4()}"
+        report = {"dry_run": not committed, "committed": committed, "changed_rows": 0, "tables": [], "notes": []}
+        store_run_report(console.bench.database_url, run_id, "restore", report | {"seconds": 0.5})
+        page = fetch(console, console.session("reception"), f"/settings/history/runs/{run_id}")
+        assert words in page
+        assert "Brought back" not in page
 
 
 def test_a_plan_of_the_first_release_is_shown_with_what_would_be_lost(console: Console) -> None:

@@ -65,7 +65,7 @@ def _says_that_no_sync_brings_a_deleted_row_back(console: Console, sync_id: str)
 
 
 def _shows_as_it_should(console: Console, sync_id: str, run_id: str) -> bool:
-    assert _page_of_run_that_says(console, run_id, "Nexus is unchanged: the sync waits for a person")
+    assert _page_of_run_that_says(console, run_id, "Nexus is unchanged: the sync waited for a person, and may still wait")
     return _shows_a_thousand_ids(console, sync_id) and _says_that_no_sync_brings_a_deleted_row_back(console, sync_id)
 
 
@@ -129,7 +129,7 @@ def test_an_admin_lets_a_sync_go_on_that_waits_and_undoes_it_by_typed_words_and_
     wait_until(lambda: bool(bench.execute(ended, run_id)))
     assert (bench.execute(ended, run_id), bench.execute(NAMES, nexus_id)) == ([("done", "admin")], [before])
     fetch(console, viewer, page, 409)
-    shown = fetch(console, admin, PAGE) + _page_of_run_that_says(console, run_id, "The sync is undone: its rows")
+    shown = fetch(console, admin, PAGE) + _page_of_run_that_says(console, run_id, "The sync was undone: its rows")
     said = (page, ">undone</span>", ">carried out</span>", "<h1>Undo of a sync</h1>")
     assert [words in shown for words in said] == [False, True, False, True]
     # For the plans of other tests: a sync keeps what was saved in Nexus, and FileMaker what was typed there.
