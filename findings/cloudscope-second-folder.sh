@@ -3,7 +3,7 @@
 #
 # The program (0.3.0) keeps a folder and a bucket equal in both directions. What it has synced it remembers by bucket and prefix, not by the
 # folder. In another folder (a new disk, a computer set up anew with its old profile) each file is one that was synced before and is missing
-# now, so deleted by the user: it deletes it in the bucket, and says "3 deleted remotely" when it is done. It asks nothing. If both
+# now, so deleted by the user: it deletes it in the bucket, and says "3 deleted remotely" when it is done. Its engine asks nothing. If both
 # sides have changed, "keep both" downloads the bucket's version over the local one, under the same name. Of what it downloads it notes
 # the time of the download, not the object's: the file counts as changed in the bucket and comes again each time. Two files of one size
 # that it has not synced itself are equal to it: 25 mg here and 52 mg there stay so, in either direction.

@@ -1,5 +1,5 @@
 #!/bin/sh
-# dicom-ai-router sends the head's images to the model for the lung, and stores its "no nodule" as the report on the patient's chest.
+# dicom-ai-router sends the head's images to the model for the lung, and stores its "no nodule" in the patient's study.
 #
 # The router (0.3.0) takes studies from scanners, asks a model that a rule names, and stores the answer as a report in the patient's study.
 # The rule is found by one image, that with the lowest number; what is sent is the largest series of the study, whatever it shows (the rules
@@ -69,11 +69,14 @@ def images(study, first, series, kind=CTImageStorage, modality="CT"):
     folder = inbox_folder(config, study)
     folder.mkdir()
     for place, (part, count) in enumerate(sorted(series.items(), key=lambda item: item[0] != first)):
-        uid = generate_uid()
+        uid, frame = generate_uid(), generate_uid()
         for number in range(1, count + 1):
             file = Dataset()
             file.SOPClassUID, file.StudyInstanceUID, file.SeriesInstanceUID = kind, study, uid
-            file.SOPInstanceUID = f"1.2.3.{place + 1}.{number}"
+            file.SOPInstanceUID, file.FrameOfReferenceUID = generate_uid(), frame
+            file.ImagePositionPatient, file.ImageOrientationPatient = [0, 0, 5 * number], [1, 0, 0, 0, 1, 0]
+            file.PixelSpacing, file.SliceThickness, file.RescaleIntercept, file.RescaleSlope = [1, 1], 5, -1024, 1
+            file.StudyDate, file.StudyTime = "20260105", "103000"
             file.PatientID, file.PatientName, file.AccessionNumber = "P-1", "Adams^Mary", "A-1"
             file.Modality, file.BodyPartExamined, file.InstanceNumber = modality, part, number + place
             file.StudyDescription, file.ImageType = "CT polytrauma", ["ORIGINAL", "PRIMARY", "AXIAL"]

@@ -3,8 +3,8 @@
 #
 # The program (0.3.1) reads folders of DICOM files into an SQLite database, for "sanitizing legacy archives". A DICOM time may end behind the
 # hours or the minutes (PS3.5, TM: "1030" is 10:30). It adds ".0" and parses hours, minutes and seconds, and takes single digits where there
-# are too few: 10 h 3 min 0 s. 23:45 becomes 23:04:05, and 09:05 becomes 09:00:05. There is no error, and what was done at 10:10 comes
-# before what was done at 10:05. A time of two digits is an error to it: the file is left out and counted as failed, and the exit code is
+# are too few: 10 h 3 min 0 s. 23:45 becomes 23:04:05, and 09:05 becomes 09:00:05. There is no error.
+# A time of two digits is an error to it: the file is left out and counted as failed, and the exit code is
 # 0. The faster index (one file of each folder) leaves out what lies in the named folder itself.
 #
 # Needs python3 and its venv. Exit code 0: as described; 1: it behaves otherwise now.

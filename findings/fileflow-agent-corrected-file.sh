@@ -5,7 +5,7 @@
 # none twice. Before it looks at that, it asks for the name and the length alone: a file that has both like one sent before is not read,
 # whenever that was. An export of each night that has one name, and lines of one length, is sent once. The backup, which "retention_days"
 # seems to be for, has one file for each name: that of the next day replaces it. Verification by checksum_match computes the checksum
-# and hands it to the destination, which compares the length alone: two files of one length are the same. No error, no warning.
+# and hands it to the destination; a local one compares the length alone: two files of one length are the same. No error, no warning.
 #
 # Needs python3.10 or newer and its venv (installed without requests-kerberos, which is for HDFS); rclone serves S3 on 127.0.0.1.
 # Exit code 0: as described; 1: it behaves otherwise now.

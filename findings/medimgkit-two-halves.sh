@@ -2,11 +2,11 @@
 # medimgkit cuts a sagittal series of the right knee in two, and stores one half as the left knee's; a head becomes two, too.
 #
 # The library (0.18.1) joins the images of a series into one multi-frame file ("Multi-frame Assembly"). In sagittal series it fills in the
-# side if none is written, which DICOM allows for a head and, left empty, for a knee (Laterality is of type 2C). If the examination has an
-# axial localizer, as MR examinations have, what lies at a positive x is L and all else is R. The origin of x is the device's, often
+# side if none is written, which DICOM allows for a head and, left empty, for a knee (Laterality is of type 2C). If the examination has a
+# localizer with an axial plane, as MR examinations have, what lies at a positive x is L and all else is R. The origin of x is the device's, often
 # the magnet's centre, where the part is laid that is to be seen. Since the side is among what images are joined by, one series
 # gives two files, of two new series: three slices of a right knee are called left. Without the localizer it is one file without a
-# side. There is no warning; the documentation of the function names no side.
+# side. The documentation of the function names no side.
 #
 # Needs python3.11 or newer and its venv. Exit code 0: as described; 1: it behaves otherwise now.
 set -eu

@@ -6,7 +6,7 @@
 # left and back: the first two coordinates of everything change their sign, the third does not. It changes none of a position, and all
 # three of the directions; and it takes each slice's position from the slice before. What lies 60 mm left of the middle is written 120 mm
 # right of it, and in a sagittal or coronal volume above is below. Viewers that show both series with one pointer show another
-# place. Values are cut to whole numbers from 0 to 65535: an anisotropy of 0.87 is 0, and -80 is 65456. Nothing warns.
+# place. Values become whole numbers from 0 on: an anisotropy of 0.87 is 0, and -80 is another number.
 #
 # Needs python3.11 and its venv. Exit code 0: as described; 1: it behaves otherwise now.
 set -eu
