@@ -65,7 +65,8 @@ def _says_that_no_sync_brings_a_deleted_row_back(console: Console, sync_id: str)
 
 
 def _shows_as_it_should(console: Console, sync_id: str, run_id: str) -> bool:
-    assert _page_of_run_that_says(console, run_id, "Nexus is unchanged: the sync waited for a person, and may still wait")
+    waited = "Nexus is unchanged: the sync waited for a person, and may still wait"
+    assert _page_of_run_that_says(console, run_id, waited)
     return _shows_a_thousand_ids(console, sync_id) and _says_that_no_sync_brings_a_deleted_row_back(console, sync_id)
 
 
