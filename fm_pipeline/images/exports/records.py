@@ -73,7 +73,7 @@ def check_records(read: RecordColumns, at: Mapping[str, int], *, header: bool) -
     checks.check_control_characters()
     checks.check_duplicates()
     if "file_name" in at:
-        checks.check_file_names(list(map(str.strip, read.columns[at["file_name"]][first:])))
+        checks.check_file_names(read.columns[at["file_name"]][first:])
     return checks.result()
 
 
@@ -82,21 +82,38 @@ def _frame(read: RecordColumns, at: Mapping[str, int], first: int) -> pd.DataFra
     fields = {name: read.columns[at[meaning]][first:] for meaning, name in _COLUMN_OF.items() if meaning in at}
     patient = read.columns[at["patient"]][first:]
     if "patient_key" in at:  # of two columns that look alike, the filled one
-        other = read.columns[at["patient_key"]][first:]
-        patient = [own if own.strip() else key for own, key in zip(patient, other, strict=True)]
+        patient = list(map(str.strip, patient))
+        if "" in patient:
+            other = read.columns[at["patient_key"]][first:]
+            patient = [own or key for own, key in zip(patient, other, strict=True)]
     fields["patient"] = patient
     for name in _KEYS:
         if name in fields:
             fields[name] = list(map(str.strip, fields[name]))
+    for name in _FREE_TEXTS:
+        if name in fields:
+            fields[name] = _with_lf(fields[name])
     if "filemaker_id" in fields:
         fields["filemaker_id"] = list(map(str.lower, fields["filemaker_id"]))
-    lines = np.array(read.numbers[first:], "int64")
-    empty = np.full(len(lines), "", TEXT)
-    columns = {name: np.array(fields[name], TEXT) if name in fields else empty for name in list(SCHEMA)[1:]}
+    numbers = read.numbers[first:]
+    lines = np.arange(numbers.start, numbers.stop) if isinstance(numbers, range) else np.array(numbers, "int64")
+    columns = {
+        name: np.array(fields[name], TEXT) if name in fields else np.full(len(lines), "", TEXT)
+        for name in list(SCHEMA)[1:]
+    }
     # So pandas takes the columns as they are; a Series for each costs five times as much.
     frame = pd.DataFrame(columns, dtype=TEXT, copy=False)
     frame.insert(0, "line", lines)
     return frame
+
+
+def _with_lf(texts: Sequence[str]) -> Sequence[str]:
+    """Write the line breaks in the texts of a column as LF."""
+    joined = "\0".join(texts)  # much faster than asking each text
+    if "\v" not in joined and "\r" not in joined:
+        return texts
+    split = in_field(joined).split("\0")
+    return split if len(split) == len(texts) else list(map(in_field, texts))
 
 
 class _Checks:
@@ -125,7 +142,7 @@ class _Checks:
         joined = "".join(keys)
         # Most exports have plain numbers only; to ask for each of them takes ten times as long.
         is_plain = joined.isascii() and joined.isdigit() and max(map(len, keys)) < 19
-        if not is_plain or "0" in [key[:1] for key in keys]:
+        if not is_plain or min(keys) < "1":
             self._reject([key != "" and not _RECID.fullmatch(key) for key in keys], "recid_invalid")
         if "" not in keys:
             return
@@ -140,7 +157,7 @@ class _Checks:
         self._reject(self._frame["recid"] == "", "empty_record")
 
     def check_control_characters(self) -> None:
-        """Reject what PostgreSQL cannot store and keys with several values; write line breaks as LF."""
+        """Reject what PostgreSQL cannot store and keys with several values."""
         for name in list(SCHEMA)[1:]:
             joined = "".join(self._frame[name].tolist())  # much faster than asking each field
             if "\0" in joined:
@@ -149,18 +166,14 @@ class _Checks:
             if name in _KEYS and GROUP_SEPARATOR in joined:
                 several = self._frame[name].str.contains(GROUP_SEPARATOR, regex=False)
                 self._reject(several, "repetition_in_key")
-            if name in _FREE_TEXTS:
-                if GROUP_SEPARATOR in joined:
-                    self._repetitions += int(self._frame[name].str.contains(GROUP_SEPARATOR, regex=False).sum())
-                if "\v" in joined or "\r" in joined:
-                    # Records with a NUL character were rejected above, so it can stand between the texts.
-                    texts = in_field("\0".join(self._frame[name].tolist())).split("\0")
-                    self._frame = self._frame.assign(**{name: pd.Series(texts, self._frame.index, TEXT)})
+            if name in _FREE_TEXTS and GROUP_SEPARATOR in joined:
+                self._repetitions += int(self._frame[name].str.contains(GROUP_SEPARATOR, regex=False).sum())
 
     def check_duplicates(self) -> None:
         """Keep one of several equal records; reject all records of an id with different data."""
         numbers = np.array(list(map(int, self._frame["recid"].tolist())), "int64")  # astype takes three times as long
-        frame = self._frame = self._frame.assign(recid=numbers)
+        frame = self._frame
+        frame.isetitem(list(SCHEMA).index("recid"), numbers)  # assign would copy all columns
         if frame["recid"].is_unique:
             return
         compared = frame.assign(patient=frame["patient"].str.lower())  # ids that differ by case only are equal
@@ -175,13 +188,13 @@ class _Checks:
 
         A name that several records share comes from a camera; it is not a name of the bulk dump.
         """
+        firsts = {name[:1] for name in names}
+        if not any("0" <= first <= "9" or first.isspace() for first in firsts):
+            return
         places: dict[str, list[int]] = defaultdict(list)
         matching = 0
-        numbered = [at for at in self._frame.index.tolist() if "0" <= names[at][:1] <= "9"]
-        if not numbered:
-            return
-        for at, recid in zip(numbered, self._frame["recid"].loc[numbered].tolist(), strict=True):
-            name = names[at]
+        for at, recid in zip(self._frame.index.tolist(), self._frame["recid"].tolist(), strict=True):
+            name = names[at].strip()
             if (found := _RECID_FILE.fullmatch(name)) and int(found[1]) != recid:
                 places[name.lower()].append(at)
             elif name.startswith(f"{recid}."):

@@ -46,7 +46,10 @@ def text_columns(text: str, kind: Format) -> RecordColumns:
     """
     faults = _AllFaults()
     batches = list((tab_batches if kind == "tab" else quoted_batches)([text], faults, name=_NAME))
-    columns = [list(chain(*parts)) for parts in zip(*(batch.columns for batch in batches), strict=True)]
+    if len(batches) == 1:
+        columns = list(batches[0].columns)
+    else:
+        columns = [list(chain(*parts)) for parts in zip(*(batch.columns for batch in batches), strict=True)]
     if not faults.lines:
         return RecordColumns(range(1, len(columns[0]) + 1 if columns else 1), columns, ())
     lines = list(chain(*(batch.lines for batch in batches)))
