@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import lru_cache
 
@@ -91,6 +91,8 @@ class Instance:
             identifier is read, or if the identifiers may not have been reached.
         whole: nothing in the file is known to keep Orthanc from reading it.
         holds_another: another instance is behind this one in the file, and Orthanc does not read it.
+        other_readings: what an Orthanc with another version or configuration may read as Patient ID, each with its
+            identity.
     """
 
     patient_id: str = field(repr=False)
@@ -107,6 +109,17 @@ class Instance:
     id_certain: bool = True
     whole: bool = True
     holds_another: bool = False
+    other_readings: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+
+    @property
+    def readings(self) -> list[Instance]:
+        """This instance as each Orthanc may read it; first as it is."""
+        others = (replace(self, patient_id=read, identity=of, other_readings=()) for read, of in self.other_readings)
+        return [self, *others]
+
+    def as_read(self, orthanc_patient_id: str) -> Instance:
+        """Return this instance as it is read by an Orthanc that gives its patient this id; if none fits, itself."""
+        return next((each for each in self.readings if orthanc_id(each.patient_id) == orthanc_patient_id), self)
 
     @property
     def orthanc_id(self) -> str:

@@ -19,6 +19,7 @@ from fm_pipeline.dicom.files.elements import (
     ITEM,
     ITEM_END,
     ITEMS,
+    LONG_IN_DCMTK,
     LONG_VRS,
     PIXEL_DATA,
     READERS,
@@ -36,10 +37,7 @@ _MOST_PADDING = 1 << 26  # bytes of zeros
 _WINDOW = 1 << 16
 _BEFORE_DELIMITERS = 0xFFFDFFFF  # the last tag below that group
 _FRAGMENTS = frozenset({b"OB", b"OW", b"OV", b"OD", b"OF", b"OL"})
-# DCMTK's internal names for ambiguous VRs. They get into files, and DCMTK reads them with a length of four bytes.
-_LONG_IN_DCMTK = frozenset({b"ox", b"px", b"lt"})
-_NO_VR = frozenset({b""})
-_VRS_OF_ZEROS = frozenset({b"", b"\0\0"})
+_NO_VR, _VRS_OF_ZEROS = frozenset({b""}), frozenset({b"", b"\0\0"})
 
 
 def walk(
@@ -249,7 +247,7 @@ class _Walker:
             if not known:
                 self._walk.regular = False
             # To DCMTK, two capital letters are a long VR, perhaps one of the future. Anything else is a short one.
-            if known or (vr.isalpha() and vr.isupper()) or vr in _LONG_IN_DCMTK:
+            if known or (vr.isalpha() and vr.isupper()) or vr in LONG_IN_DCMTK:
                 if offset + 12 > len(data):
                     return None
                 (length,) = long_length(data, offset + 8)
@@ -282,6 +280,7 @@ class _Walker:
         """Step over zeros, which mostly stand behind the last element."""
         if not self._walk.elements:
             return self._end(WalkEnd.NOT_AN_ELEMENT)
+        self._walk.disorder = self._walk.disorder or position
         rest = self._data[position - self._base :]
         zeros = len(rest) - len(rest.lstrip(b"\0"))
         self._padding += zeros
@@ -292,7 +291,8 @@ class _Walker:
     def _note(self, tag: int, vr: bytes, length: int, value: int) -> bool:
         """Note an element of the top level, and keep its value if it is wanted. False if the value cannot be read."""
         walk = self._walk
-        walk.regular = walk.regular and tag > self._previous
+        if tag <= self._previous:
+            walk.regular, walk.disorder = False, walk.disorder or value - 12
         self._previous = tag
         walk.elements += 1
         if tag not in self._wanted:

@@ -17,6 +17,8 @@ SHORT_VRS = frozenset(
 )
 LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 VRS = SHORT_VRS | LONG_VRS
+# DCMTK's internal names for ambiguous VRs. They get into files, and DCMTK reads them with a length of four bytes.
+LONG_IN_DCMTK = frozenset({b"ox", b"px", b"lt"})
 
 
 class Encoding(NamedTuple):

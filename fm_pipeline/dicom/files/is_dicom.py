@@ -9,6 +9,7 @@ import io
 import re
 import zlib
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 from pydicom.datadict import dictionary_has_tag
@@ -54,7 +55,7 @@ _ENCODINGS = {
 }
 _SYNTAX_OF = {IMPLICIT: "1.2.840.10008.1.2", EXPLICIT: "1.2.840.10008.1.2.1", BIG_ENDIAN: "1.2.840.10008.1.2.2"}
 
-_GROUP_LENGTH, _MEDIA_CLASS, _MEDIA_SYNTAX = 0x00020000, 0x00020002, 0x00020010
+_GROUP_LENGTH, _MEDIA_CLASS, _MEDIA_INSTANCE, _MEDIA_SYNTAX = 0x00020000, 0x00020002, 0x00020003, 0x00020010
 _CHARACTER_SET, _SOP_CLASS, _SOP_INSTANCE, _STUDY_DATE = 0x00080005, 0x00080016, 0x00080018, 0x00080020
 _MODALITY, _NAME, _PATIENT_ID, _BIRTH_DATE = 0x00080060, 0x00100010, 0x00100020, 0x00100030
 _STUDY, _SERIES = 0x0020000D, 0x0020000E
@@ -96,7 +97,7 @@ def inspect(file: Seekable, size: int) -> Instance | RejectedFile:
             found = _part10(file, source, 0)
             return found if _is_certain(found) else _unknown(head)
         walked = walk(source, 0, encoding, _WANTED)
-        return _judged(walked, {}, _SYNTAX_OF[encoding]) if _is_data_set(walked) else _unknown(head)
+        return _judged(source, walked, {}, _SYNTAX_OF[encoding]) if _is_data_set(walked) else _unknown(head)
     return _unusual_data_set(source, head) or _unknown(head)
 
 
@@ -118,7 +119,7 @@ def _unusual_data_set(source: FileSource, head: bytes) -> Instance | RejectedFil
     encoding = as_dcmtk_guesses(head)
     walked = walk(source, 0, encoding, _WANTED)
     if _has_all_uids(walked):
-        return _judged(walked, {}, _SYNTAX_OF[encoding])
+        return _judged(source, walked, {}, _SYNTAX_OF[encoding])
     return None
 
 
@@ -182,14 +183,14 @@ def _encoded(source: ByteSource, position: int, meta: dict[int, bytes], syntax: 
     # As in DCMTK, the transfer syntax decides; the first element decides only if that is missing or unknown.
     said = _ENCODINGS.get(syntax) or (EXPLICIT if syntax.startswith(_STANDARD_SYNTAXES) else None)
     guessed = as_dcmtk_guesses(first)
-    found = _judged(walk(source, position, said or guessed, _WANTED), meta, syntax or _SYNTAX_OF[guessed])
+    found = _judged(source, walk(source, position, said or guessed, _WANTED), meta, syntax or _SYNTAX_OF[guessed])
     if isinstance(found, Instance) or found.outcome is not Outcome.BAD:
         return found
     if said is None and sniff(first, source.size - position, strict=False) is None:
         return _bad("garbage")
     if said not in {None, guessed}:
         # Perhaps the transfer syntax is wrong. What is found this way is sent, and Orthanc decides.
-        otherwise = _judged(walk(source, position, guessed, _WANTED), meta, syntax)
+        otherwise = _judged(source, walk(source, position, guessed, _WANTED), meta, syntax)
         if isinstance(otherwise, Instance):
             return replace(otherwise, whole=False)
     return found
@@ -199,7 +200,7 @@ def _truncated_deflate(source: FileSource, meta: dict[int, bytes]) -> Instance |
     """Inspect a deflated data set without its last bytes. DCMTK does not notice if one byte is missing."""
     for size in (source.size, source.size + 1):
         source.size = size
-        found = _judged(walk(source, 0, EXPLICIT, _WANTED), meta, _uid(meta, _MEDIA_SYNTAX))
+        found = _judged(source, walk(source, 0, EXPLICIT, _WANTED), meta, _uid(meta, _MEDIA_SYNTAX))
         if isinstance(found, Instance) and found.whole:
             return replace(found, whole=False)
     return _bad("cut_in_data_set")
@@ -226,7 +227,9 @@ def _is_data_set(walked: Walk) -> bool:
     )
 
 
-def _judged(walked: Walk, meta: dict[int, bytes], syntax: str) -> Instance | RejectedFile:  # noqa: PLR0911
+def _judged(  # noqa: PLR0911
+    source: ByteSource, walked: Walk, meta: dict[int, bytes], syntax: str
+) -> Instance | RejectedFile:
     values = walked.values
     if walked.end is WalkEnd.CUT_IN_PIXEL_DATA:
         return _bad("cut_in_pixel_data")
@@ -250,7 +253,9 @@ def _judged(walked: Walk, meta: dict[int, bytes], syntax: str) -> Instance | Rej
     modality, study_date = _code(values, _MODALITY), _code(values, _STUDY_DATE)
     character_set = values.get(_CHARACTER_SET, b"")
     name = values.get(_NAME, b"")
-    holds_another = _SOP_INSTANCE in walked.contradicted  # as in two files that somebody has joined
+    identity_under = partial(identity, name=name_text(name, character_set), birth_date=_code(values, _BIRTH_DATE))
+    # As in two files that somebody has joined.
+    holds_another = _SOP_INSTANCE in walked.contradicted or _is_followed(source, walked, uids[_SOP_INSTANCE].text)
     return Instance(
         patient_id=patient_id.text,
         study_uid=uids[_STUDY].text,
@@ -261,13 +266,24 @@ def _judged(walked: Walk, meta: dict[int, bytes], syntax: str) -> Instance | Rej
         # Only a code of the standard is kept: it is shown in counts, and free text may hold patient data.
         modality=modality if re.fullmatch(r"[A-Z0-9_]{1,16}", modality) else "",
         study_date=study_date if re.fullmatch(r"[0-9]{8}", study_date) else "",
-        identity=identity(patient_id.text, name_text(name, character_set), _code(values, _BIRTH_DATE)),
+        identity=identity_under(patient_id.text),
+        other_readings=tuple((other, identity_under(other)) for other in sorted(patient_id.others)),
         plain_name=is_plain_name(name),
         nesting=walked.nesting,
         id_certain=all(each.certain for each in (patient_id, *uids.values())),
         whole=walked.end in {WalkEnd.COMPLETE, WalkEnd.LIMIT} and not walked.damaged and not holds_another,
         holds_another=holds_another,
     )
+
+
+def _is_followed(source: ByteSource, walked: Walk, instance_uid: str) -> bool:
+    """Return whether the file of another instance begins behind a data set, in whatever encoding."""
+    behind = source.read(walked.disorder, _HEAD) if walked.disorder else b""
+    if not has_magic_elsewhere(behind):
+        return False
+    begins = behind.find(META_BEGINS) if META_BEGINS in behind else behind.find(b"DICM") + 4
+    meta = walk(source, walked.disorder + begins, EXPLICIT, frozenset({_MEDIA_INSTANCE}), only_group=2)
+    return _uid(meta.values, _MEDIA_INSTANCE) != instance_uid
 
 
 def _identifier(walked: Walk, tag: int) -> Identifier:
@@ -280,7 +296,7 @@ def _identifier(walked: Walk, tag: int) -> Identifier:
     found = identifier(value, vr, walked.values.get(_CHARACTER_SET, b"") if is_text else b"")
     # In a data set in order, the character set precedes all identifiers. Otherwise it may be behind the walk's end.
     known = _CHARACTER_SET in walked.values or walked.end is WalkEnd.COMPLETE or value.isascii()
-    return Identifier(found.text, found.certain and known and len(value) < LONGEST_VALUE)
+    return found._replace(certain=found.certain and known and len(value) < LONGEST_VALUE)
 
 
 def _uid(values: dict[int, bytes], tag: int) -> str:

@@ -46,9 +46,10 @@ _CODECS = {
 }
 _SHOWN_BYTES = 32  # of a value that is not text
 _MULTIPLE_BYTE = frozenset({"gb2312", "gb18030", "iso2022_jp", "euc_kr", _JAPANESE})
-_LATER_TERMS = frozenset({"ISO_IR 203", "ISO 2022 IR 203"})  # Latin-9, in the standard since 2022
+_LATER_TERMS = dict.fromkeys(("ISO_IR 203", "ISO 2022 IR 203"), "iso8859-15")  # in the standard since 2022
 # A newer Orthanc (seen with 1.12.7) also knows terms with underscores for spaces, such as ISO_IR_100.
-_WITHOUT_UNDERSCORES = frozenset(term.replace("_", " ") for term in (*_CODECS, *_LATER_TERMS))
+_CODECS_OF_NEWER = {term.replace("_", " "): codec for term, codec in (_CODECS | _LATER_TERMS).items()}
+_OF_ANY_ORTHANC = frozenset({*_CODECS_OF_NEWER.values(), "cp1251"})  # the last one only as DefaultEncoding
 # JIS X 0201 differs from ASCII in two characters, which Python's shift_jis does not convert.
 _JIS_ROMAN = str.maketrans({"\\": "\u00a5", "~": "\u203e"})
 _ESCAPE = re.compile("\x1b(?:\\$[@AB]|\\$?[()*+./-][@-Z])")
@@ -57,10 +58,16 @@ _COMMON = re.compile("[ -~\u3041-\u3096\u30a1-\u30fe\u4e00-\u9fa5\uac00-\ud7a3\u
 
 
 class Identifier(NamedTuple):
-    """The text of an identifier, and whether every Orthanc reads the same."""
+    """The text of an identifier.
+
+    Attributes:
+        certain: every Orthanc reads the same.
+        others: what an Orthanc with another version or configuration may read, if it is not certain.
+    """
 
     text: str
     certain: bool
+    others: frozenset[str] = frozenset()
 
 
 def identifier(value: bytes, vr: bytes, character_set: bytes) -> Identifier:
@@ -79,7 +86,8 @@ def identifier(value: bytes, vr: bytes, character_set: bytes) -> Identifier:
         value = value.rstrip(b" ").partition(b"\0")[0]
     else:  # Orthanc prints numbers, and refuses bytes
         return Identifier(value[:_SHOWN_BYTES].hex(), certain=False)
-    return Identifier(*_by_orthanc(value, character_set))
+    text, certain = _by_orthanc(value, character_set)
+    return Identifier(text, certain, frozenset() if certain else _readings(value) - {text})
 
 
 def name_text(value: bytes, character_set: bytes) -> str:
@@ -120,13 +128,24 @@ def _by_orthanc(value: bytes, character_set: bytes) -> tuple[str, bool]:
     elif not term:
         text, certain = value.decode("latin-1"), plain
     elif term not in _CODECS:
-        text = "".join(chr(byte) for byte in value if 32 <= byte < 127 or byte == 10)
-        certain = term not in _LATER_TERMS and term.replace("_", " ") not in _WITHOUT_UNDERSCORES
+        newer = _LATER_TERMS.get(term) or _CODECS_OF_NEWER.get(term.replace("_", " "))
+        # Of two readings, the one that loses no letter: people look for a patient by it.
+        text, certain = (_converted(value, newer)[0], False) if newer else (_as_ascii(value), True)
     else:
         text, certain = _converted(value, _CODECS[term])
     if len(terms) > 1 and any(character < " " for character in text):
         return _ESCAPE.sub("", text), False
     return text, certain
+
+
+def _readings(value: bytes) -> frozenset[str]:
+    """Return what any Orthanc may make of a value: it drops what it cannot convert."""
+    texts = {_converted(value, codec)[0] for codec in _OF_ANY_ORTHANC} | {_as_ascii(value)}
+    return frozenset(texts | {_ESCAPE.sub("", text) for text in texts})
+
+
+def _as_ascii(value: bytes) -> str:
+    return "".join(chr(byte) for byte in value if 32 <= byte < 127 or byte == 10)
 
 
 def _converted(value: bytes, codec: str) -> tuple[str, bool]:

@@ -30,6 +30,8 @@ class Walk:
         nesting: the depth of nested sequences; exact up to the limit.
         regular: each element of the top level has a known VR and a higher tag than the one before.
         contradicted: wanted tags that the top level has again with another value.
+        disorder: the first position, up to four bytes more or less, at which the top level has zeros, or a tag that is
+            not higher than the one before; 0 if there is none. Perhaps another file begins there.
         damaged: a sequence holds something other than items, and the walk went on behind it by its length.
     """
 
@@ -41,6 +43,7 @@ class Walk:
     elements: int = 0
     nesting: int = 0
     regular: bool = True
+    disorder: int = 0
     damaged: bool = False
 
     def keep(self, tag: int, vr: bytes, value: bytes) -> None:

@@ -16,13 +16,15 @@ EMPTY = " \0\t\r\n"  # characters that are no Patient ID by themselves
 _KNOWN = """
 WITH asked AS (SELECT * FROM unnest(%(places)s::int[], %(ids)s::text[], %(hashes)s::text[]) a (place, id, hash)),
 erased AS (SELECT DISTINCT place FROM asked JOIN fm_pipeline.erased_dicom_patients e ON e.orthanc_patient_id = hash),
-persons AS (SELECT place, count(*) AS met, count(*) FILTER (WHERE one_person_since IS NULL) AS unconfirmed
-            FROM asked JOIN fm_pipeline.import_patients p ON p.patient_id = id GROUP BY place),
+found AS MATERIALIZED (
+    SELECT DISTINCT place, patient_id, path_hash, study_uid, study_month
+    FROM fm_pipeline.import_history, LATERAL (VALUES (patient_id), (orthanc_patient_id)) of_row (value)
+        JOIN (SELECT place, id AS key FROM asked UNION SELECT place, hash FROM asked) keys ON key = value),
 met AS (SELECT place, count(DISTINCT path_hash) AS files, count(DISTINCT study_uid) AS studies,
-               min(study_month) AS first_month, max(study_month) AS last_month
-        FROM fm_pipeline.import_history, LATERAL (VALUES (patient_id), (orthanc_patient_id)) of_row (value)
-            JOIN (SELECT place, id AS key FROM asked UNION SELECT place, hash FROM asked) keys ON key = value
-        GROUP BY place)
+               min(study_month) AS first_month, max(study_month) AS last_month FROM found GROUP BY place),
+persons AS (SELECT place, count(*) AS met, count(*) FILTER (WHERE one_person_since IS NULL) AS unconfirmed
+            FROM (SELECT place, id FROM asked UNION SELECT place, patient_id FROM found) ids (place, id)
+                JOIN fm_pipeline.import_patients p ON p.patient_id = id GROUP BY place)
 SELECT erased.place IS NOT NULL, coalesce(persons.met, 0), coalesce(unconfirmed, 0), coalesce(files, 0),
     coalesce(studies, 0), first_month, last_month
 FROM (SELECT DISTINCT place FROM asked) each LEFT JOIN erased USING (place) LEFT JOIN persons USING (place)
@@ -41,7 +43,8 @@ class ErasedId:
     Attributes:
         given: as somebody has typed it.
         is_known: an import has met it, or it was erased before. If not, it may be mistyped, and is not kept out.
-        persons: combinations of name and birth date under it; 1 or 0 if somebody has confirmed that it is one person.
+        persons: combinations of name and birth date under it, or under what an earlier import has read instead; 1 or 0
+            if somebody has confirmed that it is one person.
         files, studies: how many of them the history has under it.
         first_month, last_month: of their study dates, `YYYY-MM`; None if no file has one.
     """

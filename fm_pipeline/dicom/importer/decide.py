@@ -169,8 +169,10 @@ class OutcomeDecider:
 
     def _withheld(self, candidate: Candidate, entry: HistoryEntry, known: KnownInstances) -> HistoryEntry | None:
         """Return the outcome of a file that was taken back, or of an erased patient; None if it may be sent."""
-        away = known.away.get(candidate.instance.orthanc_id)
-        if self.brings_back or not away:
+        if self.brings_back:
+            return None
+        away = {md5 for each in candidate.instance.readings for md5 in known.away.get(each.orthanc_id, ())}
+        if not away:
             return None
         entry = replace(entry, md5=candidate.md5 or md5_of(candidate.found))
         if away.isdisjoint({None, entry.md5}):
@@ -213,8 +215,9 @@ class OutcomeDecider:
         """Return the outcome of a file that Orthanc has accepted."""
         if stored.status == "FilteredOut":
             return replace(entry, outcome=Outcome.SKIPPED, reason="filtered_by_orthanc")
+        candidate = replace(candidate, instance=candidate.instance.as_read(stored.patient_id))
+        entry = replace(entry, stored=stored, instance=candidate.instance, flags=_flags(candidate, known))
         flags = (*entry.flags, SENT_AGAIN) if stored.instance_id in known.stored else entry.flags
-        entry = replace(entry, stored=stored)
         if stored.status == "Success":
             return replace(entry, outcome=Outcome.IMPORTED, flags=flags)
         compared = self._compared(candidate, entry, known)
@@ -285,7 +288,7 @@ def _flags(candidate: Candidate, known: KnownInstances) -> tuple[str, ...]:
         flags.append(INSTANCE_UID_ELSEWHERE)
     if candidate.instance.holds_another:
         flags.append(HOLDS_ANOTHER)
-    if candidate.instance.orthanc_id in known.erased:
+    if any(each.orthanc_id in known.erased for each in candidate.instance.readings):
         flags.append(ERASED_BEFORE)
     return tuple(flags)
 

@@ -133,6 +133,7 @@ class InstanceLookup:
 
     def of(self, instances: Sequence[Instance]) -> KnownInstances:
         """Return what is known of these instances."""
+        instances = [reading for of in instances for reading in of.readings]
         ids = {of.orthanc_id for of in instances}
         if not ids:
             return KnownInstances()

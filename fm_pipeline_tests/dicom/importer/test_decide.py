@@ -10,18 +10,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGBaseline8Bit
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ImplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+)
 
 from fm_pipeline.dicom.files.elements import EXPLICIT, IMPLICIT
 from fm_pipeline.dicom.importer.run_job import ImportFailed
-from fm_pipeline.sandbox.dicom.instances import as_file, headerless, image
+from fm_pipeline.dicom.model import orthanc_id
+from fm_pipeline.sandbox.dicom.instances import as_file, headerless, image, without_pixels
 from fm_pipeline_tests.dicom.bench import ImportBench, import_settings
-from fm_pipeline_tests.dicom.files.handwritten import PATIENT_ID, SERIES, SOP, STUDY, Handwritten, grey_image
+from fm_pipeline_tests.dicom.files.handwritten import PATIENT_ID, SERIES, SOP, STUDY, Handwritten, element, grey_image
 from fm_pipeline_tests.dicom.files.verdicts import instance
 from fm_pipeline_tests.support.orthanc import own_orthanc
 
 UNCERTAIN = Handwritten(patient_id="caf\u00e9".encode())
 GARBAGE = bytes(range(56, 256))
+NAME = 0x00100010
 
 
 @contextmanager
@@ -75,6 +82,39 @@ def test_where_orthanc_keeps_the_first_a_file_whose_id_is_not_certain_is_recorde
         again = importing.imported()
         assert ended(importing, again.id)["first"] == ("already_there", None)
         assert importing.instances() == 1
+
+
+@pytest.mark.parametrize("default", ["Utf8", "Ascii", "Greek", "Windows1251"])
+def test_the_history_has_each_patient_id_as_orthanc_has_read_it(ledger: str, tmp_path: Path, default: str) -> None:
+    values = (
+        (b"caf\xe9", None),
+        ("caf\u00e9".encode(), None),
+        ("\u03b1\u03b2".encode("iso8859-7"), None),
+        ("\u0416\u0434".encode("cp1251"), b""),
+        (b"\xe9\xe8", b""),
+        (b"M\xfcller", b"ISO_IR_100"),
+        ("\u0160\u010d".encode("iso8859-15", "ignore"), b"ISO_IR 203"),
+        (b"ABC\x1b$B;3ED\x1b(B", b"\\ISO 2022 IR 87"),
+    )
+    with into(ledger, tmp_path, never_overwrites=True, DefaultEncoding=default) as importing:
+        for number, (value, character_set) in enumerate(values):
+            of = Handwritten(patient_id=value, character_set=character_set, sop=b"1.2.9.%d" % number)
+            put(importing, **{f"{number}": of, f"{number} copy": of})
+        job = importing.imported()
+        assert job.outcomes | {"imported": len(values), "duplicate": len(values)} == job.outcomes
+        for number in (job.id, importing.imported().id):
+            for row in importing.rows(number).values():
+                assert orthanc_id(row.patient_id or "") == row.orthanc_patient_id, row.patient_id
+                assert row.flags == ([] if row.patient_id else ["missing_patient_id"])
+
+
+def test_a_patient_id_that_orthanc_reads_as_another_ones_is_flagged(ledger: str, tmp_path: Path) -> None:
+    with into(ledger, tmp_path, never_overwrites=True, DefaultEncoding="Utf8") as importing:
+        put(importing, first=UNCERTAIN.but(character_set=b"ISO_IR 192", early=element(NAME, "PN", b"One")))
+        importing.imported()
+        put(importing, second=UNCERTAIN.but(sop=b"1.2.826.0.1.4", early=element(NAME, "PN", b"Two")))
+        (row,) = importing.rows(importing.imported("incremental").id).values()
+        assert (row.patient_id, row.flags) == ("caf\u00e9", ["patient_id_with_another_name"])
 
 
 def test_what_an_older_orthanc_does_not_tell_counts_as_overwriting_until_the_setting_says_otherwise(
@@ -181,10 +221,21 @@ def test_a_file_that_holds_a_second_instance_is_flagged_because_orthanc_reads_on
         without_preamble=as_file(image("1")) + as_file(second)[132:],
         headerless=as_file(image("2")) + headerless(second),
         deflated=as_file(image("3"), DeflatedExplicitVRLittleEndian) + as_file(second),
+        implicit_first=as_file(image("6"), ImplicitVRLittleEndian) + as_file(second),
+        implicit_second=as_file(image("7")) + as_file(second, ImplicitVRLittleEndian),
+        both_implicit=as_file(image("8"), ImplicitVRLittleEndian) + as_file(second, ImplicitVRLittleEndian),
+        other_order=as_file(image("9"), ExplicitVRBigEndian) + as_file(second),
+        implicit_report=as_file(without_pixels("structured_report"), ImplicitVRLittleEndian) + as_file(second),
+        padded=as_file(image("10"), ImplicitVRLittleEndian) + bytes(500) + as_file(second),
+        own_preamble=as_file(image("11"), ImplicitVRLittleEndian) + b"II*\0" + as_file(second)[4:],
+        implicit_and_meta=as_file(image("12"), ImplicitVRLittleEndian) + as_file(second)[132:],
+        headerless_first=headerless(image("13")) + as_file(second, ImplicitVRLittleEndian),
         twice=as_file(image("4")) * 2,
+        implicit_twice=as_file(image("14"), ImplicitVRLittleEndian) * 2,
         alone=as_file(image("5")),
     )
     rows = {Path(path).name: row for path, row in importing.rows(importing.imported("incremental").id).items()}
-    assert {name for name, row in rows.items() if row.flags != ["holds_another_instance"]} == {"alone", "twice"}
+    not_flagged = {name for name, row in rows.items() if row.flags != ["holds_another_instance"]}
+    assert not_flagged == {"alone", "twice", "implicit_twice"}
     assert rows["known_first"].status in {"conflict", "bad"}
     assert stored_md5(importing, as_file(second)) is None

@@ -15,6 +15,7 @@ from fm_pipeline.dicom.history.jobs import Job
 from fm_pipeline.dicom.model import Outcome, orthanc_id
 from fm_pipeline.sandbox.dicom.instances import as_file, image
 from fm_pipeline_tests.dicom.bench import ImportBench
+from fm_pipeline_tests.dicom.importer.test_decide import UNCERTAIN, into
 from fm_pipeline_tests.support.archives import zipped
 
 WITHHELD = ("skipped", "taken_back", ["erased_before"])
@@ -123,6 +124,32 @@ def test_a_patient_id_that_orthanc_reads_in_another_character_set_is_erased_as_o
     assert (row.file_path, row.patient_id, row.orthanc_patient_id) == (ERASED, None, None)
     importing.put("b/2", as_file(image("2", patient_id="SNDBOX-1")))  # as the next file of this patient is read
     assert ends(importing, importing.imported("incremental")) == {"2": WITHHELD}
+
+
+def test_a_new_file_of_an_erased_patient_is_withheld_also_if_only_orthanc_knows_how_its_patient_id_is_read(
+    ledger: str, tmp_path: Path
+) -> None:
+    with into(ledger, tmp_path, never_overwrites=True, DefaultEncoding="Utf8") as importing:
+        importing.put("1", UNCERTAIN.file)
+        importing.imported()
+        with connect(importing.url) as connection, connection.cursor() as cursor:
+            assert erase_patient_files(cursor, ["caf\u00e9"], [str(importing.folder)])["import_history"] == 1
+            connection.commit()
+        importing.put("b/2", UNCERTAIN.but(sop=b"1.2.826.0.1.4").file)
+        assert ends(importing, importing.imported("incremental")) == {"2": WITHHELD}
+
+
+@pytest.mark.parametrize("patient_id", ["SANDBOX-1", "OTHER"])
+def test_persons_are_counted_also_by_the_id_that_orthanc_gives_their_patient(
+    importing: ImportBench, patient_id: str
+) -> None:
+    for name in ("One", "Two"):
+        importing.put(name, as_file(image(name, patient_name=name, patient_id=patient_id)))
+    importing.imported()
+    importing.execute("UPDATE fm_pipeline.import_history SET orthanc_patient_id = %s", orthanc_id("SANDBOX-1"))
+    with connect(importing.url) as connection, connection.cursor() as cursor:
+        (known,) = known_ids(cursor, ["SANDBOX-1"])
+    assert (known.persons, known.files) == (2, 2)
 
 
 def _orthanc_id(name: str) -> str:
