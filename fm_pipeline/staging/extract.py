@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 
 COLUMNS = ("entity", "record_id", "mod_id", "filemaker_key", "patient_key", "modified", "fields")
 PARENT_KEYS = "parent_keys"  # a further column, for an entity that names other records than its patient
+_PLACE_ONCE = (
+    "Place the field {} once on the layout {}, with all its repetitions (in FileMaker's inspector, Data, Show"
+    " repetitions), then start again."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,13 +256,20 @@ def _value(resolution: Resolution, row: Mapping[str, Value], source: Field) -> V
     """The field's value; repetitions joined, so that none is lost in silence."""
     if len(source.repetitions) == 1 and source.name in row:
         return row[source.name]
-    names = [f"{source.name}({number})" for number in source.repetitions]
+    names = [_name_in(row, source.name, number) for number in source.repetitions]
     if not all(name in row for name in names):
         part = "" if len(names) == 1 else f" with its {len(names)} repetitions"
         raise FieldMissing(
-            f"The layout {resolution.layout} showed the field {source.name}{part}, but its records came without it."
+            f"The layout {resolution.layout} showed the field {source.name}{part}, but its records came without it.",
+            remedy="" if len(names) == 1 else _PLACE_ONCE.format(source.name, resolution.layout),
         )
     filled = [row[name] for name in names if row[name] != ""]
     if len(filled) <= 1:
         return filled[0] if filled else ""
     return GROUP_SEPARATOR.join(str(value) for value in filled)
+
+
+def _name_in(row: Mapping[str, Value], field: str, number: int) -> str:
+    """Return the name of a repetition. A place on the layout with the first one alone gives it without its number."""
+    name = f"{field}({number})"
+    return field if number == 1 and name not in row and field in row else name

@@ -13,11 +13,14 @@ from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.db.connection import connect
 from fm_pipeline.entities.profile import Profile, load_profile
+from fm_pipeline.entities.resolution import Resolution
 from fm_pipeline.errors import LockStop, MappingError
+from fm_pipeline.filemaker.data_api.client import fields_in
 from fm_pipeline.filemaker.data_api.door import DataApiDoor
 from fm_pipeline.filemaker.errors import ChangedWhileReading, FieldMissing, ServerUnavailable
+from fm_pipeline.filemaker.model import FileMakerRecord, Value
 from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition, ServerAccount
-from fm_pipeline.staging.extract import ExtractionResult, extract, key_of
+from fm_pipeline.staging.extract import DigestedRows, ExtractionResult, canonical_rows, extract, key_of
 from fm_pipeline_tests.filemaker.conftest import Clinic
 
 NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
@@ -245,6 +248,35 @@ def test_repetitions_that_are_taken_off_the_layout_while_it_is_read_are_not_empt
     with pytest.raises(FieldMissing, match="the field note with its 3 repetitions, but its records came without"):
         _extract(clinic, nexus, on_progress=take_away)
     assert _records(nexus) == []
+
+
+@pytest.mark.parametrize(
+    ("places", "row", "content"),
+    [
+        ((1, 3), {"note": "one", "note(1)": "one", "note(2)": "two", "note(3)": ""}, "one\x1dtwo"),
+        ((1, 3), {"note": "one", "note(2)": "", "note(3)": "three"}, "one\x1dthree"),
+        ((1, 1, 3, 3), {"note": "one", "note(3)": "three"}, "one\x1dthree"),
+    ],
+)
+def test_a_field_that_is_placed_twice_is_read_with_and_without_the_number_of_its_first_repetition(
+    places: tuple[int, ...], row: dict[str, Value], content: str
+) -> None:
+    described = [
+        {"name": "note", "repetitionStart": first, "repetitionEnd": last}
+        for first, last in zip(places[::2], places[1::2], strict=True)
+    ]
+    (field,) = fields_in([{"name": "note"}, *described])
+    resolution = Resolution("note", "API_Notes", {"content": (field,)}, ())
+    ((*_, text),) = canonical_rows(resolution, [FileMakerRecord(1, 0, row)], (), DigestedRows())
+    assert json.loads(str(text)) == {"content": content}
+
+
+def test_a_field_whose_places_come_under_one_name_stops_and_says_to_place_it_once() -> None:
+    (field,) = fields_in([{"name": "note", "repetitionStart": n, "repetitionEnd": n} for n in (1, 2)])
+    resolution = Resolution("note", "API_Notes", {"content": (field,)}, ())
+    with pytest.raises(FieldMissing, match="note with its 2 repetitions") as stopped:
+        list(canonical_rows(resolution, [FileMakerRecord(1, 0, {"note": "one"})], (), DigestedRows()))
+    assert "Place the field note once on the layout API_Notes" in stopped.value.remedy
 
 
 def test_a_missing_layout_is_told_by_name_before_anything_is_read(clinic: Clinic, nexus: Connection) -> None:

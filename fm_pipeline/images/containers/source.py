@@ -232,9 +232,12 @@ def _date_text(record: FileMakerRecord, layout: ImageLayout) -> str | None:
 
 
 def _cells(record: FileMakerRecord, fields: Sequence[Field]) -> Iterator[tuple[str, Value]]:
-    """Names and values, with each repetition."""
+    """Names and values, with each repetition. A field that is placed twice may come with and without a number."""
     for field in fields:
-        for name in (field.name, *(f"{field.name}({number})" for number in field.repetitions)):
+        names = [f"{field.name}({number})" for number in field.repetitions]
+        if f"{field.name}(1)" not in record.fields:
+            names.insert(0, field.name)
+        for name in names:
             if name in record.fields:
                 yield name, record.fields[name]
 
