@@ -9,7 +9,7 @@ from typing import Final, Self, TypeVar
 
 from fm_pipeline.filemaker.door import DoorKind, Reading
 from fm_pipeline.filemaker.exports.copies import refuse_copies
-from fm_pipeline.filemaker.exports.errors import ExportStop
+from fm_pipeline.filemaker.exports.errors import ExportChanged, ExportStop
 from fm_pipeline.filemaker.exports.kinds import SUFFIXES, Format
 from fm_pipeline.filemaker.exports.options import ExportOptions
 from fm_pipeline.filemaker.exports.table import ExportTable
@@ -36,6 +36,7 @@ class ExportsDoor:
         self.source = f"exports in {folder}"
         self._folder, self._options = folder, options
         self._opened: dict[str, ExportTable] = {}
+        self._read: dict[str, ExportTable] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -46,6 +47,7 @@ class ExportsDoor:
     def close(self) -> None:
         """Forget what was seen. No file stays open between two calls."""
         self._opened.clear()
+        self._read.clear()
 
     def version(self) -> str:
         """Return nothing: an export does not say which FileMaker wrote it."""
@@ -77,9 +79,24 @@ class ExportsDoor:
         return Page(tuple(first), found.counts.records)
 
     def read(self, reading: Reading, consume: Callable[[Iterator[FileMakerRecord]], T]) -> T:
-        """Read a file to its end, and make sure that it is still the same."""
+        """Read a file to its end, and make sure that it is still the same, and so are those that were read before."""
         table = self._table(reading.table)
-        return consume(table.records([field.name for field in reading.fields], reading.on_progress))
+        result = consume(table.records([field.name for field in reading.fields], reading.on_progress))
+        self._read[reading.table.casefold()] = table
+        self._refuse_changed()
+        return result
+
+    def _refuse_changed(self) -> None:
+        """Raise if a file that was read is another one by now: files of two exports contradict each other."""
+        for table in self._read.values():
+            try:
+                is_still = table.is_still(table.path)
+            except ExportStop:  # it is gone
+                is_still = False
+            if not is_still:
+                raise ExportChanged(
+                    f"The export file {table.name} changed after it was read, and before the last one was."
+                )
 
     def _table(self, name: str) -> ExportTable:
         """Return a file with its columns. It is looked at again if it was replaced since."""

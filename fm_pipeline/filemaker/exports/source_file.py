@@ -167,7 +167,8 @@ class SourceFile:
         """Return the number of the line with a byte; CR, LF and both together end a line."""
         lines, last = 1, b""
         for at in range(0, offset, BLOCK):
-            block = os.pread(self._file.fileno(), min(BLOCK, offset - at), at)
+            with self._readable():
+                block = os.pread(self._file.fileno(), min(BLOCK, offset - at), at)
             lines += block.count(b"\r") + block.count(b"\n") - (last + block).count(b"\r\n")
             last = block[-1:]
         return lines

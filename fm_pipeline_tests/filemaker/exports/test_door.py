@@ -108,6 +108,22 @@ def test_a_file_that_was_replaced_between_two_calls_is_looked_at_again(tmp_path:
         door.fields("Notes")
 
 
+def test_a_file_that_changes_before_the_last_one_is_read_stops(tmp_path: Path) -> None:
+    visits = replace(NAMED, files=("Visits",))
+
+    def read(door: ExportsDoor, name: str) -> int:
+        return door.read(Reading(name, door.fields(name)), lambda records: len(list(records)))
+
+    for change in (lambda path: path.write_text("1\t\tx\r2\t\ty\r"), Path.unlink):
+        for name in ("Notes.tab", "Visits.tab"):
+            written(tmp_path, "1\t\tx\r", name)
+        with ExportsDoor(tmp_path, [OPTIONS, visits]) as door:
+            assert read(door, "Notes") == 1
+            change(tmp_path / "Notes.tab")
+            with pytest.raises(ExportChanged, match=r"Notes.tab changed after it was read"):
+                read(door, "Visits")
+
+
 def test_a_folder_that_is_not_there_or_not_named_stops(tmp_path: Path) -> None:
     with pytest.raises(ExportStop, match=r"folder of exports cannot be read .*No such file"):
         ExportsDoor(tmp_path / "nowhere").tables()
