@@ -2,8 +2,9 @@
 
 calamine reads a workbook at a multiple of openpyxl's rate, and a cell keeps its type. A sheet is held in memory, so
 there is a limit. Excel itself loses two things, which are refused: text behind the 32,767th character, and digits
-behind the 15th. Formulas are refused too: FileMaker exports none, and a result may be missing. So are negative times,
-which calamine shows as times of the day (findings/calamine-negative-times.sh).
+behind the 15th. Formulas are refused too: FileMaker exports none, and a result may be missing. So are merged cells, of
+which only the first has the value, and negative times, which calamine shows as times of the day
+(findings/calamine-negative-times.sh).
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ _HALF_A_SECOND = timedelta(microseconds=500_000)
 _FORMULA = re.compile(rb"<(?:\w+:)?f[\s/>]")
 _ERROR = re.compile(rb"""<(?:\w+:)?c\s[^<>]*\bt\s*=\s*["']e["']""")  # of a formula
 _NEGATIVE = re.compile(rb"<(?:\w+:)?v(?:\s[^<>]*)?>\s*-")
+_MERGED = re.compile(rb"<(?:\w+:)?mergeCell[\s/>]")
 _PLACE = re.compile(rb"""\sr\s*=\s*["']([A-Za-z]{0,3})([0-9]{1,9})["']""")  # of a cell: AB12; of a row: 12
 _WIDE = (b"<\0", b"\0<", b"\xff\xfe<\0", b"\xfe\xff\0<")  # XML in UTF-16
 _LONGEST_TAG = 256  # bytes of `<c r="AB12" s="65490" t="e">`, and much more
@@ -136,7 +138,7 @@ def refuse_unfit(file: Path | BinaryIO, name: str, *, formulas: bool = False) ->
 
     Args:
         name: of the file, for the error.
-        formulas: whether they are accepted.
+        formulas: whether they are accepted, and merged cells too.
 
     Returns:
         Whether a sheet has negative numbers, which may be times.
@@ -160,8 +162,8 @@ def refuse_unfit(file: Path | BinaryIO, name: str, *, formulas: bool = False) ->
                         xml, tail = tail + chunk, chunk[-_LONGEST_TAG:]
                         if not is_sheet:
                             continue
-                        if not formulas and _is_calculated(xml):
-                            raise _stop(name, "has formulas, and FileMaker exports none")
+                        if not formulas and (added := _added_by_hand(xml)):
+                            raise _stop(name, f"has {added}, and FileMaker exports none")
                         has_negative_numbers |= _NEGATIVE.search(xml) is not None
                         places = _PLACE.findall(xml)
                         last_row = max(last_row, *map(int, {row for _, row in places}), 0)
@@ -175,11 +177,16 @@ def refuse_unfit(file: Path | BinaryIO, name: str, *, formulas: bool = False) ->
     return has_negative_numbers
 
 
-def _is_calculated(xml: bytes) -> bool:
-    """Return whether a part of a sheet has a formula or its error; the plain searches first, because they are fast."""
+def _added_by_hand(xml: bytes) -> str:
+    """Return what a part of a sheet has that no export has: a formula or its error, or merged cells.
+
+    The plain searches come first, because they are fast.
+    """
     has_formula = (b"<f" in xml or b":f" in xml) and _FORMULA.search(xml)
     has_error = (b'"e"' in xml or b"'e'" in xml) and _ERROR.search(xml)
-    return bool(has_formula or has_error)
+    if has_formula or has_error:
+        return "formulas"
+    return "merged cells" if b"mergeCell" in xml and _MERGED.search(xml) else ""
 
 
 def _number_of(column: bytes) -> int:

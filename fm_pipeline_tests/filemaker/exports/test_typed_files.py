@@ -124,13 +124,18 @@ def test_a_number_in_xml_does_not_depend_on_the_records_around_it(tmp_path: Path
 
 
 def test_what_a_comma_in_a_number_means_is_named_and_never_guessed(tmp_path: Path) -> None:
-    rows = row(1, "1,5") + row(2, "1,234") + row(3, "1.234") + row(4, "-1.234,50") + row(5, "7") + row(6, "3,4 kg")
+    shown = ("1,5", "1,234", "1.234", "-1.234,50", "7", "3,4 kg", "1,5e+20")
+    rows = "".join(row(n, text) for n, text in enumerate(shown, start=1))
     path = written(tmp_path, xml("a:NUMBER", rows), "Notes.xml")
-    with pytest.raises(ExportStop, match=r"2 numbers of Notes.xml have a comma in front of the decimals") as stop:
+    with pytest.raises(ExportStop, match=r"3 numbers of Notes.xml have a comma in front of the decimals") as stop:
         values(path, ANY)
     assert "`decimal: comma`" in stop.value.remedy
-    assert values(path, replace(ANY, decimal="comma")) == [[1.5], [1.234], [1234], [-1234.5], [7], ["3,4 kg"]]
-    assert values(path, replace(ANY, decimal="point")) == [["1,5"], ["1,234"], [1.234], ["-1.234,50"], [7], ["3,4 kg"]]
+    assert values(path, replace(ANY, decimal="comma")) == [
+        [1.5], [1.234], [1234], [-1234.5], [7], ["3,4 kg"], [1.5e20],
+    ]  # fmt: skip
+    assert values(path, replace(ANY, decimal="point")) == [
+        ["1,5"], ["1,234"], [1.234], ["-1.234,50"], [7], ["3,4 kg"], ["1,5e+20"],
+    ]  # fmt: skip
     thousands = written(tmp_path, xml("a:NUMBER", row(1, "1,234") + row(2, "1,234,567.5")), "Visits.xml")
     assert values(thousands, ANY) == [["1,234"], ["1,234,567.5"]]
 
@@ -251,6 +256,16 @@ def test_cells_keep_their_types(tmp_path: Path) -> None:
 def test_what_excel_cut_rounded_or_calculated_stops(tmp_path: Path, cells: list[Any], sheets: int, words: str) -> None:
     with pytest.raises(ExportStop, match=words):
         values(book(tmp_path / "Notes.xlsx", ["id", "note"], cells, sheets=sheets), OPTIONS)
+
+
+def test_merged_cells_stop_because_only_the_first_has_the_value(tmp_path: Path) -> None:
+    path = book(tmp_path / "Notes.xlsx", ["id", "note"], ["1", "x"], ["2", ""])
+    made = openpyxl.load_workbook(path)
+    assert made.active is not None
+    made.active.merge_cells("B2:B3")
+    made.save(path)
+    with pytest.raises(ExportStop, match=r"Notes.xlsx has merged cells"):
+        values(path, OPTIONS)
 
 
 def test_a_stray_cell_far_away_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
