@@ -42,7 +42,12 @@ class FileMakerRecord:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of records in the order of the server, and the size of the whole found set."""
+    """A page of records in the order of the server, and the size of the whole found set.
+
+    `in_table` is how many records the table has, also those that the account may not see; None if the door does not say
+    that.
+    """
 
     records: tuple[FileMakerRecord, ...]
     found_count: int
+    in_table: int | None = None

@@ -146,11 +146,15 @@ def _layout(
         yield build.violation("filemaker_field_missing", subject, f"without {', '.join(missing)}{unfed}")
     if hidden:
         yield build.violation("filemaker_field_hidden", subject, f"{NO_ACCESS} in {', '.join(hidden)}")
+    in_table = page.in_table or 0
+    unseen = max(0, in_table - page.found_count)
+    if unseen:
+        yield build.violation("filemaker_records_hidden", subject, f"{unseen:,} of {counted(in_table, 'record')}")
     off_layout = [field for field in resolution.fields if field.has_hidden_repetitions]
     if off_layout:
         yield build.violation("filemaker_repetition_hidden", subject, shown_repetitions(off_layout))
     numbers = _numbers_for_text(profile, resolution)
     if numbers:
         yield build.violation("filemaker_number_for_text", subject, f"number fields: {', '.join(numbers)}")
-    if not (missing or hidden or off_layout or numbers):
+    if not (missing or hidden or unseen or off_layout or numbers):
         yield build.ok(subject, f"all {counted(len(mapped), 'mapped field')}; {counted(page.found_count, 'record')}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from contextlib import closing
 from dataclasses import replace
@@ -99,6 +100,14 @@ def test_repetitions_that_a_layout_does_not_show_stop_because_they_are_not_read(
     bench.store.create_layout(DATABASE, "API_Notes", "Long notes", names, repetitions=shown)
     (finding,) = found(bench)["filemaker_repetition_hidden"]
     assert (finding.level, finding.subject, finding.found) == ("stop", "layout API_Notes", "1 of 3 of note")
+
+
+def test_records_that_the_account_may_not_see_stop_because_filemaker_leaves_them_out(bench: MigrationBench) -> None:
+    bench.stand_in.faults(hidden_records={"Notes": [1, 2]})
+    (finding,) = found(bench)["filemaker_records_hidden"]
+    assert (finding.level, finding.subject) == ("stop", "layout API_Notes")
+    assert re.fullmatch(r"2 of \d+ records", finding.found)
+    assert "view all records" in finding.remedy
 
 
 def test_a_number_field_that_feeds_a_text_is_told_because_zeros_in_front_do_not_come(bench: MigrationBench) -> None:

@@ -370,10 +370,11 @@ def _field(described: Mapping[str, Any]) -> Field:
 def _page(answer: Answer, layout: str) -> Page:
     with _raise_if_malformed(f"read the layout {layout}"):
         try:
-            found = int(answer.response["dataInfo"]["foundCount"])
+            info = answer.response["dataInfo"]
+            found, in_table = int(info["foundCount"]), info.get("totalRecordCount")
         except KeyError:
             raise ServerTooOld(f"The answer for the layout {layout} has no found count.") from None
-        return Page(_records(answer), found)
+        return Page(_records(answer), found, None if in_table is None else int(in_table))
 
 
 def _records(answer: Answer) -> tuple[FileMakerRecord, ...]:

@@ -75,10 +75,11 @@ def _records(call: ApiCall, given: Mapping[str, Any], query: object) -> dict[str
     ends = scripts.check(call, given)
     view = _view(call, given, asked)
     condition = _EVERY_RECORD if query is None else _query(call, view, asked, query, given)
+    condition = _visible(call, view.table, condition)
     order = _order(call, view, asked, given.get("sort"))
     with call.engine.store.reading() as db:
         total = _count(db, view.table, _EVERY_RECORD)
-        found = total if query is None else _count(db, view.table, condition)
+        found = _count(db, view.table, condition)
         if query is not None and found == 0:
             raise ApiError(401)
         if offset > found and (found > 0 or "offset" in given):
@@ -224,6 +225,15 @@ def _order(call: ApiCall, view: View, asked: LayoutDefinition, sort: object) -> 
 def _count(db: sqlite3.Connection, table: StoreTable, condition: Condition) -> int:
     sql = f"SELECT count(*) FROM {table.rows} r WHERE {condition.sql}"  # noqa: S608 - values are parameters
     return int(db.execute(sql, condition.parameters).fetchone()[0])
+
+
+def _visible(call: ApiCall, table: StoreTable, condition: Condition) -> Condition:
+    """Return the condition without the records that the account may not see."""
+    hidden = call.engine.faults.hidden_records.get(table.name, ())
+    if not hidden:
+        return condition
+    marks = ", ".join("?" * len(hidden))
+    return Condition(f"({condition.sql}) AND r.record_id NOT IN ({marks})", (*condition.parameters, *hidden))
 
 
 def _dateformats(call: ApiCall, since: int) -> Sequence[str]:

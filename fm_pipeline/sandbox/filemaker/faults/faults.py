@@ -81,7 +81,8 @@ class Faults:
         missing_fields: by layout, fields that are removed from it.
         missing_layouts: layouts that do not exist: 105.
         records_in_use: by table, ids of records that another user has open: 301 for writing.
-        hidden_records: by table, ids of records that OData neither shows nor counts, as record-level privileges do.
+        hidden_records: by table, ids of records that are neither shown nor counted, as with record-level privileges;
+            only the Data API's `totalRecordCount` counts them.
         broken_values: `[{"table", "record_id", "field", "as", "door"}]`: values that make the answer's JSON invalid,
             every time (see `broken_json.KINDS`). `door` is `data_api` or `odata`; without it both.
         between_pages: `[{"after": n, "do": [action, …]}]`, run when the n-th answer with records is made. An action
