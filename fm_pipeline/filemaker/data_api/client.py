@@ -41,6 +41,7 @@ _API = "fmi/data/vLatest"
 INVALID_TOKEN = 952
 WINDOW_MISSING = 112
 PARAMETER_REFUSED = 960
+_NO_SUCH_URL = (1630, 1700)  # a slash in a name, which the web server has decoded, gives the URL one part too many
 _TOKEN = re.compile(r"[!-~]{1,4096}")  # characters that a header may contain
 
 
@@ -133,7 +134,7 @@ class DataApiClient:
     # -- reading
 
     def page(self, layout: str, offset: int, limit: int) -> Page:
-        """Return records of a layout in creation order, without portals.
+        """Return records of a layout in creation order, without portals. A server may say 401 of an empty table.
 
         Args:
             offset: of the first record, counted from 1.
@@ -143,12 +144,11 @@ class DataApiClient:
             RecordMissing: the offset is beyond the last record, as always in an empty table.
             ServerTimeout, AnswerTooLarge: ask for fewer records; this call is not repeated.
         """
-        answer = self._read(
-            "GET",
-            f"{_layout_path(layout)}/records",
-            f"read the layout {layout}",
-            params={"_offset": offset, "_limit": limit, "portal": "[]"},
-        )
+        path, action = f"{_layout_path(layout)}/records", f"read the layout {layout}"
+        try:
+            answer = self._read("GET", path, action, params={"_offset": offset, "_limit": limit, "portal": "[]"})
+        except NoRecordsMatch:
+            return Page((), 0)
         return _page(answer, layout)
 
     def record(self, layout: str, record_id: int) -> FileMakerRecord | None:
@@ -280,8 +280,8 @@ class DataApiClient:
             if answer.code == INVALID_TOKEN or (answer.code == WINDOW_MISSING and repeatable):
                 self._token = None
                 answer = self._transmit(call, bearer(self._log_in()), attempts)
-        if answer.code:
-            raise error_for(answer.code, action)
+            if answer.code:
+                raise error_for(answer.code, action)
         return answer
 
     def _log_in(self) -> str:
@@ -322,8 +322,8 @@ def _explain_slash(path: str, action: str) -> Iterator[None]:
     """Say why a page came in place of an answer: the web server of many FileMaker Servers refuses `%2F` in a path."""
     try:
         yield
-    except NotTheDataApi:
-        if "%2F" not in path:
+    except (NotTheDataApi, RequestRefused) as error:
+        if "%2F" not in path or error.code not in {None, *_NO_SUCH_URL}:
             raise
         raise SlashRefused(
             f"FileMaker's web server does not pass on a name with a slash when asked to {action}."

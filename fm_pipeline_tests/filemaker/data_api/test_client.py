@@ -17,6 +17,7 @@ from fm_pipeline.filemaker.errors import (
     PrivilegeMissing,
     RecordChanged,
     RecordInUse,
+    RequestRefused,
     ServerBusy,
     ServerTooOld,
     ServerUnavailable,
@@ -164,6 +165,18 @@ def test_a_slash_that_the_web_server_refuses_is_named(tmp_path: Path) -> None:
             with pytest.raises(SlashRefused, match="Notes / all") as refused:
                 client.layout_fields("Notes / all")
     assert "without a slash" in refused.value.remedy
+
+
+@pytest.mark.parametrize("code", [1630, 1700])
+def test_a_slash_that_makes_another_url_of_the_request_is_named(clinic: Clinic, code: int) -> None:
+    clinic.layout("Notes / all", ["id"])
+    clinic.server.disturb("code", code=code, times=None, of=["layout", "records"])
+    with clinic.client() as client:
+        for question in (client.layout_fields, lambda name: client.page(name, 1, 1)):
+            with pytest.raises(SlashRefused, match="Notes / all"):
+                question("Notes / all")
+        with pytest.raises(RequestRefused):
+            client.page("Notes", 1, 1)
 
 
 def test_a_field_that_is_placed_several_times_has_the_repetitions_of_all_its_places() -> None:

@@ -60,6 +60,19 @@ def test_every_record_comes_once_in_creation_order(clinic: Clinic, count: int, p
         assert _read(client, layout, page_size) == list(range(1, count + 1))
 
 
+def test_a_server_that_says_no_match_of_an_empty_table_is_read_as_empty_but_never_in_the_middle(
+    clinic: Clinic,
+) -> None:
+    layout = _layout_of(clinic, 5)
+    clinic.server.disturb("code", code=401, of=["records"], times=None)
+    with clinic.client() as client:
+        assert _read(client, layout, 2) == []
+        clinic.server.faults()
+        clinic.server.disturb("code", code=401, of=["records"], after=1, times=None)
+        with pytest.raises(ChangedWhileReading, match="were deleted"):
+            _read(client, layout, 2, attempts=1)
+
+
 @pytest.mark.parametrize("after", [1, 2])  # the third page is the last
 @pytest.mark.parametrize("gone", range(1, 8))
 def test_a_record_deleted_between_pages_hides_no_other_one(clinic: Clinic, after: int, gone: int) -> None:
