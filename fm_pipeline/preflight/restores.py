@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from contextlib import nullcontext
 
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
@@ -38,7 +39,7 @@ def check_restores(
         tables: that a reimport may write.
     """
     try:
-        with connect_for_restore(settings) as restoring:
+        with connect_for_restore(settings) if settings.restore_database_url else nullcontext(connection) as restoring:
             refuse_other_database(settings, connection, restoring)
             with restoring.cursor() as cursor:
                 missing = missing_privileges(cursor, restore_needs(policy, tables) | _own_needs(cursor))

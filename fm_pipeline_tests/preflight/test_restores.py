@@ -26,6 +26,14 @@ def test_a_restore_that_would_be_refused_is_found_before_it_is_needed(
     assert finding_about(owner, "restore").level == "good"
 
 
+def test_without_a_role_for_restores_the_check_needs_no_other_connection(
+    role: MigrationBench, bench: MigrationBench
+) -> None:
+    bench.execute("ALTER ROLE preflight_role CONNECTION LIMIT 1")
+    (finding,) = (each for each in preflight(role.settings, files=False) if each.subject == "restore")
+    assert (finding.level, finding.found) == ("good", "the role may write every table of a backup")
+
+
 def test_a_role_for_restores_that_leads_to_another_database_is_found(bench: MigrationBench) -> None:
     elsewhere = make_url(bench.database_url).set(database="postgres").render_as_string(hide_password=False)
     wrong = finding_about(bench.with_settings(restore_database_url=SecretStr(elsewhere)), "restore")
