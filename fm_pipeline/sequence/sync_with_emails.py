@@ -6,14 +6,14 @@ Undoing a sync is a change of Nexus too, so an email tells of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from fm_pipeline.db.connection import connect
 from fm_pipeline.entities.profile import load_profile
 from fm_pipeline.errors import PipelineError
 from fm_pipeline.nexus.reimport.plan import Permission
 from fm_pipeline.nexus.reimport.transaction import OnPhase
-from fm_pipeline.nexus.sync.syncs import UndoneSync, last_committed, last_undone
+from fm_pipeline.nexus.sync.syncs import UndoneSync, last_committed, read_undone
 from fm_pipeline.notifications.console_pages import SYNC_PAGE
 from fm_pipeline.notifications.email_texts.email_text import EmailText
 from fm_pipeline.notifications.email_texts.sync import sync_committed, sync_failed, sync_undone, sync_waiting
@@ -23,6 +23,10 @@ from fm_pipeline.sequence.sync import SyncResult, sync_staged
 from fm_pipeline.sequence.undo_sync import undo_sync
 from fm_pipeline.settings import Settings
 from fm_pipeline.staging.parallel import OnStep
+
+# Syncs run every night, so an email about an undo comes late by a night. It still comes after a longer pause, and a new
+# STATE_DIR, which does not know what was sent, tells of nothing older.
+UNDO_IS_TOLD_FOR = timedelta(days=30)
 
 
 def run_sync(
@@ -99,12 +103,13 @@ def run_undo(
     # If the process is killed here, the next sync sends the email.
     try:
         with connect(url) as connection, connection.cursor() as cursor:
-            undone = last_undone(cursor)
+            undone = read_undone(cursor, now - UNDO_IS_TOLD_FOR)
     except PipelineError as error:  # it is undone all the same
         warn(f"The sync was undone. The next sync sends the email about it: {error}")
         return rows
-    if undone:
-        _tell_of_undone(settings, undone, now, warn, f"runs/{run_id}" if in_dagster else None)
+    for each in undone:
+        is_this = each.id == sync_id.strip().lower()
+        _tell_of_undone(settings, each, now, warn, f"runs/{run_id}" if in_dagster and is_this else None)
     return rows
 
 
@@ -117,13 +122,13 @@ def _tell_of_undone(
 
 
 def _tell_of_last(settings: Settings, now: datetime, warn: Callable[[str], None]) -> None:
-    """Send the emails of the last sync and undo that changed Nexus, if their process was killed first; never twice."""
+    """Send the emails of the last sync and of undos, if their processes were killed first; never twice."""
     if not settings.smtp_host:
         return
     with connect(settings.nexus_database_url.get_secret_value()) as connection, connection.cursor() as cursor:
-        last, undone = last_committed(cursor), last_undone(cursor)
-    if undone:
-        _tell_of_undone(settings, undone, now, warn)
+        last, undone = last_committed(cursor), read_undone(cursor, now - UNDO_IS_TOLD_FOR)
+    for each in undone:
+        _tell_of_undone(settings, each, now, warn)
     if last and last.run_id:
         text = sync_committed(last.changed_rows, last.kept, last.conflicts, at=last.at)
         send_alert(settings, f"sync-{last.run_id}", text, now=now, page=SYNC_PAGE, warn=warn)

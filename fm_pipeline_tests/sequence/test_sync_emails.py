@@ -123,6 +123,19 @@ def test_a_mail_tells_that_a_sync_was_undone_also_if_the_process_was_killed_or_p
         assert f"1 row of Nexus is again as before the sync of {at.astimezone(UTC):%Y-%m-%d %H:%M} UTC." in text
 
 
+def test_each_of_two_undos_whose_processes_were_killed_is_told_of(synced: MigrationBench, stack: LazyStack) -> None:
+    mail = {name: value for name, value in mail_settings(Path(), stack.mail.port) if name.startswith("smtp_")}
+    bench, records, done = synced.with_settings(**mail), synced.execute(RECORDS), list[str]()
+    for _, record_id, _ in records[:2]:
+        bench.store.edit(DATABASE, "Patients", record_id, {"coordinator_name": "Fm"})
+        done.append(sync(bench).id)
+    for sync_id in reversed(done):
+        assert kill_after_commit(partial(run_undo, bench.settings, sync_id, actor="bench", run_id="undo"))
+    for _ in range(2):
+        run_sync(bench.settings, actor="bench", run_id=str(uuid.uuid4()))
+        assert [len(mails_of(stack.mail, sync_id)) for sync_id in done] == [1, 1]
+
+
 def test_a_sync_that_has_only_confirmed_conflicts_is_not_said_to_have_changed_nexus(
     synced: MigrationBench, stack: LazyStack
 ) -> None:

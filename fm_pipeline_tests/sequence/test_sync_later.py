@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import UTC, datetime
 
 import pytest
 
@@ -10,13 +11,15 @@ from fm_pipeline.db.audit import record
 from fm_pipeline.db.run_reports import store_run_report
 from fm_pipeline.errors import PlanStop, RequestError
 from fm_pipeline.nexus.reimport.report import PhaseRecord
-from fm_pipeline.nexus.sync.syncs import last_undone
+from fm_pipeline.nexus.sync.syncs import read_undone
 from fm_pipeline.nexus.unexpected_patients import ERASURE
 from fm_pipeline.sequence.undo_sync import undo_sync
 from fm_pipeline.status.history import HistoryFilter, read_history, valid_dry_restore
 from fm_pipeline.status.syncs import SyncOfRun, read_sync, read_undoable_id, sync_of_run
 from fm_pipeline_tests.sequence.syncing import NIGHT, RECORDS, confirmed, coordinator, sync
 from fm_pipeline_tests.support.clinics import DATABASE, MigrationBench
+
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 def add_backup(bench: MigrationBench) -> str:
@@ -125,7 +128,7 @@ def test_a_sync_that_a_person_has_undone_and_a_later_restore_has_brought_back_is
         found, (attempts, _) = read_sync(url, done.id), read_history(url, HistoryFilter(kind="sync"))
         by_restore = any(each["undone"] for each in attempts)
         with synced.connection() as connection, connection.cursor() as cursor:
-            told = last_undone(cursor) is not None
+            told = read_undone(cursor, LONG_AGO) != []
         run = sync_of_run(url, "the sync")
         assert run
         return (
@@ -160,7 +163,7 @@ def test_a_sync_that_a_person_has_undone_and_a_later_restore_has_brought_back_is
     assert answers()[-1] == "person"
 
 
-def test_an_earlier_undo_is_the_last_one_if_a_restore_has_taken_the_later_one_back(synced: MigrationBench) -> None:
+def test_an_earlier_undo_is_the_only_one_if_a_restore_has_taken_the_later_one_back(synced: MigrationBench) -> None:
     ((_, first, _), (_, second, _), *_), url = synced.execute(RECORDS), synced.database_url
 
     def sync_of(record_id: int) -> str:
@@ -169,19 +172,18 @@ def test_an_earlier_undo_is_the_last_one_if_a_restore_has_taken_the_later_one_ba
         assert done.status == "committed"
         return done.id
 
-    def undone() -> str | None:
+    def undone() -> list[str]:
         with synced.connection() as connection, connection.cursor() as cursor:
-            found = last_undone(cursor)
-        return found.id if found else None
+            return [each.id for each in read_undone(cursor, LONG_AGO)]
 
     earlier = sync_of(first)
     undo_sync(synced.settings, earlier, actor="bench", run_id="undo")
     later = sync_of(second)
     with_later = add_backup(synced)
     undo_sync(synced.settings, later, actor="bench", run_id="undo the later one")
-    assert undone() == later
+    assert undone() == [later, earlier]
     store_run_report(url, "bringing the later one back", "restore", {}, subject=with_later)
-    assert undone() == earlier
+    assert undone() == [earlier]
 
 
 def test_a_restore_of_a_backup_that_was_made_while_a_sync_worked_has_undone_the_sync(synced: MigrationBench) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from psycopg2 import sql
@@ -100,24 +100,23 @@ class UndoneSync:
     rows: int
 
 
-def last_undone(cursor: Cursor) -> UndoneSync | None:
-    """Return the sync that a person has undone last, without those whose undo a restore has changed; None if none."""
+def read_undone(cursor: Cursor, since: datetime) -> list[UndoneSync]:
+    """Return the syncs that persons have undone, without those whose undo a restore has changed; the last one first.
+
+    Args:
+        since: of those that were undone earlier, none.
+    """
     if not has_table(cursor, "fm_pipeline.syncs"):
-        return None
+        return []
     cursor.execute(
-        "SELECT id, committed_at, undone_at FROM fm_pipeline.syncs WHERE undone_at IS NOT NULL ORDER BY undone_at DESC"
-    )
-    restores = read_restores(cursor.connection)
-    found = cursor.fetchall()
-    undone = next((sync_id for sync_id, *times in found if restores.sync_undone_by(*times) == "person"), None)
-    cursor.execute(
-        "SELECT id::text, committed_at AT TIME ZONE 'UTC', undone_at AT TIME ZONE 'UTC',"
+        "SELECT id::text, committed_at, undone_at,"
         " (SELECT count(*) FROM fm_pipeline.sync_changes c WHERE c.sync_id = s.id)"
-        " FROM fm_pipeline.syncs s WHERE id = %s",
-        (undone,),
+        " FROM fm_pipeline.syncs s WHERE undone_at >= %s ORDER BY undone_at DESC",
+        (since,),
     )
-    row = cursor.fetchone()
-    return UndoneSync(*row) if row else None
+    found = [UndoneSync(own_id, made.astimezone(UTC), at.astimezone(UTC), rows) for own_id, made, at, rows in cursor]
+    restores = read_restores(cursor.connection)
+    return [each for each in found if restores.sync_undone_by(each.made_at, each.at) == "person"]
 
 
 def read_deletions(cursor: Cursor, differences: Sequence[Difference]) -> dict[str, list[str]]:
