@@ -281,13 +281,13 @@ def image_link_transaction(
     context: dg.AssetExecutionContext, nexus: NexusTarget, s3: PatientFiles
 ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
     """Write, then look."""
-    from fm_pipeline.images.linking.report import read_report  # noqa: PLC0415  # slow to import
+    from fm_pipeline.images.linking.report import read_report, read_source_counts  # noqa: PLC0415  # slow to import
     from fm_pipeline.images.linking.steps import missing_objects, write_rows  # noqa: PLC0415
 
     rows, reports = None, list["LinkReport"]()
 
     def store(cursor: Cursor, written: "RowsReport") -> None:
-        reports.append(read_report(cursor, written))
+        reports.append(read_report(cursor, source, written))
         add_run_report(cursor, context.run.run_id, "image_link", asdict(reports[-1]))
 
     def cancelled() -> str:
@@ -297,6 +297,8 @@ def image_link_transaction(
     with explained(cancelled):
         SYSTEM.refuse_wider_selection(context)
         settings: Settings = nexus.prepare().settings
+        with nexus.connect() as connection, connection.cursor() as cursor:
+            source = read_source_counts(cursor)
         with _audited(context, settings):
             rows = write_rows(settings, now=datetime.now(UTC), on_written=store)
         (report,) = reports

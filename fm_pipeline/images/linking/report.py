@@ -159,23 +159,43 @@ def make_report(
     )
 
 
-def read_report(cursor: Cursor, rows: RowsReport) -> LinkReport:
-    """Return the report as far as the tables hold it: the records of the newest export and their outcomes.
+@dataclass(frozen=True)
+class SourceCounts:
+    """What a report says of the export and the bulk dump. No row that is written to Nexus changes it.
 
-    Args:
-        rows: what was written to Nexus.
+    Attributes:
+        found, not_used, files: see `make_report`.
+        files_without_record: see `LinkReport`.
     """
-    found, not_used, files = count_export(cursor)
-    skipped = Counter(not_used)
-    ends: dict[str, Counter[str]] = {}
-    cursor.execute("SELECT outcome, coalesce(reason, ''), count(*) FROM fm_pipeline.image_metadata GROUP BY 1, 2")
-    for outcome, reason, number in cursor.fetchall():
-        ends.setdefault(outcome or "waiting", Counter())[reason] += number
+
+    found: int
+    not_used: Mapping[str, int]
+    files: int
+    files_without_record: int
+
+
+def read_source_counts(cursor: Cursor) -> SourceCounts:
+    """Count the records of the newest export and the files of the bulk dump."""
+    counts = count_export(cursor)
     cursor.execute(
         "SELECT count(*) FROM fm_pipeline.bulk_dump_objects o WHERE NOT EXISTS"
         " (SELECT 1 FROM fm_pipeline.image_metadata m WHERE m.recid = o.recid)"
     )
-    without = count(cursor)
+    return SourceCounts(*counts, files_without_record=count(cursor))
+
+
+def read_report(cursor: Cursor, source: SourceCounts, rows: RowsReport) -> LinkReport:
+    """Return the report as far as the tables hold it: the records of the newest export and their outcomes.
+
+    Called while users wait for the locks, so what can be counted before them is given.
+
+    Args:
+        rows: what was written to Nexus.
+    """
+    ends: dict[str, Counter[str]] = {}
+    cursor.execute("SELECT outcome, coalesce(reason, ''), count(*) FROM fm_pipeline.image_metadata GROUP BY 1, 2")
+    for outcome, reason, number in cursor.fetchall():
+        ends.setdefault(outcome or "waiting", Counter())[reason] += number
     cursor.execute(
         "SELECT coalesce(reason, ''), (array_agg(recid ORDER BY recid))[:%s] FROM fm_pipeline.image_metadata"
         " WHERE outcome = 'error' GROUP BY 1",
@@ -183,16 +203,16 @@ def read_report(cursor: Cursor, rows: RowsReport) -> LinkReport:
     )
     failed = dict(cursor.fetchall())
     return LinkReport(
-        total=found,
+        total=source.found,
         batches_created=rows.batches_created,
         linked=sum(ends.get("linked", Counter()).values()),
         already=sum(ends.get("already_linked", Counter()).values()),
         left=sum(ends.get("left", Counter()).values()),
-        skipped=dict(skipped + ends.get("skipped", Counter())),
+        skipped=dict(Counter(source.not_used) + ends.get("skipped", Counter())),
         errors=dict(ends.get("error", Counter())),
         failed=failed,
-        files=files,
-        files_without_record=without,
+        files=source.files,
+        files_without_record=source.files_without_record,
         repaired=rows.repaired.repaired,
     )
 

@@ -89,6 +89,24 @@ def test_one_run_links_and_a_second_one_finds_it_done(link: LinkRun) -> None:
     assert link.scene.bench.digests() == digests
 
 
+def test_the_export_and_the_bulk_dump_are_not_counted_while_users_wait_for_the_rows(link: LinkRun) -> None:
+    # A transaction keeps a lock on each table that it has read.
+    link.scene.bench.execute("""
+        CREATE FUNCTION fm_pipeline.refuse_counts() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            ASSERT NOT EXISTS (
+                SELECT FROM pg_locks WHERE pid = pg_backend_pid() AND relation IN
+                ('fm_pipeline.bulk_dump_objects'::regclass, 'fm_pipeline.image_rejects'::regclass));
+            RETURN NEW;
+        END $$;
+        CREATE TRIGGER refuse_counts BEFORE INSERT ON fm_pipeline.run_reports
+        FOR EACH ROW EXECUTE FUNCTION fm_pipeline.refuse_counts()
+    """)
+    result = link()
+    assert result.success
+    report = last_run_report(link.scene.bench.database_url, "image_link")["report"]
+    assert (report["total"], report["files"], report["files_without_record"]) == (3, 4, 1)
+
+
 def test_a_dry_run_is_an_observation_and_what_comes_after_it_is_left_out(link: LinkRun) -> None:
     result = link(dry_run=True)
     assert result.success
