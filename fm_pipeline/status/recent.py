@@ -57,7 +57,8 @@ class Ends:
         paused: watched directories that cannot be read.
         made_good: a later run has done what an earlier one could not do.
         undone: reimports or syncs that a restore has undone.
-        last_at: the time of the newest entry on record, as its list shows it; None if there is none.
+        last_at: the time of the newest entry on record, as its list shows it; None if there is none. Of a DICOM import
+            it is that of its end, or of its beginning if it has not ended.
     """
 
     kind: str
@@ -98,19 +99,21 @@ class Ends:
         return sum(self.outcomes.get(outcome, 0) for outcome in _UNFINISHED)
 
 
-_IMPORTS = """
+# A job that began before the day is one of it if it has ended since, as runs of other kinds, or still works.
+_OF_DAYS = "(coalesce(j.completed_at, j.created_at) >= %(since)s::date OR j.status = 'running')"
+_IMPORTS = f"""
 SELECT CASE status WHEN 'completed' THEN 'done' ELSE status END, count(*),
-       sum(files_conflict + files_bad + files_failed + files_suspect)::bigint, max(created_at)
-FROM fm_pipeline.import_jobs WHERE created_at >= %s::date GROUP BY 1 ORDER BY 1
-"""
+       sum(files_conflict + files_bad + files_failed + files_suspect)::bigint, max(coalesce(completed_at, created_at))
+FROM fm_pipeline.import_jobs j WHERE {_OF_DAYS} GROUP BY 1 ORDER BY 1
+"""  # noqa: S608  # of constants
 # By the path: another job may have found the same file. Of one that Orthanc has by now nothing is said.
-_NOT_IMPORTED = """
+_NOT_IMPORTED = f"""
 SELECT count(DISTINCT mine.path_hash)
 FROM fm_pipeline.import_jobs j JOIN fm_pipeline.import_history mine ON mine.job_id = j.id
-WHERE j.created_at >= %(since)s::date AND mine.status = ANY(%(failures)s)
+WHERE {_OF_DAYS} AND mine.status = ANY(%(failures)s)
   AND NOT EXISTS (SELECT FROM fm_pipeline.import_history later WHERE later.path_hash = mine.path_hash
                   AND later.id > mine.id AND later.status = ANY(%(there)s))
-"""
+"""  # noqa: S608  # of constants
 # The newest one of each action: it has tried again what an earlier one could not do.
 _IMAGE_ERRORS = """
 SELECT DISTINCT ON (action) action, run_id,
@@ -226,7 +229,7 @@ def _more_of_kinds(cursor: Cursor, since: date) -> dict[tuple[str, bool], dict[s
 
 
 def _dicom(cursor: Cursor, since: date) -> list[Ends]:
-    cursor.execute(_IMPORTS, (since,))
+    cursor.execute(_IMPORTS, {"since": since})
     jobs = cursor.fetchall()
     found = []
     if jobs:

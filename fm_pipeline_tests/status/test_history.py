@@ -196,6 +196,21 @@ def test_a_file_that_two_jobs_have_refused_is_one_until_orthanc_has_it(bench: Mi
 
 
 @pytest.mark.usefixtures("migrated_once")
+def test_a_dicom_import_is_of_the_day_of_its_end_or_of_every_day_while_it_works(bench: MigrationBench) -> None:
+    url = bench.database_url
+    ended, works = (create_job(url, "/mnt/hospital", requested_by="test").id for _ in range(2))
+    bench.execute("UPDATE fm_pipeline.import_jobs SET created_at = '2020-01-01 10:00+00', status = 'running'")
+    bench.execute(
+        "UPDATE fm_pipeline.import_jobs SET status = 'completed', completed_at = '2020-01-03 12:30+00' WHERE id = %s",
+        ended,
+    )
+    (of_the_end,), (later,) = read_recent(url, date(2020, 1, 3)), read_recent(url, date(2020, 1, 5))
+    assert dict(of_the_end.outcomes) == {"done": 1, "running": 1}
+    assert of_the_end.last_at == datetime(2020, 1, 3, 12, 30, tzinfo=UTC)
+    assert (dict(later.outcomes), works > ended) == ({"running": 1}, True)
+
+
+@pytest.mark.usefixtures("migrated_once")
 def test_errors_of_a_link_a_sync_that_waits_and_a_directory_that_cannot_be_read_need_somebody(
     bench: MigrationBench,
 ) -> None:

@@ -16,7 +16,7 @@ def plan_ready(plan_id: str, report: Mapping[str, Any]) -> EmailText:
         report: `ReimportReport.as_dict()` of the plan.
     """
     rows = int(report["changed_rows"])
-    change = f"{counted(rows, 'row')} of Nexus would change" if rows else "nothing has to be done"
+    change = f"{counted(rows, 'row')} of Nexus would change" if rows else "no reimport is needed"
     sentences = [
         f"The plan of a reimport from FileMaker into Nexus is ready: {change}. Nexus is unchanged.",
         "",

@@ -61,7 +61,7 @@ def test_a_plan_that_is_ready_says_what_would_change_and_that_nothing_has() -> N
             "Plan: an-id",
         ],
     )
-    assert plan_ready("an-id", PLAN | {"changed_rows": 0}).subject == "Plan ready: nothing has to be done"
+    assert plan_ready("an-id", PLAN | {"changed_rows": 0}).subject == "Plan ready: no reimport is needed"
 
 
 def test_a_plan_that_failed_says_why() -> None:
