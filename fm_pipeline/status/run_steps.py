@@ -137,6 +137,11 @@ def step_words(step: str) -> str:
     return (words[:1].upper() + words[1:]).replace("_", " ")
 
 
+def changes_nexus(step: str) -> bool:
+    """Return whether a step of a reimport or a sync writes to Nexus, to be committed with all others or not at all."""
+    return step.removeprefix("sync, ") in _CHANGES
+
+
 def count_words(step: str, done: int, total: int | None = None) -> str:
     """Return how far a step is, as `3 of 12 tables`; empty before it has counted anything, and if it counts nothing.
 

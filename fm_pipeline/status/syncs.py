@@ -55,11 +55,13 @@ class SyncOfRun:
         status: `nothing_new`, `waits`, `committed`.
         changed_rows: of Nexus; of a sync that waits, those that would change.
         undone: what has undone it; None if nothing has.
+        is_newest: no later sync has taken its place.
     """
 
     status: str
     changed_rows: int
     undone: UndoneBy
+    is_newest: bool
 
 
 @dataclass(frozen=True)
@@ -130,16 +132,17 @@ def sync_of_run(database_url: str, run_id: str) -> SyncOfRun | None:
         if not has_table(cursor, "fm_pipeline.syncs"):
             return None
         cursor.execute(
-            "SELECT status, coalesce((report ->> 'changed_rows')::bigint, 0), committed_at, undone_at"
+            "SELECT status, coalesce((report ->> 'changed_rows')::bigint, 0), committed_at, undone_at,"
+            " number = (SELECT max(number) FROM fm_pipeline.syncs)"
             " FROM fm_pipeline.syncs WHERE run_id = %s ORDER BY number DESC LIMIT 1",
             (run_id,),
         )
         row = cursor.fetchone()
         if row is None:
             return None
-        status, rows, at, undone_at = row
+        status, rows, at, undone_at, is_newest = row
         undone = read_restores(connection).sync_undone_by(at, undone_at) if status == "committed" else None
-        return SyncOfRun(status, rows, undone)
+        return SyncOfRun(status, rows, undone, is_newest)
 
 
 def read_sync(database_url: str, sync_id: str = "") -> RecordedSync:

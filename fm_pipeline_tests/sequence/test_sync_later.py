@@ -101,7 +101,7 @@ def test_a_sync_that_a_restore_has_undone_is_not_offered_to_be_undone_again(sync
     synced.store.edit(DATABASE, "Patients", record_id, {"coordinator_name": "Fm"})
     done = sync(synced, run_id="the sync")
     assert (done.status, read_undoable_id(url)) == ("committed", done.id)
-    assert sync_of_run(url, "the sync") == SyncOfRun("committed", 1, None)
+    assert sync_of_run(url, "the sync") == SyncOfRun("committed", 1, None, is_newest=True)
     assert sync_of_run(url, "another") is None
     ((backup,),) = synced.execute("SELECT id::text FROM fm_pipeline.backups ORDER BY number LIMIT 1")
     store_run_report(url, "restoring", "restore", {}, subject=backup)

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.urls import path
 from django.views.decorators.http import require_safe
 
@@ -26,6 +26,7 @@ from fm_pipeline.status.history import (
     read_run,
 )
 from fm_pipeline.status.plans import read_plan
+from fm_pipeline.status.run_ends import ENDED_BADLY, RunEnd, read_run_end, recorded_attempt
 from fm_pipeline.status.run_steps import count_words, step_words
 
 _URL = PIPELINE.nexus_database_url.get_secret_value()
@@ -65,17 +66,31 @@ def reimport(request: HttpRequest, identifier: str) -> HttpResponse:
 
 @require_safe
 def run(request: HttpRequest, run_id: str) -> HttpResponse:
-    """Show what is on record of a run, also of a command's, or of one that Dagster has forgotten."""
-    found = read_run(_URL, without_nul(run_id))
-    steps = [
-        step
-        | {
-            "name": step_words(step["step"]),
-            "count": count_words(step["step"], step["done"], None if step["finished_at"] else step["total"]),
-        }
-        for step in found["steps"]
-    ]
-    return render(request, "console/run.html", found | {"steps": steps, "kept": runs().find(run_id) is not None})
+    """Show what is on record of a run of a command, or of one that Dagster has forgotten. Others have a page."""
+    run_id = without_nul(run_id)
+    if runs().find(run_id) is not None:
+        return redirect("live-run", run_id)
+    found = read_run(_URL, run_id)
+    attempt = recorded_attempt(found["audit"])
+    end = read_run_end(_URL, run_id, attempt)
+    is_over = bool(attempt.outcome or found["reports"])
+    context = found | {
+        "steps": [_step(step, end, is_over=is_over) for step in found["steps"]],
+        "is_reimport": attempt.kind in ("plan", "reimport"),
+        "unchanged": end.unchanged and attempt.outcome in ENDED_BADLY,
+        "sync": end.sync,
+    }
+    return render(request, "console/run.html", context)
+
+
+def _step(step: Mapping[str, Any], end: RunEnd, *, is_over: bool) -> Mapping[str, Any]:
+    has_ended = step["finished_at"] is not None
+    return {
+        **step,
+        "label": step_words(step["step"]),
+        "state": end.state_of_step(step["step"], has_begun=True, has_ended=has_ended, is_over=is_over),
+        "count": count_words(step["step"], step["done"], None if has_ended else step["total"]),
+    }
 
 
 def _report(request: HttpRequest, kind: str, identifier: str) -> HttpResponse:

@@ -42,8 +42,8 @@ from fm_pipeline.status.history import (
 )
 from fm_pipeline.status.plans import plan_of_run, report_of_reimport
 from fm_pipeline.status.recent import UnfinishedRun
+from fm_pipeline.status.run_ends import ENDED_BADLY, Attempt, RunEnd, read_run_end
 from fm_pipeline.status.run_steps import StepState, count_words, read_run_steps, step_words
-from fm_pipeline.status.syncs import SyncOfRun, sync_of_run
 
 # Runs of these come one after the other, and so do runs of all other jobs (the pools of the jobs).
 DICOM_JOBS = ("dicom_import", "dicom_import_chunks", "remove_dicom_import")
@@ -103,6 +103,7 @@ def running_now(unfinished: Sequence[RunState]) -> list[dict[str, object]]:
         {
             "run": each,
             "title": _title(each),
+            "is_ending": each.status == "running" and read_run_end(url, each.run_id, _attempt(each)).finished,
             "left": _left(read_run_steps(url, each.run_id, each.job).seconds_left, each),
         }
         for each in unfinished
@@ -186,21 +187,25 @@ def _state(run: RunState) -> dict[str, Any]:
     made = plan_of_run(url, run.run_id) if run.job == "plan_reimport" else None
     if made and run.status == "running":  # the plan is all that it was to do; its process ends in a moment
         run = replace(run, status="done")
-    shown = [_step(step, run) for step in steps.steps if run.unfinished or step.started_at]
+    end = read_run_end(url, run.run_id, _attempt(run))
+    shown = [_step(step, run, end) for step in steps.steps if run.unfinished or step.started_at]
     current = next((step["label"] for step in shown if step["state"] == "running"), "")
     last_done = next((step["label"] for step in reversed(shown) if step["state"] == "done"), "")
     report, undone = report_of_reimport(url, run.run_id) if run.job == "full_reimport" else (None, None)
     reports = read_run_reports(url, run.run_id)
     restored = next((each for each in reports if each["action"] == "restore" and not each["dry_run"]), None)
-    sync = sync_of_run(url, run.run_id) if run.job == "filemaker_sync" else None
+    is_ending = end.finished and run.status == "running" and not current
+    is_done = is_ending or run.status == "done"
     return {
         "run": run,
+        "is_ending": is_ending,
+        "is_done": is_done,
         "title": _title(run),
         **(_waited_for(run) if run.status == "queued" else {}),
         "begun": any(step.started_at for step in steps.steps),
         "is_reimport": run.job in LIVE_JOBS,
         "dry_run": run.job == "plan_reimport" or _is_dry_run(run),
-        "rolled_back": run.status == "done" and _is_dry_run(run),
+        "rolled_back": is_done and _is_dry_run(run),
         "requester": run_requester(url, run.run_id),
         "steps": shown,
         "current": current,
@@ -219,9 +224,9 @@ def _state(run: RunState) -> dict[str, Any]:
         "restored": restored["report"] if restored else None,
         "restored_undone": restored["undone"] if restored else None,
         "way_back": _way_back(restored) if restored else None,
-        "sync": sync,
+        "sync": end.sync,
         "undoes_sync": _undoes_sync(run),
-        "unchanged": _leaves_nexus_as_it_is(run, sync),
+        "unchanged": end.unchanged,
         "reports": reports,
         "if_cancelled": IF_CANCELLED.get(run.job, IF_ANOTHER_IS_CANCELLED),
     }
@@ -253,14 +258,9 @@ def _undoes_sync(run: RunState) -> bool:
     return bool(op_config(run, "sync_nexus").get("undo_id"))
 
 
-def _leaves_nexus_as_it_is(run: RunState, sync: SyncOfRun | None) -> bool:
-    """Whether a run that has failed or was cancelled has certainly changed nothing.
-
-    A reimport and a sync that were committed have a record of it.
-    """
-    if run.job == "filemaker_sync":
-        return not _undoes_sync(run) and (sync is None or sync.status != "committed")
-    return run.job in LIVE_JOBS or _is_dry_run(run) or IF_CANCELLED.get(run.job) == CHANGES_NOTHING
+def _attempt(run: RunState) -> Attempt:
+    outcome = run.status if run.status in ENDED_BADLY else ""
+    return Attempt(KIND_OF_JOB.get(run.job, ""), _is_dry_run(run), _undoes_sync(run), outcome)
 
 
 def is_dry_restore(run: RunState) -> bool:
@@ -298,14 +298,10 @@ def _left(seconds: float | None, run: RunState) -> str:
     return duration_formatted(seconds)
 
 
-def _step(step: StepState, run: RunState) -> dict[str, object]:
-    """Return a step for the template. Of a run that has ended, a step that has not is where it stopped."""
-    if step.finished_at:
-        state = "done"
-    elif not step.started_at:
-        state = "to come"
-    else:
-        state = "running" if run.unfinished else "stopped"
+def _step(step: StepState, run: RunState, end: RunEnd) -> dict[str, object]:
+    """Return a step for the template."""
+    begun, ended = step.started_at is not None, step.finished_at is not None
+    state = end.state_of_step(step.name, has_begun=begun, has_ended=ended, is_over=not run.unfinished)
     label = step_words(step.name)
     if step.name == "restore" and is_dry_restore(run):
         label = "Trial restore (nothing is kept)"
@@ -314,8 +310,8 @@ def _step(step: StepState, run: RunState) -> dict[str, object]:
         "state": state,
         "done": step.done,
         "total": step.total,
-        "count": count_words(step.name, step.done, None if state == "done" else step.total),
+        "count": count_words(step.name, step.done, None if ended else step.total),
         "errors": step.errors,
-        "seconds": step.seconds if step.started_at else None,
+        "seconds": step.seconds if begun else None,
         "left": _left(step.seconds_left, run) if state == "running" else "",
     }

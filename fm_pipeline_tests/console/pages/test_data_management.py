@@ -127,7 +127,7 @@ def test_a_reimport_needs_the_whole_sign_off_list_and_the_right_words(console: C
     page = get(console, session, path).text
     assert "made by this run before anything is changed" in page
     plan = get(console, session, f"/plans/{plan_id}").text
-    assert ("Nothing has to be done:" in plan) == (made.report.changed_rows == 0)
+    assert ("No reimport is needed:" in plan) == (made.report.changed_rows == 0)
     assert "Nexus has no document or image of this id." in plan
     assert "Patients: rows to change" in get(console, session, f"/plans/{plan_id}/change/patients").text
     assert get(console, session, f"/plans/{plan_id}/delete/auth_user").status_code == 404
@@ -278,6 +278,43 @@ def test_a_failed_run_without_a_reason_shows_its_log_and_does_not_say_that_the_p
         pages = [get(console, viewer, f"/runs/{run_id}").text for run_id in (failed, works)]
     assert ['<details id="log-lines" open>' in page for page in pages] == [True, False]
     assert ["What it means is said above." in page for page in pages] == [False, True]
+
+
+def test_a_run_whose_result_is_on_record_is_not_said_to_be_running(console: Console) -> None:
+    viewer, url = console.session("reception"), console.bench.database_url
+    with added_runs(console) as add:
+        ends, works = (add(job, dg.DagsterRunStatus.STARTED) for job in ("make_backup", "filemaker_sync"))
+        record(url, actor="admin", action="backup", outcome="done", run_id=ends)
+        pages = [get(console, viewer, f"/runs/{run_id}").text for run_id in (ends, works)]
+        now = get(console, viewer).text
+    assert ["✓ done</span>" in page for page in pages] == [True, False]
+    assert [">running</span>" in page for page in pages] == [False, True]
+    assert "The run itself ends in a moment." in pages[0]
+    assert "<strong>Backup</strong> is done, and ends in a moment</span>" in now
+    assert "<strong>Sync</strong> is running</span>" in now
+
+
+def test_a_cancelled_sync_that_waits_says_so_and_that_its_steps_were_rolled_back(console: Console) -> None:
+    viewer, bench = console.session("reception"), console.bench
+    with added_runs(console) as add:
+        run_id = add("filemaker_sync", dg.DagsterRunStatus.CANCELED)
+        bench.execute(
+            "INSERT INTO fm_pipeline.syncs (id, run_id, requested_by, created_at, status, inputs, report)"
+            " VALUES (gen_random_uuid(), %s, 'nightly', now(), 'waits', '{}', '{}')",
+            run_id,
+        )
+        bench.execute(
+            "INSERT INTO fm_pipeline.progress (run_id, step, position, done, started_at, updated_at, finished_at)"
+            " VALUES (%s, 'sync, phase 2', 1, 3, now(), now(), now())",
+            run_id,
+        )
+        try:
+            page = get(console, viewer, f"/runs/{run_id}").text
+        finally:
+            bench.execute("DELETE FROM fm_pipeline.syncs WHERE run_id = %s", run_id)
+    decide = 'The sync waits for a person: <a href="/settings/sync/">decide on the page Sync</a>.'
+    assert f"<strong>Nexus is unchanged.</strong> {decide}" in page
+    assert re.search(r"Delete what FileMaker no longer has</th>\s*<td>.*tried, and rolled back", page)
 
 
 def test_the_page_of_a_plan_locks_its_button_while_a_run_works_and_is_shown_anew_when_it_is_stale(

@@ -6,6 +6,9 @@ import json
 import re
 import uuid
 
+import dagster as dg
+
+from fm_pipeline.db.audit import record
 from fm_pipeline.db.run_reports import store_run_report
 from fm_pipeline_tests.console.conftest import Console
 from fm_pipeline_tests.console.pages.forms import fetch
@@ -185,6 +188,34 @@ def test_the_report_of_a_plan_leads_to_the_reimport_only_until_it_is_carried_out
     pages = [fetch(console, viewer, f"/settings/history/plans/{plan}") for plan in (made, done)]
     assert ["Go on to the reimport" in page for page in pages] == [True, False]
     assert ["<dt>Carried out</dt><dd>20" in page for page in pages] == [False, True]
+
+
+def test_a_cancelled_run_that_dagster_has_forgotten_is_said_to_have_left_nexus_unchanged(console: Console) -> None:
+    run_id, url = str(uuid.uuid4()), console.bench.database_url
+    for outcome in ("started", "cancelled"):
+        record(url, actor="admin", action="reimport", outcome=outcome, run_id=run_id)
+    step = (
+        "INSERT INTO fm_pipeline.progress (run_id, step, position, done, total, started_at, updated_at, finished_at)"
+        " VALUES (%s, %s, %s, 3, 9, now(), now(), CASE WHEN %s THEN now() END)"
+    )
+    for position, (name, has_ended) in enumerate([("read patient", True), ("phase 2", True), ("phase 3", False)]):
+        console.bench.execute(step, run_id, name, position, has_ended)
+    page = fetch(console, console.session("reception"), f"/settings/history/runs/{run_id}")
+    assert "<strong>Nexus is unchanged.</strong> There is nothing to clean up." in page
+    states = re.findall(r"<td><span[^>]*>(✓ done|tried, and rolled back|✗ stopped)</span>", page)
+    assert states == ["✓ done", "tried, and rolled back", "✗ stopped"]
+
+
+def test_a_run_has_one_page_as_long_as_dagster_keeps_it(console: Console) -> None:
+    ((run_id,),) = console.bench.execute("SELECT gen_random_uuid()::text")
+    viewer = console.session("reception")
+    with dg.DagsterInstance.from_config(str(console.log.parents[1] / "dagster")) as instance:
+        instance.add_run(dg.DagsterRun(job_name="make_backup", run_id=run_id, status=dg.DagsterRunStatus.CANCELED))
+        try:
+            answer = viewer.get(f"{console.url}/settings/history/runs/{run_id}", timeout=60, allow_redirects=False)
+        finally:
+            instance.delete_run(run_id)
+    assert answer.headers["Location"] == f"/settings/data-management/runs/{run_id}"
 
 
 def test_the_page_of_a_run_that_dagster_has_not_kept_leads_to_what_is_on_record(console: Console) -> None:

@@ -65,8 +65,7 @@ def _says_that_no_sync_brings_a_deleted_row_back(console: Console, sync_id: str)
 
 
 def _shows_as_it_should(console: Console, sync_id: str, run_id: str) -> bool:
-    waited = "Nexus is unchanged: the sync waited for a person, and may still wait"
-    assert _page_of_run_that_says(console, run_id, waited)
+    assert _page_of_run_that_says(console, run_id, "The sync waits for a person: ")
     return _shows_a_thousand_ids(console, sync_id) and _says_that_no_sync_brings_a_deleted_row_back(console, sync_id)
 
 
@@ -74,6 +73,11 @@ def _page_of_run_that_says(console: Console, run_id: str, words: str) -> str:
     viewer, path = console.session("reception"), f"/settings/data-management/runs/{run_id}"
     wait_until(lambda: words in fetch(console, viewer, path))
     return fetch(console, viewer, path)
+
+
+def _says_that_it_has_changed_nexus_in_place_of(console: Console, run_id: str, earlier: str) -> str:
+    assert _page_of_run_that_says(console, earlier, "The sync waited for a person. A later one has taken its place: ")
+    return _page_of_run_that_says(console, run_id, "Nexus has its changes: 1 row of Nexus ")
 
 
 def test_an_admin_lets_a_sync_go_on_that_waits_and_undoes_it_by_typed_words_and_a_viewer_only_sees_it(
@@ -106,7 +110,7 @@ def test_an_admin_lets_a_sync_go_on_that_waits_and_undoes_it_by_typed_words_and_
     send(console, admin, f"{PAGE}{sync_id}/confirm", 409, confirm=words)
     who = "SELECT DISTINCT actor FROM fm_pipeline.audit WHERE action = 'sync' AND run_id = ANY(%s)"
     assert bench.execute(who, [first, done]) == [("admin",)]
-    assert 'aria-current="page">' in _page_of_run_that_says(console, done, "Nexus has its changes: 1 row of Nexus ")
+    assert 'aria-current="page">' in _says_that_it_has_changed_nexus_in_place_of(console, done, first)
 
     page, undo = f"{PAGE}{done_id}", f"{PAGE}{done_id}/undo"
     for session in (admin, viewer):
