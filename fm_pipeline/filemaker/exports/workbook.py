@@ -25,7 +25,8 @@ MOST_CELLS = 25_000_000
 _LONGEST_TEXT = 32_767  # characters of a cell; Microsoft, "Excel specifications and limits"
 _FIRST_INEXACT = 10**15
 _BREAK = re.compile(r"\r\n|[\n\v]")
-_DAY_0 = datetime(1899, 12, 31)  # noqa: DTZ001  # a workbook has no zones
+# The two calendars of workbooks. A workbook has no zones.
+_DAYS_0 = (datetime(1899, 12, 31), datetime(1904, 1, 1))  # noqa: DTZ001
 _LONGEST_DURATION = timedelta(days=59)  # Excel's calendar has a 29 February 1900
 _HALF_A_SECOND = timedelta(microseconds=500_000)
 _FORMULA = re.compile(rb"<(?:\w+:)?f[\s/>]")
@@ -71,7 +72,7 @@ def text_columns(rows: Sequence[Sequence[Cell]], name: str) -> list[Sequence[str
     """Return the columns of a sheet as text: dates in ISO form, whole numbers without `.0`, line breaks as CR.
 
     A column in which one cell has a time of the day beside its day holds timestamps: those at midnight get theirs too.
-    In a column with times alone, the first days of Excel's calendar are times of more than 24 hours.
+    In a column with times alone, the first days of Excel's calendars are times of more than 24 hours.
 
     Raises:
         ExportStop: a cell was cut or rounded by Excel; names its row.
@@ -93,13 +94,14 @@ def _with_durations(cells: Sequence[Cell]) -> Sequence[Cell]:
     days = [cell for cell in cells if isinstance(cell, date)]
     if not days or not any(isinstance(cell, time) for cell in cells):
         return cells
-    if any(_elapsed(day) > _LONGEST_DURATION for day in days):
-        return cells
-    return [_elapsed(cell) if isinstance(cell, date) else cell for cell in cells]
+    for day_0 in _DAYS_0:
+        if all(timedelta(0) < _elapsed(day, day_0) <= _LONGEST_DURATION for day in days):
+            return [_elapsed(cell, day_0) if isinstance(cell, date) else cell for cell in cells]
+    return cells
 
 
-def _elapsed(day: date) -> timedelta:
-    return (day if isinstance(day, datetime) else datetime.combine(day, time.min)) - _DAY_0
+def _elapsed(day: date, day_0: datetime) -> timedelta:
+    return (day if isinstance(day, datetime) else datetime.combine(day, time.min)) - day_0
 
 
 def _texts(column: list[str], name: str) -> list[str]:

@@ -39,6 +39,11 @@ def test_a_negative_duration_keeps_its_sign(tmp_path: Path) -> None:
     assert [row[2] for row in values(path)] == ["-06:00:00", "-30:45:00", "30:00:00"]
 
 
+def test_a_time_of_a_day_and_more_is_no_date_in_a_workbook_that_counts_from_1904(tmp_path: Path) -> None:
+    path = workbook(tmp_path, ("a", 1, 0.75), ("b", 1, 1.25), ("c", 1, 1))
+    assert [row[2] for row in values(path)] == ["18:00:00", "30:00:00", "24:00:00"]
+
+
 def test_a_time_of_a_day_and_more_is_no_date(tmp_path: Path) -> None:
     book = openpyxl.Workbook()
     sheet = book.active
