@@ -27,6 +27,7 @@ from fm_pipeline.staging.values.text import NO_ACCESS
 _DIGITS = {"phone", "mobile", "postcode", "health_number"}
 OLDEST = 18  # the first that counts the records it sends (Data API Guide, "dataInfo")
 _DAY = 24  # hours
+RECORDS_HIDDEN = "filemaker_records_hidden"
 OF_ONE_LAYOUT = (
     PrivilegeMissing,
     LayoutMissing,
@@ -122,6 +123,12 @@ def shown_repetitions(fields: Iterable[Field]) -> str:
     return ", ".join(f"{len(field.repetitions)} of {field.most_repetitions} of {field.name}" for field in fields)
 
 
+def hidden_records(page: Page) -> str:
+    """Return how many records of its table the account may not see, in words; empty if it may see all."""
+    in_table = page.in_table or 0
+    return f"{in_table - page.found_count:,} of {counted(in_table, 'record')}" if in_table > page.found_count else ""
+
+
 def _version(version: str, build: FindingBuilder) -> Finding:
     found = re.match(r"\d+", version)
     if found and int(found[0]) < OLDEST:
@@ -146,10 +153,9 @@ def _layout(
         yield build.violation("filemaker_field_missing", subject, f"without {', '.join(missing)}{unfed}")
     if hidden:
         yield build.violation("filemaker_field_hidden", subject, f"{NO_ACCESS} in {', '.join(hidden)}")
-    in_table = page.in_table or 0
-    unseen = max(0, in_table - page.found_count)
+    unseen = hidden_records(page)
     if unseen:
-        yield build.violation("filemaker_records_hidden", subject, f"{unseen:,} of {counted(in_table, 'record')}")
+        yield build.violation(RECORDS_HIDDEN, subject, unseen)
     off_layout = [field for field in resolution.fields if field.has_hidden_repetitions]
     if off_layout:
         yield build.violation("filemaker_repetition_hidden", subject, shown_repetitions(off_layout))

@@ -1,8 +1,9 @@
-"""Find the text in number, date and time fields of which a door sends another value or nothing, without a sign of it.
+"""Find what a door does not send, without a sign of it: text in number, date and time fields, and whole records.
 
 OData sends the number in a text, or null. A `.csv` or `.mer` file has only the number. The Data API has the text as it
 is, so it is asked. `?` finds invalid dates and times (FileMaker Pro Help, "Finding dates and times"), but of number
-fields only those without any number in their text: these are read.
+fields only those without any number in their text: these are read. OData leaves out the records that the account may
+not see, and does not count them. The Data API counts them.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from fm_pipeline.filemaker.door import Reading
 from fm_pipeline.filemaker.model import Field, FileMakerRecord, Value
 from fm_pipeline.filemaker.values import is_number
 from fm_pipeline.pluralize import counted
+from fm_pipeline.preflight.filemaker import RECORDS_HIDDEN, hidden_records
 from fm_pipeline.preflight.finding import Finding, FindingBuilder
 
 RULE = "text_lost_by_door"
@@ -35,12 +37,14 @@ def check_lost_values(
     entities: Iterable[str],
     types: Collection[str],
     page_size: int,
+    is_same_account: bool,
 ) -> Iterator[Finding]:
-    """Look for such text in the mapped fields, by the layouts of the profile.
+    """Look for such text in the mapped fields, and for such records, by the layouts of the profile.
 
     Args:
         client: of the Data API; left open.
         types: of the fields whose text is lost, as in `Field.result`.
+        is_same_account: the door reads with the account of the client, so both see the same records.
     """
     try:
         layouts = client.layouts()
@@ -57,9 +61,12 @@ def check_lost_values(
                 "date or time": _invalid_dates(client, resolution.layout, dates),
                 "number": _text_in_numbers(client, resolution.layout, numbers, page_size),
             }
+            unseen = hidden_records(DataApiDoor(client).sample(resolution.layout, ())) if is_same_account else ""
         except (MappingError, FileMakerError) as error:
             yield _not_looked_at(build, entity, error)
             continue
+        if unseen:
+            yield build.violation(RECORDS_HIDDEN, f"layout {resolution.layout}", unseen)
         for kind, (count, ids) in found.items():
             if count:
                 shown = ", ".join(map(str, ids)) + (" and others" if count > len(ids) else "")

@@ -161,8 +161,13 @@ def _lost_values(settings: Settings, build: FindingBuilder) -> Iterator[Finding]
     if settings.filemaker_door == "data_api" or not entities:
         return
     with open_client(settings) as client:
-        size = settings.filemaker_page_size
-        yield from check_lost_values(client, profile, build, entities=entities, types=types, page_size=size)
+        yield from check_lost_values(
+            *(client, profile, build),
+            entities=entities,
+            types=types,
+            page_size=settings.filemaker_page_size,
+            is_same_account=settings.filemaker_door == "odata",
+        )
 
 
 def _of_numeric_files(settings: Settings, profile: Profile) -> list[str]:

@@ -87,7 +87,9 @@ def _named(clinic: Clinic, profile: Profile, types: Sequence[str]) -> set[int]:
     """The records that `check --full` names."""
     build = FindingBuilder(load_rules(None, profile.registry), "records")
     with clinic.client() as client:
-        found = lost_values.check_lost_values(client, profile, build, entities=[ENTITY], types=types, page_size=100)
+        found = lost_values.check_lost_values(
+            *(client, profile, build), entities=[ENTITY], types=types, page_size=100, is_same_account=False
+        )
         return {int(each) for finding in found for each in finding.found.rpartition(": ")[2].split(", ")}
 
 

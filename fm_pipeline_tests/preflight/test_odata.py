@@ -59,6 +59,15 @@ def test_a_first_record_that_is_no_json_is_named_before_a_run(odata: MigrationBe
     assert "Get ( RecordID )" in finding.remedy
 
 
+def test_records_that_odata_does_not_show_are_counted_through_the_data_api(odata: MigrationBench) -> None:
+    odata.stand_in.faults(hidden_records={"Notes": [1, 2]})
+    assert _source(odata) == [finding for finding in _source(odata) if finding.level == "good"]
+    findings = preflight(odata.settings, full=True)
+    (hidden,) = [finding for finding in findings if finding.rule == "filemaker_records_hidden"]
+    assert (hidden.level, hidden.subject) == ("stop", "layout API_Notes")
+    assert hidden.found.startswith("2 of ")
+
+
 def test_text_that_odata_does_not_send_is_found_through_the_data_api(odata: MigrationBench) -> None:
     def lost() -> list[tuple[str, str, str]]:
         findings = preflight(odata.settings, full=True)
