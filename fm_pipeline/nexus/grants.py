@@ -64,9 +64,10 @@ def reimport_needs(cursor: Cursor, policy: Policy, updates: Mapping[str, Collect
     for table in tables:
         needs.setdefault(table, set()).update(("SELECT", "UPDATE"))
     for table in catalogue.referred_to_by(tables):  # the backup holds what these rows refer to
-        unread = unread_columns(table)
+        unread = unread_columns(catalogue, table)
         read = [name for name in catalogue.columns.get(table, ()) if name not in unread]
-        needs.setdefault(table, set()).add(select_of(cursor, read) if unread else "SELECT")
+        if "SELECT" not in needs.setdefault(table, set()):
+            needs[table].add(select_of(cursor, read) if unread else "SELECT")
     return needs, tables
 
 

@@ -181,7 +181,7 @@ def _write(
             tables = [
                 table.identifier
                 for table, role in scope.roles.items()
-                if role != "referenced" or not unread_columns(table)
+                if role != "referenced" or not unread_columns(scope.catalogue, table)
             ]
             cursor.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(comma(tables)))
             if read_catalogue(cursor, settings.nexus_schema).fingerprint != scope.catalogue.fingerprint:
@@ -194,7 +194,8 @@ def _write(
             for number, (table, role) in enumerate(scope.roles.items(), start=1):
                 on_progress("write", number - 1, len(scope.roles))
                 path = folder / file_name(number, table, key)
-                written.append(write_table_file(cursor, path, table, role, key))
+                left_out = unread_columns(scope.catalogue, table) if role == "referenced" else ()
+                written.append(write_table_file(cursor, path, table, role, key, left_out=left_out))
             on_progress("write", len(written), len(written))
             script_name = SCRIPT + (ENCRYPTED if key else "")
             with open_for_writing(folder / script_name, key, compress=False) as script:

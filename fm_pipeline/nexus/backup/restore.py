@@ -134,7 +134,7 @@ def restore(
                 scope = find_scope(cursor, settings)
                 report.notes += _check_schema(cursor, scope.catalogue, manifest)
                 _check_privileges(cursor, manifest, scope.touched)
-                loaded = load_tables(cursor, folder, manifest, key, on_progress)
+                loaded = load_tables(cursor, scope.catalogue, folder, manifest, key, on_progress)
                 on_progress("restore", 0, None)
                 tables = _tables_to_lock(scope, manifest)
                 timeout = settings.nexus_lock_timeout_seconds
@@ -229,23 +229,29 @@ def _write_rows(
     trigger_tables = parse_trigger_tables(catalogue, settings.nexus_trigger_tables)
     restoration = Restoration(cursor, catalogue, loaded, newer, growing=trigger_tables)
     report.tables = restoration.run()
-    report.notes += notes + restoration.notes + _without_password(restoration)
+    report.notes += notes + restoration.notes + _without_secrets(restoration)
     report.newer = restoration.newer_rows
     return [table for table, result in restoration.results.items() if result.inserted]
 
 
-def _without_password(restoration: Restoration) -> list[str]:
+def _without_secrets(restoration: Restoration) -> list[str]:
     """Say, in sentences, which added rows lack what no backup holds."""
-    added = {
-        loaded.backup.table: result.inserted
-        for loaded in restoration.tables
-        if set(loaded.writable) - set(loaded.backup.names) and (result := restoration.results[loaded.target]).inserted
-    }
-    return [
-        f"{counted(rows, 'account')} of {table} came back without a password, which no backup holds: nobody can log in"
-        " with one of them until an administrator of Nexus sets a new password."
-        for table, rows in added.items()
-    ]
+    notes = []
+    for loaded in restoration.tables:
+        table, added = loaded.backup.table, restoration.results[loaded.target].inserted
+        secrets = unread_columns(restoration.catalogue, loaded.target) if loaded.backup.role == "referenced" else {}
+        missing = [name for name in secrets if name not in loaded.backup.names]
+        if added and "password" in missing:
+            notes.append(
+                f"{counted(added, 'account')} of {table} came back without a password, which no backup holds: nobody"
+                " can log in with one of them until an administrator of Nexus sets a new password."
+            )
+        if added and (others := [name for name in missing if name != "password"]):
+            notes.append(
+                f"{counted(added, 'row')} of {table} came back without {', '.join(others)}, which no backup holds: an"
+                " administrator of Nexus has to enter such values again where they are used."
+            )
+    return notes
 
 
 def _check_schema(cursor: Cursor, catalogue: Catalogue, manifest: Manifest) -> list[str]:
@@ -271,7 +277,7 @@ def _check_schema(cursor: Cursor, catalogue: Catalogue, manifest: Manifest) -> l
             elif types[column.name] != column.type:
                 faults.append(f"{table}.{column.name} is {types[column.name]}, was {column.type}")
         for name in sorted(types.keys() - set(backup.names)):
-            if backup.role == "referenced" and name in unread_columns(table):
+            if backup.role == "referenced" and name in unread_columns(catalogue, table):
                 continue  # filled when the row is added
             if table in catalogue.columns and catalogue.columns[table][name].must_be_given:
                 faults.append(f"{table}.{name} is new and must be given")

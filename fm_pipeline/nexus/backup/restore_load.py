@@ -16,6 +16,7 @@ from fm_pipeline.db.table import Table
 from fm_pipeline.nexus.backup.manifest import BackupTable, Manifest
 from fm_pipeline.nexus.backup.restore_tables import LoadedTable
 from fm_pipeline.nexus.backup.rows import OnProgress, load_scratch_table
+from fm_pipeline.nexus.catalogue.schema import Catalogue
 from fm_pipeline.nexus.catalogue.table_details import (
     BackupColumn,
     columns_of,
@@ -28,6 +29,7 @@ from fm_pipeline.nexus.catalogue.unread_columns import unread_columns
 
 def load_tables(
     cursor: Cursor,
+    catalogue: Catalogue,
     folder: Path,
     manifest: Manifest,
     key: pyrage.x25519.Identity | None,
@@ -39,6 +41,7 @@ def load_tables(
     """Load every table of a backup and compare it with the manifest.
 
     Args:
+        catalogue: of the backed-up tables.
         step: name of the progress step.
         targets: the tables that get the rows, by backed-up table; None to restore into the backed-up tables.
 
@@ -54,7 +57,7 @@ def load_tables(
             cursor.execute(sql.SQL("ANALYZE {}").format(scratch.identifier))
         target = (targets or {}).get(backup.table, backup.table)
         generated = generated_columns(cursor, target)
-        filled = _fill(cursor, backup, scratch, target)
+        filled = _fill(cursor, catalogue, backup, scratch, target)
         writable = [name for name in [*backup.names, *filled] if name not in generated]
         # A partitioned table may have no primary key; its ids are as unique, and the result is checked.
         key_of_rows = key_columns(cursor, backup.table) or [name for name in backup.names if name == "id"]
@@ -65,18 +68,23 @@ def load_tables(
     return loaded
 
 
-def _fill(cursor: Cursor, backup: BackupTable, scratch: Table, target: Table) -> list[str]:
-    """Add the columns that the backup leaves out, with the value for a row that is added; return their names."""
-    left_out = unread_columns(backup.table) if backup.role == "referenced" else {}
+def _fill(cursor: Cursor, catalogue: Catalogue, backup: BackupTable, scratch: Table, target: Table) -> list[str]:
+    """Add the columns that the backup leaves out to a scratch table.
+
+    Returns:
+        The names of those that a row which is added has to be given; the others get their default.
+    """
+    left_out = unread_columns(catalogue, backup.table) if backup.role == "referenced" else {}
     there = {column.name for column in columns_of(cursor, target)} - set(backup.names)
-    filled = [name for name in left_out if name in there]
-    for name in filled:
+    filled = {name: value for name, value in left_out.items() if name in there}
+    for name, value in filled.items():
+        kind = catalogue.columns[backup.table][name].uncut_type
         cursor.execute(
-            sql.SQL("ALTER TABLE {} ADD {} text NOT NULL DEFAULT {}").format(
-                scratch.identifier, sql.Identifier(name), sql.Literal(left_out[name])
+            sql.SQL("ALTER TABLE {} ADD {} {} DEFAULT {}").format(
+                scratch.identifier, sql.Identifier(name), sql.SQL(kind), sql.SQL(value or "NULL")
             )
         )
-    return filled
+    return [name for name, value in filled.items() if value]
 
 
 def _widened(cursor: Cursor, backup: BackupTable, scratch: Table) -> BackupTable:

@@ -20,7 +20,6 @@ from fm_pipeline.nexus.backup.files import BackupStop, open_for_reading, open_fo
 from fm_pipeline.nexus.backup.manifest import BackupTable, Role
 from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
 from fm_pipeline.nexus.catalogue.table_details import BackupColumn, columns_of
-from fm_pipeline.nexus.catalogue.unread_columns import unread_columns
 from fm_pipeline.nexus.reimport.references import touched_tables
 from fm_pipeline.nexus.reimport.soft_references import with_soft_references
 from fm_pipeline.nexus.staged_registry import read_registry
@@ -79,10 +78,15 @@ def prepare_session(cursor: Cursor, settings: Settings) -> None:
 
 
 def write_table_file(
-    cursor: Cursor, path: Path, table: Table, role: Role, key: pyrage.x25519.Identity | None
+    cursor: Cursor,
+    path: Path,
+    table: Table,
+    role: Role,
+    key: pyrage.x25519.Identity | None,
+    *,
+    left_out: Collection[str] = (),
 ) -> BackupTable:
-    """Write a table's file and digest its rows, both from the snapshot of the transaction."""
-    left_out = unread_columns(table) if role == "referenced" else ()
+    """Write a table's file, without some columns, and digest its rows, both from the snapshot of the transaction."""
     columns = [column for column in columns_of(cursor, table) if column.name not in left_out]
     names = [column.name for column in columns]
     # A query and not the table: COPY refuses partitioned tables and leaves out generated columns.

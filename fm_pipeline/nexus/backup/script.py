@@ -92,7 +92,8 @@ def _numbered_rule(cursor: Cursor, table: BackupTable) -> UniqueRule | None:
     key = key_columns(cursor, table.table)
     if table.role != "referenced" or len(key) != 1 or types[key[0]] not in INTEGER_TYPES:
         return None
-    return next(iter(unique_rules(cursor, table.table)), None)
+    rules = unique_rules(cursor, table.table)
+    return next((rule for rule in rules if types.keys() >= set(rule.columns)), None)
 
 
 def _translate(
@@ -145,9 +146,9 @@ def _insert(cursor: Cursor, catalogue: Catalogue, number: int, table: BackupTabl
     values: dict[str, sql.Composable] = {
         column: sql.Identifier(column) for column in table.names if column not in generated
     }
-    for column, value in unread_columns(table.table).items():
-        if column in catalogue.columns.get(table.table, ()) and column not in table.names:
-            values[column] = sql.Literal(value)
+    for column, value in unread_columns(catalogue, table.table).items():
+        if value and column not in table.names:
+            values[column] = sql.SQL(value)
     yield sql.SQL("INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {}{};\n").format(
         name,
         column_list(values),

@@ -64,14 +64,14 @@ def verify_backup(
         prepare_session(cursor, settings)
         catalogue = read_catalogue(cursor, settings.nexus_schema)
         copies = {
-            backup.table: _copy(cursor, backup, f"copy_of_backup_{number}")
+            backup.table: _copy(cursor, catalogue, backup, f"copy_of_backup_{number}")
             for number, backup in enumerate(manifest.tables)
         }
         own = [key for key in catalogue.foreign_keys if key.table in copies]
         written = [backup.table for backup in manifest.tables if backup.role != "referenced"]
         untested = find_untested_parts(cursor, written)
         untested += _add_keys(cursor, [key for key in own if is_immediate(key)], copies)
-        loaded = load_tables(cursor, folder, manifest, key, on_progress, step="verify", targets=copies)
+        loaded = load_tables(cursor, catalogue, folder, manifest, key, on_progress, step="verify", targets=copies)
         _refuse_unrestorable_rows(cursor, loaded)
         # Deferred keys are added afterwards: one check of all rows takes a fraction of one check a row.
         growing = parse_trigger_tables(catalogue, settings.nexus_trigger_tables)  # event triggers record the copies
@@ -100,10 +100,10 @@ def find_untested_parts(cursor: Cursor, tables: Sequence[Table]) -> list[str]:
     return found
 
 
-def _copy(cursor: Cursor, backup: BackupTable, name: str) -> Table:
+def _copy(cursor: Cursor, catalogue: Catalogue, backup: BackupTable, name: str) -> Table:
     """Create an empty temporary table with the columns and constraints of a table, without its foreign keys."""
     table, copy = backup.table, Table("pg_temp", name)
-    if backup.role == "referenced" and unread_columns(table):  # LIKE is for those who may read all columns
+    if backup.role == "referenced" and unread_columns(catalogue, table):  # LIKE is for those who may read all columns
         create_scratch_table(cursor, name, backup.columns, key_columns(cursor, table))
         return copy
     cursor.execute(

@@ -46,8 +46,10 @@ _log = logging.getLogger(__name__)
 
 # Tables that the role may read whole.
 _READABLE = """
-SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'p') AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')
+SELECT n.nspname, c.relname, a.attname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+     JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+WHERE c.relkind IN ('r', 'p') AND has_schema_privilege(n.oid, 'USAGE')
+  AND has_column_privilege(c.oid, a.attnum, 'SELECT')
   AND NOT row_security_active(c.oid)
 """
 # The ids that are searched for: of rows that were merged into another row of the patient, and of rows to be deleted.
@@ -145,9 +147,10 @@ def list_json_references(cursor: Cursor, policy: Policy) -> list[tuple[Table, st
     """Return the json, jsonb and array columns whose first rows contain ids of patients. They are never changed."""
     patients = policy.catalogue.table("patients")
     found = []
+    readable = _readable_columns(cursor)
     for table, columns in sorted(policy.catalogue.columns.items()):
         for name in [c.name for c in columns.values() if c.type in ("json", "jsonb") or c.type.endswith("[]")]:
-            if table in _excluded_tables(policy) or policy.entity_of(table):
+            if table in _excluded_tables(policy) or policy.entity_of(table) or (table, name) not in readable:
                 continue
             with _patience(cursor, table):
                 cursor.execute(
@@ -213,24 +216,33 @@ def _excluded_tables(policy: Policy) -> set[Table]:
     return {*policy.cleared, *policy.histories, *policy.growing, *map(policy.catalogue.table, protected)}
 
 
+def _readable_columns(cursor: Cursor) -> set[tuple[Table, str]]:
+    """Return the columns that the role may read, of tables without row security: it reads no password of an account."""
+    cursor.execute(_READABLE)
+    return {(Table(schema, table), column) for schema, table, column in cursor.fetchall()}
+
+
 def _searched(
     cursor: Cursor, policy: Policy, fed: Mapping[str, Collection[str]]
 ) -> Iterator[tuple[Table, list[Column]]]:
     """Yield the tables and columns that may hold such ids."""
-    cursor.execute(_READABLE)
-    readable = {Table(*name) for name in cursor.fetchall()}
+    readable = _readable_columns(cursor)
     catalogue = policy.catalogue
     known = {(key.table, name) for key in catalogue.foreign_keys for name in key.columns}
     known |= {(key.table, key.object_id_column) for key in catalogue.generic_keys}
     alone = _excluded_tables(policy)
     for table, columns in sorted(catalogue.columns.items()):
-        if table in alone or table not in readable:
+        if table in alone:
             continue
         set_anyway = {"id", *fed.get(table.name, ())} if policy.entity_of(table) else set()
         names = [
             column
             for name, column in columns.items()
-            if column.can_hold_a_uuid and not column.generated and (table, name) not in known and name not in set_anyway
+            if column.can_hold_a_uuid
+            and not column.generated
+            and (table, name) in readable
+            and (table, name) not in known
+            and name not in set_anyway
         ]
         if names:
             yield table, names

@@ -83,9 +83,39 @@ def test_a_backup_holds_no_password_and_an_account_that_is_missing_comes_back_wi
     assert [name for name, text in files.items() if "pbkdf2" in text] == []
     report = give_back(elsewhere, folder)
     back = elsewhere.execute("SELECT username, password FROM auth_user")
-    assert {password for _, password in back} == {"!"}
+    assert {password[0] for _, password in back} == {"!"}  # so Django marks an account that nobody can log in to
     assert f"{len(back)} accounts of auth_user came back without a password" in " ".join(report.notes)
     assert elsewhere.execute(USERS) == nexus.execute(USERS)
+
+
+def test_a_backup_holds_no_secret_of_a_table_that_has_another_name_than_django_gives_it(
+    nexus: MigrationBench, elsewhere: MigrationBench
+) -> None:
+    """An application's own accounts, and keys in tables to which patients refer; a restore still adds the rows."""
+    for each in (nexus, elsewhere):
+        each.execute(
+            "ALTER TABLE auth_user RENAME TO accounts_user; ALTER TABLE clinics ADD sms_api_key varchar(20),"
+            " ADD webhook_secret varchar(40) NOT NULL DEFAULT gen_random_uuid(), ADD xero_token bytea,"
+            " ADD password_hint text; ALTER TABLE clinics ALTER webhook_secret DROP DEFAULT,"
+            " ADD UNIQUE (webhook_secret)"
+        )
+    nexus.execute(
+        "UPDATE clinics SET sms_api_key = 'canary-key', webhook_secret = 'canary-secret-' || name,"
+        " xero_token = 'canary-token', password_hint = 'a hint'"
+    )
+    folder = backup(nexus)
+    texts = [gzip.decompress(path.read_bytes()).decode() for path in folder.glob("*.gz")]
+    for secret in ("pbkdf2", "canary", b"canary-token".hex()):
+        assert not any(secret in text for text in texts), secret
+    notes = " ".join(give_back(elsewhere, folder).notes)
+    assert "of accounts_user came back without a password" in notes
+    assert "of clinics came back without sms_api_key, webhook_secret, xero_token, which no backup holds" in notes
+    assert elsewhere.execute("SELECT DISTINCT left(password, 1) FROM accounts_user") == [("!",)]
+    clinics = "SELECT id, name, password_hint FROM clinics ORDER BY id"
+    assert elsewhere.execute(clinics) == nexus.execute(clinics)
+    before = nexus.digests()
+    assert give_back(nexus, folder).changed_rows == 0
+    assert nexus.digests() == before
 
 
 def test_a_backup_with_passwords_which_an_earlier_release_has_made_is_verified_and_restored(

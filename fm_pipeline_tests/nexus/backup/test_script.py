@@ -81,7 +81,9 @@ def test_a_backup_is_loaded_with_stock_tools_alone(
         if ours:
             crosswalk = "SELECT count(*) FROM fm_pipeline.crosswalk"
             assert there.execute(crosswalk) == bench.execute(crosswalk)
-        assert there.execute("SELECT DISTINCT password FROM auth_user") == [("!",)]  # nobody can log in with it
+        assert there.execute("SELECT DISTINCT left(password, 1) FROM auth_user") == [
+            ("!",)
+        ]  # nobody can log in with it
         assert there.execute("SELECT max(number) + 1 = nextval('numbers') FROM notes") == [(True,)]
         there.execute("INSERT INTO audit_log (action, details, created_at) VALUES ('x', '{}', now())")
 
