@@ -29,6 +29,7 @@ def command(port: int) -> None:
     from fm_pipeline.serve.instance_file import differing_parts
     from fm_pipeline.serve.listening import HOST, accepts, answers, listen
     from fm_pipeline.serve.lock import locked
+    from fm_pipeline.serve.notify import longer_start
     from fm_pipeline.serve.parts import SOCKET, environment, parts
     from fm_pipeline.serve.supervisor import Supervisor
     from fm_pipeline.settings import load_settings
@@ -56,8 +57,9 @@ def command(port: int) -> None:
         # The locks come first: parts of a service that was killed hold the port too, until they have ended.
         locks = [stack.enter_context(locked(each)) for each in dict.fromkeys((folder, home))]
         listening = stack.enter_context(listen(port))
-        migrate(settings.nexus_database_url.get_secret_value())
-        prepare_schema(settings)
+        with longer_start():
+            migrate(settings.nexus_database_url.get_secret_value())
+            prepare_schema(settings)
         # One clock for the log: Django gives the site this zone, and the other parts would have that of the machine.
         os.environ["TZ"] = settings.clinic_time_zone
         time.tzset()

@@ -279,7 +279,8 @@ def _serve_by_the_unit(server: Server) -> None:
             ) as service,
         ):
             try:
-                assert b"READY=1" in systemd.recv(1000), log.read_text("utf-8")
+                assert systemd.recv(1000).startswith(b"EXTEND_TIMEOUT_USEC="), log.read_text("utf-8")
+                assert systemd.recv(1000) == b"READY=1", log.read_text("utf-8")
                 (health,) = blocks("The service")
                 wait_until(lambda: server.succeeds(health))  # the first heartbeats of the daemon take some seconds
                 page = requests.get(f"http://127.0.0.1:{server.port}/metrics", timeout=30, allow_redirects=False)

@@ -8,9 +8,11 @@ import pytest
 
 from fm_pipeline.cli.serve import command
 from fm_pipeline.errors import PipelineError, SettingsError
+from fm_pipeline.sandbox.stack.ports import free_port
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT as TOP
 from fm_pipeline.serve.instance_file import OURS, differing_parts
 from fm_pipeline.serve.lock import LOCK_FILE, locked
+from fm_pipeline.serve.notify import longer_start
 from fm_pipeline.serve.parts import CODE_SERVER, DAEMON, SITE, SOCKET, parts
 
 
@@ -41,6 +43,19 @@ def test_a_port_that_is_taken_is_refused(home: Path, caplog: pytest.LogCaptureFi
             command.main(["--port", str(port)], standalone_mode=False)
     assert (home / LOCK_FILE).exists()
     assert "dagster.yaml in DAGSTER_HOME is not that of this release: run_coordinator, " in caplog.text
+
+
+@pytest.mark.usefixtures("home")
+def test_systemd_waits_until_the_tables_are_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(30)
+        with pytest.raises(SettingsError, match="NEXUS_DATABASE_URL"):
+            command.main(["--port", str(free_port())], standalone_mode=False)
+        assert systemd.recv(100) == b"EXTEND_TIMEOUT_USEC=120000000"
+        with longer_start(0.01):
+            assert [systemd.recv(100) for _ in range(3)] == [b"EXTEND_TIMEOUT_USEC=20000"] * 3
 
 
 @pytest.mark.parametrize(
