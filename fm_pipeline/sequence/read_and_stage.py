@@ -16,14 +16,14 @@ from fm_pipeline.db.connection import connect, require_utf8
 from fm_pipeline.db.migrate import is_migrated, migrate
 from fm_pipeline.entities.exports import export_options
 from fm_pipeline.entities.profile import Profile, load_profile
-from fm_pipeline.entities.rules import Rules, load_rules
+from fm_pipeline.entities.rules import load_rules
 from fm_pipeline.filemaker.connect import open_door, require_source
 from fm_pipeline.filemaker.door import Door
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.nexus.table_policy import require_loadable_tables
 from fm_pipeline.settings import Settings
 from fm_pipeline.staging.extract import ExtractionResult, extract
-from fm_pipeline.staging.inputs import is_staged_already, note_staged, read_fingerprint
+from fm_pipeline.staging.inputs import is_staged_already
 from fm_pipeline.staging.left_out import leave_out
 from fm_pipeline.staging.origin import note_reading
 from fm_pipeline.staging.parallel import OnStep, stage_all
@@ -53,7 +53,7 @@ def read_and_stage(
     require_source(settings)
     profile = load_profile(settings.filemaker_profile)
     door = open_door(settings, export_options(profile))
-    rules = load_rules(settings.rules_file, profile.registry)  # fails before FileMaker is read, not after
+    load_rules(settings.rules_file, profile.registry)  # fails before FileMaker is read, not after
     with door, connect(url) as connection:
         _prepare_database(connection, settings)
         for entity in profile.registry:
@@ -64,7 +64,7 @@ def read_and_stage(
                 after_plan=after_plan,
                 on_step=on_entity,
             )
-    _stage(settings, profile, rules, run_id=run_id, now=datetime.now(UTC), on_step=on_step)
+    stage_all(settings, run_id=run_id, now=datetime.now(UTC), on_step=on_step)
 
 
 def read_changes_and_stage(
@@ -109,20 +109,8 @@ def read_changes_and_stage(
                 )
         if is_staged_already(connection, settings, profile, rules):
             return False
-    _stage(settings, profile, rules, run_id=run_id, now=now(), on_step=on_step)
+    stage_all(settings, run_id=run_id, now=now(), on_step=on_step)
     return True
-
-
-def _stage(
-    settings: Settings, profile: Profile, rules: Rules, *, run_id: str | None, now: datetime, on_step: OnStep
-) -> None:
-    """Build everything, and note from what, so that a sync after it need not build the same again."""
-    url = settings.nexus_database_url.get_secret_value()
-    with connect(url) as connection:
-        before = read_fingerprint(connection, settings, profile, rules)
-    stage_all(settings, run_id=run_id, now=now, on_step=on_step)
-    with connect(url) as connection:
-        note_staged(connection, settings, profile, rules, before)
 
 
 def _prepare_database(connection: Connection, settings: Settings) -> None:

@@ -27,9 +27,9 @@ from fm_pipeline.errors import StagingStop
 from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
 from fm_pipeline.nexus.crosswalk import adopt_equal_rows
 from fm_pipeline.nexus.profile_fit import FittedRegistry, fit_registry
-from fm_pipeline.nexus.staged_registry import as_json, remember, without_left_out
+from fm_pipeline.nexus.staged_registry import remember, without_left_out
 from fm_pipeline.staging.changed_records import EVERYTHING, ChangedRecords, find_changed, note_whole
-from fm_pipeline.staging.inputs import code_digest, digest_of, names_in_nexus, zone_digest
+from fm_pipeline.staging.inputs import build_fingerprint, names_in_nexus
 from fm_pipeline.staging.lookups import read_context
 from fm_pipeline.staging.origin import Extraction, built_from, extracted_again, read_extractions, stale_builds
 from fm_pipeline.staging.record import Record
@@ -106,9 +106,8 @@ def build(
             sources.append(CONTACT_DETAIL)
             fed |= {CONTACT_DETAIL}
         # Before the names are read: one that changes between the two is read again by the next build.
-        built_by = (
-            *(as_json(entity), sorted(fed), sorted(orders.items()), rules.by_id, time_zone),
-            names_in_nexus(cursor, catalogue, registry),
+        fingerprint = build_fingerprint(
+            entity, extractions, rules, time_zone, names_in_nexus(cursor, catalogue, registry)
         )
         context = read_context(
             *(cursor, catalogue), fed=fed, now=now, time_zone=time_zone, more=entity.looked_up, date_orders=orders
@@ -116,9 +115,8 @@ def build(
         columns = catalogue.columns.get(catalogue.table(entity.table), {})
         writer = StagingWriter(cursor, entity, rules, columns)
         transform = transform_of(entity, columns)
-        changed, fingerprint = EVERYTHING, digest_of((*built_by, code_digest(), zone_digest(time_zone)))
+        hashes, changed = hash_queries(entity, catalogue, registry), EVERYTHING
         if only_changed:
-            hashes = hash_queries(entity, catalogue, registry)
             changed = find_changed(cursor, entity, hashes, fingerprint=fingerprint, rules=rules, now=now)
         if changed.is_whole:
             writer.clear(sources)

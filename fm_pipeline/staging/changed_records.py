@@ -112,6 +112,28 @@ def find_changed(
     return ChangedRecords(is_whole=False, removed=removed)
 
 
+def has_changed(cursor: Cursor, hashes: Mapping[str, sql.Composable]) -> bool:
+    """Return whether the inputs of any record are others than those that it was built from.
+
+    Args:
+        hashes: as for `find_changed`.
+    """
+    cursor.execute(
+        sql.SQL(
+            """
+            SELECT EXISTS (
+                SELECT FROM ({}) h
+                     FULL JOIN (SELECT entity, record_id, unit, inputs
+                                FROM fm_pipeline.staged_outcomes WHERE entity = ANY(%s)) b
+                     USING (entity, record_id)
+                WHERE h.inputs IS DISTINCT FROM b.inputs OR h.unit IS DISTINCT FROM b.unit)
+            """
+        ).format(sql.SQL(" UNION ALL ").join(hashes.values())),
+        (list(hashes),),
+    )
+    return cursor.fetchone() == (True,)
+
+
 def note_whole(cursor: Cursor, entity: str, fingerprint: str, now: datetime) -> None:
     """Store what everything of an entity was built from, beside its records."""
     cursor.execute(

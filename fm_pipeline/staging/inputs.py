@@ -3,6 +3,9 @@
 Staged rows depend on FileMaker's records, the profile, the rules, the time zone, names and ids that Nexus has, and the
 crosswalk, and on the code. They depend on the day too, by rules about dates in the future; so a sync stages at least
 once a week, because it reads each layout whole once a week.
+
+Each build stores what it is made from, in its own transaction, whoever asks for it: a command, a job, or a person who
+materializes a single asset. So no run has to note that it has staged everything, and none can be taken for another.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import hashlib
 import sys
 import unicodedata
 import zoneinfo
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -20,16 +23,18 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.db.commit import commit_without_waiting
 from fm_pipeline.db.digest import table_digest
 from fm_pipeline.entities.profile import Profile
-from fm_pipeline.entities.registry import LOOK_UPS, Registry, loaded, looked_up_in, staged
+from fm_pipeline.entities.registry import CONTACT_DETAIL, LOOK_UPS, Entity, Registry, loaded, looked_up_in, staged
 from fm_pipeline.entities.rules import Rules
 from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
 from fm_pipeline.nexus.crosswalk import fill_crosswalk
-from fm_pipeline.nexus.staged_registry import read_registry
+from fm_pipeline.nexus.profile_fit import fit_registry
+from fm_pipeline.nexus.staged_registry import as_json, without_left_out
 from fm_pipeline.settings import Settings
-from fm_pipeline.staging.origin import read_extractions, stale_builds
+from fm_pipeline.staging.changed_records import has_changed
+from fm_pipeline.staging.origin import Extraction, read_extractions, stale_builds
+from fm_pipeline.staging.source import hash_queries
 
 # Of the package: what makes a staged row from a record.
 _CODE = ("staging", "entities", "nexus/crosswalk.py", "nexus/profile_fit.py", "nexus/catalogue", "db/copy.py")
@@ -38,37 +43,40 @@ _CODE = ("staging", "entities", "nexus/crosswalk.py", "nexus/profile_fit.py", "n
 def is_staged_already(connection: Connection, settings: Settings, profile: Profile, rules: Rules) -> bool:
     """Return whether every staged row is what would be built now; commits what the crosswalk learns from Nexus."""
     with connection.cursor() as cursor:
-        extractions, registry = read_extractions(cursor), read_registry(cursor)
-        entities = [name for name in extractions if name in registry]
-        cursor.execute("SELECT fingerprint FROM fm_pipeline.staged_inputs")
-        row = cursor.fetchone()
-        if row is None or stale_builds(cursor, entities, extractions, registry):
+        catalogue = read_catalogue(cursor, settings.nexus_schema)
+        registry = fit_registry(cursor, catalogue, without_left_out(cursor, profile.registry)).registry
+        extractions = read_extractions(cursor)
+        if stale_builds(cursor, [name for name in extractions if name in registry], extractions, registry):
             return False
-        fill_crosswalk(connection, read_catalogue(cursor, settings.nexus_schema), registry)
+        fill_crosswalk(connection, catalogue, registry)
         if not _agrees_with_crosswalk(cursor, registry):
             return False
-        return bool(row[0] == _fingerprint(cursor, settings, profile, rules))
+        entities = [entity for entity in staged(registry) if entity.name in extractions]
+        names = names_in_nexus(cursor, catalogue, registry)
+        cursor.execute("SELECT entity, fingerprint FROM fm_pipeline.built_entities")
+        built = dict(cursor.fetchall())
+        if any(
+            built.get(entity.name) != build_fingerprint(entity, extractions, rules, settings.clinic_time_zone, names)
+            for entity in entities
+        ):
+            return False
+        # Of the records of files a build has also asked whether Nexus has the file.
+        return not any(has_changed(cursor, hash_queries(each, catalogue, registry)) for each in entities if each.files)
 
 
-def read_fingerprint(connection: Connection, settings: Settings, profile: Profile, rules: Rules) -> str:
-    """Return what everything would be built from now; ends the transaction."""
-    with connection, connection.cursor() as cursor:
-        return _fingerprint(cursor, settings, profile, rules)
-
-
-def note_staged(connection: Connection, settings: Settings, profile: Profile, rules: Rules, before: str) -> None:
-    """Note what everything was just built from; commits.
+def build_fingerprint(
+    entity: Entity, extractions: Mapping[str, Extraction], rules: Rules, time_zone: str, names: Sequence[object]
+) -> str:
+    """Return a digest of everything that a build of an entity depends on, but the records.
 
     Args:
-        before: from `read_fingerprint`, before the build. If something has changed since, the build may have read it
-            before or after that. Then nothing is noted, and the next sync builds again.
+        names: see `names_in_nexus`.
     """
-    with connection.cursor() as cursor:
-        commit_without_waiting(cursor)
-        cursor.execute("DELETE FROM fm_pipeline.staged_inputs")
-        if _fingerprint(cursor, settings, profile, rules) == before:
-            cursor.execute("INSERT INTO fm_pipeline.staged_inputs (fingerprint) VALUES (%s)", (before,))
-    connection.commit()
+    _, fed, _, orders = extractions[entity.name]
+    if entity.name == "patient" and CONTACT_DETAIL in extractions:
+        fed |= {CONTACT_DETAIL}
+    inputs = (as_json(entity), sorted(fed), sorted(orders.items()), rules.by_id, time_zone, names)
+    return _digest_of((*inputs, code_digest(), zone_digest(time_zone)))
 
 
 def _agrees_with_crosswalk(cursor: Cursor, registry: Registry) -> bool:
@@ -95,7 +103,7 @@ def names_in_nexus(cursor: Cursor, catalogue: Catalogue, registry: Registry) -> 
     return found + [(table, table_digest(cursor, table)) for table in sorted(tables) if table in catalogue.columns]
 
 
-def digest_of(inputs: Sequence[object]) -> str:
+def _digest_of(inputs: Sequence[object]) -> str:
     """Return a digest of anything whose `repr` says all of it."""
     return hashlib.sha256(repr(inputs).encode()).hexdigest()
 
@@ -125,17 +133,3 @@ def zone_digest(name: str) -> str:
     except (OSError, ValueError, ImportError):
         content = b""  # there is no such zone: the build says so
     return hashlib.sha256(content).hexdigest()
-
-
-def _fingerprint(cursor: Cursor, settings: Settings, profile: Profile, rules: Rules) -> str:
-    catalogue, registry = read_catalogue(cursor, settings.nexus_schema), read_registry(cursor)
-    files = {catalogue.table(entity.files) for entity in staged(registry) if entity.files}
-    parts: list[object] = [profile.model_dump(mode="json"), rules.by_id, settings.clinic_time_zone]
-    parts += [code_digest(), zone_digest(settings.clinic_time_zone)]
-    parts += names_in_nexus(cursor, catalogue, registry)
-    parts += [
-        (table, table_digest(cursor, table, ("filemaker_id",)))
-        for table in sorted(files)
-        if "filemaker_id" in catalogue.columns.get(table, {})
-    ]
-    return digest_of(parts)

@@ -163,7 +163,7 @@ def _staged(bench: MigrationBench) -> dict[str, list[str]]:
         "SELECT c.relname, string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)"
         " FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
         " WHERE c.relnamespace = 'fm_pipeline'::regnamespace AND c.relkind = 'r' AND c.relname LIKE 'staged%%'"
-        " AND c.relname NOT IN ('staged_builds', 'staged_inputs') AND a.attname <> 'inputs' GROUP BY c.relname"
+        " AND c.relname <> 'staged_builds' AND a.attname <> 'inputs' GROUP BY c.relname"
     )
     return {
         name: sorted(row for (row,) in bench.execute(f"SELECT ROW({columns})::text FROM fm_pipeline.{name}"))  # noqa: S608

@@ -78,6 +78,24 @@ def test_after_any_edits_the_result_is_that_of_a_full_build(bench: MigrationBenc
 
 
 @pytest.mark.usefixtures("reimported_once")
+def test_a_document_that_has_gone_from_nexus_is_noticed_without_a_change_in_filemaker(bench: MigrationBench) -> None:
+    settings = bench.with_settings(filemaker_door="odata").settings  # reads nothing again that was edited today
+    read_changes_and_stage(settings)
+    assert not read_changes_and_stage(settings)
+    ((document, key),) = bench.execute(
+        "SELECT d.id, d.filemaker_id FROM documents_document d JOIN fm_pipeline.staged_file_links l"
+        " ON l.entity = 'document' AND l.filemaker_id::text = d.filemaker_id::text ORDER BY d.id LIMIT 1"
+    )
+    change = "UPDATE documents_document SET filemaker_id = %s WHERE id = %s"
+    linked = "SELECT count(*) FROM fm_pipeline.staged_file_links WHERE entity = 'document' AND filemaker_id::text = %s"
+    for given, links in ((None, 0), (key, 1)):
+        bench.execute(change, given, document)
+        assert read_changes_and_stage(settings)
+        assert bench.execute(linked, str(key)) == [(links,)]
+        assert not read_changes_and_stage(settings)
+
+
+@pytest.mark.usefixtures("reimported_once")
 def test_a_name_that_changes_in_nexus_while_a_build_reads_the_names_is_read_by_the_next_one(
     bench: MigrationBench,
 ) -> None:

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from fm_pipeline.db.connection import connect
 from fm_pipeline.nexus.erase_patient import erase_patient
 from fm_pipeline.sequence.read_and_stage import read_changes_and_stage
 from fm_pipeline.sequence.sync import sync_staged
 from fm_pipeline.staging.read_changes import FEW
+from fm_pipeline.staging.run import stage
 from fm_pipeline_tests.sequence.nights_clinic import Clinic
 from fm_pipeline_tests.sequence.nights_systems import LAYOUTS
 from fm_pipeline_tests.staging.changing import OLD, edit, first, known, read
@@ -232,9 +234,21 @@ def test_no_commit_waits_for_the_disk_before_that_of_nexus(clinic: Clinic) -> No
 
 
 def test_the_first_sync_after_a_plan_stages_nothing_if_nothing_has_changed(clinic: Clinic) -> None:
-    clinic.bench.execute("DELETE FROM fm_pipeline.staged_inputs")
+    clinic.bench.execute("DELETE FROM fm_pipeline.built_entities")
     clinic.bench.extract_and_stage()
     assert not read_changes_and_stage(clinic.bench.settings)
+
+
+def test_what_a_job_has_staged_with_another_time_zone_is_staged_again(clinic: Clinic) -> None:
+    assert not read(clinic, 1)
+    starts = "SELECT nexus_id, start_time FROM fm_pipeline.staged_appointments ORDER BY 1"
+    before, elsewhere = clinic.bench.execute(starts), clinic.bench.with_settings(clinic_time_zone="Europe/Vienna")
+    with connect(clinic.bench.database_url) as connection:
+        stage(connection, "appointment", elsewhere.settings, run_id=None, now=RUN_TIME + dt.timedelta(days=1))
+    assert clinic.bench.execute(starts) != before
+    assert read(clinic, 1.5)
+    assert clinic.bench.execute(starts) == before
+    assert not read(clinic, 2)
 
 
 def test_what_changes_in_nexus_while_a_sync_stages_is_not_noted_as_staged(clinic: Clinic) -> None:

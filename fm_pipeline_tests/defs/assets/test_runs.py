@@ -20,6 +20,7 @@ from fm_pipeline.defs.explained_failure import cancelled_reimport
 from fm_pipeline.defs.names import PLAN_TAG
 from fm_pipeline.nexus.backup.backup import make_backup
 from fm_pipeline.notifications.send_run_emails import send_due_emails
+from fm_pipeline.sequence.read_and_stage import read_changes_and_stage
 from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench, small_clinic
 from fm_pipeline_tests.support.mail import mail_settings, mails_of, text_of
 from fm_pipeline_tests.support.services import LazyStack
@@ -119,6 +120,18 @@ def test_plan_then_full_reimport_makes_nexus_what_the_oracle_says(bench: Migrati
     (folder,) = (bench.settings.state_dir / "reports").iterdir()
     assert sorted(file.name for file in folder.iterdir()) == ["not_loaded.csv", "report.json", "report.md"]
     assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_the_first_sync_after_a_reimport_of_the_jobs_stages_nothing(bench: MigrationBench) -> None:
+    bench = bench.with_settings(filemaker_door="odata")  # a sync reads nothing again of records that were edited today
+    with dg.DagsterInstance.ephemeral() as instance:
+        graph = Graph(bench, instance)
+        assert graph.run("plan_reimport").success
+        assert graph.run("full_reimport", config=graph.permission()).success
+    builds = "SELECT entity, built_at FROM fm_pipeline.staged_builds ORDER BY 1"
+    before = bench.execute(builds)
+    assert not read_changes_and_stage(bench.settings)
+    assert bench.execute(builds) == before
 
 
 def test_a_reading_drops_what_an_earlier_profile_brought_as_the_command_does(
