@@ -123,6 +123,15 @@ def shown_repetitions(fields: Iterable[Field]) -> str:
     return ", ".join(f"{len(field.repetitions)} of {field.most_repetitions} of {field.name}" for field in fields)
 
 
+def _hidden_fields(resolution: Resolution, page: Page) -> list[str]:
+    """Return the fields that the account may not see in a record, also where they repeat."""
+    shown = {name for record in page.records for name, value in record.fields.items() if value == NO_ACCESS}
+    fields = (field for name, fields in resolution.feeds.items() if name != EXPORT_DATE for field in fields)
+    return sorted(
+        {field.name for field in fields if shown & {field.name, *(f"{field.name}({n})" for n in field.repetitions)}}
+    )
+
+
 def hidden_records(page: Page) -> str:
     """Return how many records of its table the account may not see, in words; empty if it may see all."""
     in_table = page.in_table or 0
@@ -143,10 +152,7 @@ def _layout(
         dict.fromkeys(name for names in profile.entities[resolution.entity].fields.values() for name in names)
     )
     missing = [name for name in mapped if name.casefold() not in there]
-    hidden = sorted(
-        {field.name for name, fields in resolution.feeds.items() if name != EXPORT_DATE for field in fields}
-        & {name for record in page.records for name, value in record.fields.items() if value == NO_ACCESS}
-    )
+    hidden = _hidden_fields(resolution, page)
     subject = f"{TABLE_WORDS[kind]} {resolution.layout}"
     if missing:
         unfed = f"; nothing feeds {', '.join(resolution.unfed)}" if resolution.unfed else ""

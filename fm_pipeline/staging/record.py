@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
+from fm_pipeline.filemaker.model import GROUP_SEPARATOR
 from fm_pipeline.staging.values.dates import (
     Moment,
     read_date,
@@ -107,7 +108,8 @@ class Record:
         text, rules = clean(value)
         for rule in rules:
             self.notice(rule, name)
-        if NO_ACCESS in text and text.strip() == NO_ACCESS:
+        # Of a field that repeats, each repetition shows it.
+        if NO_ACCESS in text and any(part.strip() == NO_ACCESS for part in text.split(GROUP_SEPARATOR)):
             self.notice("field_not_readable", name)
             return ""
         return text

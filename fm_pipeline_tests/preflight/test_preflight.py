@@ -90,13 +90,28 @@ def test_case_22_a_field_that_the_account_may_not_see_stops(bench: MigrationBenc
     assert only(found(bench), "filemaker_field_hidden").found == "<No Access> in dob, last_name"
 
 
-def test_repetitions_that_a_layout_does_not_show_stop_because_they_are_not_read(bench: MigrationBench) -> None:
+def test_case_22_a_field_that_repeats_and_that_the_account_may_not_see_stops(bench: MigrationBench) -> None:
+    make_note_repeat(bench)
+    assert "filemaker_field_hidden" not in found(bench)
+    bench.store.add_account(DATABASE, ServerAccount(USER, PASSWORD, no_access={"Long notes": ["note"]}))
+    (finding,) = found(bench)["filemaker_field_hidden"]
+    assert (finding.level, finding.found) == ("stop", "<No Access> in note")
+
+
+def make_note_repeat(bench: MigrationBench) -> list[str]:
+    """Give the layout of notes another table, with one record, whose note has three repetitions; return its fields."""
     table = bench.store.table(DATABASE, "Notes")
     fields = [replace(field, repetitions=3) if field.name == "note" else field for field in table.fields.values()]
+    names = [field.name for field in fields]
     bench.store.create_table(DATABASE, "Long notes", fields)
-    bench.store.create_layout(DATABASE, "API_Notes", "Long notes", [field.name for field in fields])
+    bench.store.create_layout(DATABASE, "API_Notes", "Long notes", names)
+    bench.store.insert(DATABASE, "Long notes", [{"id": "n1", "note(1)": "a", "note(2)": "b"}])
+    return names
+
+
+def test_repetitions_that_a_layout_does_not_show_stop_because_they_are_not_read(bench: MigrationBench) -> None:
+    names, shown = make_note_repeat(bench), {"note": 1}
     assert "filemaker_repetition_hidden" not in found(bench)
-    names, shown = [field.name for field in fields], {"note": 1}
     bench.store.create_layout(DATABASE, "API_Notes", "Long notes", names, repetitions=shown)
     (finding,) = found(bench)["filemaker_repetition_hidden"]
     assert (finding.level, finding.subject, finding.found) == ("stop", "layout API_Notes", "1 of 3 of note")

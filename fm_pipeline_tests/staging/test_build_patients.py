@@ -189,8 +189,11 @@ def test_case_22_a_field_without_privilege_is_quarantined_and_not_taken_for_a_va
         a_patient(filemaker_id="p1", first_name="<No Access>"),
         a_patient(filemaker_id="p2", clinic=" <No Access>"),
         a_patient(filemaker_id="p3", last_name="says <No Access>"),
+        a_patient(filemaker_id="p4", last_name="<No Access>\x1d<No Access>"),
     )
-    assert staging.ends("patient") == {1: "field_not_readable", 2: "field_not_readable", 3: "ready"}
+    assert staging.ends("patient") == {
+        1: "field_not_readable", 2: "field_not_readable", 3: "ready", 4: "field_not_readable",
+    }  # fmt: skip
 
 
 def test_a_patient_keeps_the_id_of_the_crosswalk_and_a_new_one_gets_the_same_in_every_run(staging: Staging) -> None:
