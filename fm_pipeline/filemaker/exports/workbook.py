@@ -60,7 +60,7 @@ def workbook_rows(path: Path) -> list[list[Cell]]:
     except (python_calamine.CalamineError, OSError, ValueError) as error:
         raise _stop(path.name, f"cannot be read as a workbook ({type(error).__name__})") from None
     if len(filled) > 1:
-        raise _stop(path.name, f"has {len(filled)} sheets with cells, and FileMaker exports one")
+        raise several_sheets(path.name, len(filled))
     while rows and not any(cell != "" for cell in rows[-1]):
         rows.pop()
     if has_negative_numbers and any(isinstance(cell, time) for row in rows for cell in row):
@@ -140,13 +140,13 @@ def refuse_unfit(file: Path | BinaryIO, name: str, *, formulas: bool = False) ->
 
     Args:
         name: of the file, for the error.
-        formulas: whether they are accepted, and merged cells too.
+        formulas: whether they are accepted.
 
     Returns:
         Whether a sheet has negative numbers, which may be times.
 
     Raises:
-        ExportStop: the file is no workbook, or reading it would take too much memory.
+        ExportStop: the file is no workbook, or has what no export has, or reading it would take too much memory.
     """
     left, has_negative_numbers = LARGEST, False
     try:
@@ -164,7 +164,7 @@ def refuse_unfit(file: Path | BinaryIO, name: str, *, formulas: bool = False) ->
                         xml, tail = tail + chunk, chunk[-_LONGEST_TAG:]
                         if not is_sheet:
                             continue
-                        if not formulas and (added := _added_by_hand(xml)):
+                        if added := _added_by_hand(xml, formulas=formulas):
                             raise _stop(name, f"has {added}, and FileMaker exports none")
                         has_negative_numbers |= _NEGATIVE.search(xml) is not None
                         places = _PLACE.findall(xml)
@@ -179,14 +179,14 @@ def refuse_unfit(file: Path | BinaryIO, name: str, *, formulas: bool = False) ->
     return has_negative_numbers
 
 
-def _added_by_hand(xml: bytes) -> str:
+def _added_by_hand(xml: bytes, *, formulas: bool) -> str:
     """Return what a part of a sheet has that no export has: a formula or its error, or merged cells.
 
     The plain searches come first, because they are fast.
     """
     has_formula = (b"<f" in xml or b":f" in xml) and _FORMULA.search(xml)
     has_error = (b'"e"' in xml or b"'e'" in xml) and _ERROR.search(xml)
-    if has_formula or has_error:
+    if not formulas and (has_formula or has_error):
         return "formulas"
     return "merged cells" if b"mergeCell" in xml and _MERGED.search(xml) else ""
 
@@ -219,6 +219,11 @@ def _refuse_negative_times(path: Path) -> None:
         raise
     except Exception as error:  # noqa: BLE001  # a workbook can be broken in many ways
         raise _stop(path.name, f"cannot be read as a workbook ({type(error).__name__})") from None
+
+
+def several_sheets(name: str, count: int) -> ExportStop:
+    """Return the error for a workbook in which records may stand on each of several sheets."""
+    return _stop(name, f"has {count} sheets with cells, and FileMaker exports one")
 
 
 def _stop(name: str, what: str) -> ExportStop:

@@ -1,4 +1,4 @@
-"""Read an export that is an Excel workbook: the cells of its first sheet as text."""
+"""Read an export that is an Excel workbook: the cells of its one sheet as text."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from io import BytesIO
 
 from fm_pipeline.errors import ImageStop
 from fm_pipeline.filemaker.exports.errors import ExportStop
-from fm_pipeline.filemaker.exports.workbook import refuse_unfit
+from fm_pipeline.filemaker.exports.workbook import refuse_unfit, several_sheets
 
 
 def workbook_rows(data: bytes) -> tuple[list[list[str]], Set[int]]:
-    """Return the rows of the first sheet as text: dates as FileMaker writes them, numbers without `.0`.
+    """Return the rows of the sheet as text: dates as FileMaker writes them, numbers without `.0`.
 
     Returns:
         The rows, and the places of the columns in which cells are dates. Those are written month first, so their order
         is known. A date in a text field of FileMaker is a text here too.
 
     Raises:
-        ImageStop: the bytes are not a workbook, or it is broken.
+        ImageStop: the bytes are not a workbook, or it is broken, or has merged cells or two sheets with cells.
     """
     import pandas as pd  # noqa: PLC0415  # slow to import
 
@@ -30,8 +30,13 @@ def workbook_rows(data: bytes) -> tuple[list[list[str]], Set[int]]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of openpyxl, about styles and extensions
             # Objects: pandas must guess neither types nor missing values.
-            sheet = pd.read_excel(BytesIO(data), header=None, dtype=object, na_filter=False, engine="openpyxl")
-        cells = [tuple(row) for row in sheet.itertuples(index=False, name=None)]
+            sheets = pd.read_excel(
+                BytesIO(data), sheet_name=None, header=None, dtype=object, na_filter=False, engine="openpyxl"
+            )
+        filled = [sheet for sheet in sheets.values() if (sheet != "").any(axis=None)]
+        if len(filled) > 1:
+            raise several_sheets("of images", len(filled))
+        cells = [tuple(row) for sheet in filled for row in sheet.itertuples(index=False, name=None)]
         rows = [[cell(value) for value in row] for row in cells]
     except ExportStop as stop:
         raise ImageStop(stop.what, meaning=stop.meaning, remedy=stop.remedy) from None

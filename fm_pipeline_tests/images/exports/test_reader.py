@@ -244,6 +244,31 @@ def test_a_workbook_has_dates_of_excel_and_numbers_with_a_point(read: Callable[.
         read(b"PK\x03\x04 and no more", "x.xlsx")
 
 
+def test_records_on_a_second_sheet_stop_and_an_empty_first_one_is_passed_over(tmp_path: Path) -> None:
+    path, book = tmp_path / "Image_Data.xlsx", openpyxl.Workbook()
+    for number, row in enumerate(ROWS[:2], start=1):
+        sheet = book.create_sheet()
+        sheet.append(list(POSITIONS))
+        sheet.append(list(row))
+        book.save(path)
+        if number == 1:
+            assert len(read_export(path)) == 1
+    with pytest.raises(ImageStop, match="has 2 sheets with cells"):
+        read_export(path)
+
+
+def test_merged_cells_stop_because_the_others_would_count_as_empty(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    sheet = book.active
+    assert sheet is not None
+    for row in (POSITIONS, *ROWS):
+        sheet.append(list(row))
+    sheet.merge_cells("A2:A3")
+    book.save(tmp_path / "Image_Data.xlsx")
+    with pytest.raises(ImageStop, match="has merged cells"):
+        read_export(tmp_path / "Image_Data.xlsx")
+
+
 def test_a_stray_cell_far_from_the_records_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workbook, "MOST_CELLS", 2_000)
     book = openpyxl.Workbook()
