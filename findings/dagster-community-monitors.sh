@@ -11,6 +11,9 @@
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+export PIP_NO_CACHE_DIR=1
 "${PYTHON:-python3.11}" -m venv "$folder/venv"
 "$folder/venv/bin/pip" install -q --disable-pip-version-check dagster-community-components==0.10.120 dagster==1.13.27 paramiko==5.1.0 \
     asyncssh==2.24.1 sqlalchemy==2.1.9 2>"$folder/log"

@@ -13,6 +13,9 @@
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+export PIP_NO_CACHE_DIR=1
 cd "$folder"
 "${PYTHON:-python3.11}" -m venv venv
 venv/bin/pip install -q --disable-pip-version-check dagster==1.13.27 2>log

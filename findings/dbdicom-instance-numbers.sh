@@ -11,6 +11,9 @@
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+export PIP_NO_CACHE_DIR=1
 "${PYTHON:-python3.11}" -m venv "$folder/venv"
 "$folder/venv/bin/pip" install -q --disable-pip-version-check uv==0.13.9 2>"$folder/log"
 "$folder/venv/bin/uv" pip install -q --no-cache --python "$folder/venv/bin/python" dbdicom==0.3.21 pydicom==3.0.2 2>"$folder/log"

@@ -13,6 +13,9 @@
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+export PIP_NO_CACHE_DIR=1
 "${PYTHON:-python3}" -m venv "$folder/venv"
 pip="$folder/venv/bin/pip install -q --disable-pip-version-check"
 $pip pandas==3.1.1 openpyxl==3.1.5 PyYAML==6.0.3 SQLAlchemy==2.1.9 2>"$folder/log"

@@ -10,6 +10,9 @@
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+export PIP_NO_CACHE_DIR=1
 "${PYTHON:-python3}" -m venv "$folder/venv"
 "$folder/venv/bin/pip" install -q --disable-pip-version-check dicom-csv==0.5.1 pydicom==3.0.2 pandas==2.3.3 2>"$folder/log"
 

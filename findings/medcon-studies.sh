@@ -14,6 +14,9 @@ set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+export PIP_NO_CACHE_DIR=1
 (. "$here/scripts/_environment" && "$bin/python" -m fm_pipeline.sandbox.programs.debian "$folder/medcon" \
     medcon=0.23.0-gtk3+dfsg-1+deb12u2 libmdc3=0.23.0-gtk3+dfsg-1+deb12u2) >"$folder/log" 2>&1 || { tail -n 5 "$folder/log"; exit 1; }
 "${PYTHON:-python3}" -m venv "$folder/venv"

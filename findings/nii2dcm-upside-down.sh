@@ -12,6 +12,9 @@
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+export PIP_NO_CACHE_DIR=1
 "${PYTHON:-python3.11}" -m venv "$folder/venv"
 "$folder/venv/bin/pip" install -q --disable-pip-version-check nii2dcm==0.1.6 nibabel==5.0.0 pydicom==2.3.0 numpy==1.23.2 2>"$folder/log" ||
     { tail -n 3 "$folder/log"; exit 1; }

@@ -11,6 +11,8 @@
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 cd "$folder"
 npm install --cache cache --silent --no-audit --no-fund node-hl7-server@2.5.0 node-hl7-client@2.3.1 >log 2>&1 || { tail -n 5 log; exit 1; }
 

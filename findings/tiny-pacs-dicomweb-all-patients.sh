@@ -13,6 +13,9 @@ set -eu
 folder=$(mktemp -d)
 server=
 trap '[ -z "$server" ] || kill "$server" 2>/dev/null; wait; rm -rf "$folder"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+export PIP_NO_CACHE_DIR=1
 "${PYTHON:-python3.11}" -m venv "$folder/venv"
 "$folder/venv/bin/pip" install -q --disable-pip-version-check "tiny-pacs[dicomweb]==0.4.1" tiny-pacs-dicomweb==0.1.0 pynetdicom2==0.9.8 \
     dicomweb-client==0.61.2 pydicom==3.0.2 2>"$folder/log"

@@ -12,6 +12,9 @@ set -eu
 folder=$(mktemp -d)
 server=
 trap '[ -z "$server" ] || kill "$server" 2>/dev/null; wait; rm -rf "$folder"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+export PIP_NO_CACHE_DIR=1
 "${PYTHON:-python3.11}" -m venv "$folder/venv"
 "$folder/venv/bin/pip" install -q --disable-pip-version-check tiny-pacs==0.4.1 pynetdicom2==0.9.8 pynetdicom==3.0.4 pydicom==3.0.2 \
     2>"$folder/log"
