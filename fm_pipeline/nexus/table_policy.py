@@ -17,7 +17,11 @@ from fm_pipeline.db.table import Table
 from fm_pipeline.entities.order import parents
 from fm_pipeline.entities.registry import ENTITIES, Entity, Registry, loaded
 from fm_pipeline.errors import CatalogueStop
-from fm_pipeline.nexus.catalogue.own_types import refuse_other_types, refuse_times_without_zone
+from fm_pipeline.nexus.catalogue.own_types import (
+    refuse_days_with_a_time,
+    refuse_other_types,
+    refuse_times_without_zone,
+)
 from fm_pipeline.nexus.catalogue.schema import Catalogue, GenericKey, SoftReference
 from fm_pipeline.nexus.table_names import (
     BATCHES,
@@ -50,6 +54,7 @@ _ALWAYS_IN_THEM = (
 )
 _OWN_COLUMNS = (*((entity.table, "id") for entity in LOADED), ("patients", "filemaker_metadata"), *FILE_COLUMNS)
 _TIMES = {(entity.table, name) for entity in LOADED for name in (*entity.columns, "created_at", "updated_at")}
+_DAYS = {(table, name) for table, name in _TIMES if name == "dob" or name.endswith("_date")}
 # Django's model name of each table that can lose rows without a mapping profile that adds to them.
 MODELS = {entity.table: entity.model for entity in LOADED} | {LETTERS: "patientletter", REMINDERS: "reminder"}
 # Histories of rows, by generic key, for example of Django's admin and of django-reversion. They outlive the row on
@@ -123,7 +128,7 @@ def require_tables(catalogue: Catalogue, tables: Collection[str] = ()) -> None:
 
 
 def require_loadable_tables(catalogue: Catalogue) -> None:
-    """Refuse what `require_tables` refuses, and times that FileMaker's values cannot be written into.
+    """Refuse what `require_tables` refuses, and times and days that FileMaker's values cannot be written into.
 
     A restore, or the undoing of a sync, writes back what such columns held. So it does not ask for this.
 
@@ -132,6 +137,7 @@ def require_loadable_tables(catalogue: Catalogue) -> None:
     """
     require_tables(catalogue)
     refuse_times_without_zone(catalogue, _TIMES)
+    refuse_days_with_a_time(catalogue, _DAYS)
 
 
 def make_policy(

@@ -70,6 +70,29 @@ def refuse_times_without_zone(catalogue: Catalogue, columns: Collection[tuple[st
         )
 
 
+def refuse_days_with_a_time(catalogue: Catalogue, columns: Collection[tuple[str, str]]) -> None:
+    """Refuse days (a date of birth) that are kept as points in time, because a day begins at another one in each zone.
+
+    Args:
+        columns: that get days, each with its table in Nexus' schema. What the schema lacks is ignored.
+
+    Raises:
+        CatalogueStop: names the columns.
+    """
+    found = []
+    for table, name in sorted(columns):
+        column = catalogue.columns.get(catalogue.table(table), {}).get(name)
+        if column and column.is_instant:
+            found.append(f"{table}.{name} is {column.type}")
+    if found:
+        raise CatalogueStop(
+            f"Nexus keeps days as points in time: {', '.join(found)}.",
+            meaning="The pipeline would write midnight in UTC, and in another time zone that can be the day before."
+            " Nothing was changed.",
+            remedy="Tell the maintainers the release of Nexus, these columns, and the time zone of their midnight.",
+        )
+
+
 def _is_part(type_: str) -> bool:
     """Return whether a type holds only the day or the time of day of a point in time."""
     return type_ == "date" or re.match(r"time(\(|\s)", type_) is not None

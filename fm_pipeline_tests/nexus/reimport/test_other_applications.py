@@ -65,6 +65,11 @@ REFUSED = {
         "ALTER TABLE appointments DROP start_time; ALTER TABLE appointments RENAME kept TO start_time;"
         "ALTER TABLE notes DROP created_at; ALTER TABLE notes RENAME kept TO created_at",
     ),
+    "a_day_that_is_a_point_in_time": (
+        "ALTER TABLE patients ALTER dob TYPE timestamptz USING dob::timestamp AT TIME ZONE 'Australia/Sydney'",
+        "days as points in time: patients.dob is timestamp with time zone",
+        "ALTER TABLE patients ALTER dob TYPE date USING (dob AT TIME ZONE 'Australia/Sydney')::date",
+    ),
     "metadata_that_cannot_be_merged": (
         "ALTER TABLE patients ALTER filemaker_metadata TYPE json",
         "patients.filemaker_metadata is json and not jsonb",
