@@ -111,6 +111,21 @@ def parse_trigger_tables(catalogue: Catalogue, names: str | None) -> tuple[Table
     return tuple(tables)
 
 
+# Tables that inherit from another one, also through others; partitions have no rows of their own.
+_INHERITING = """
+WITH RECURSIVE heirs AS (
+    SELECT i.inhrelid AS heir, i.inhparent AS parent FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+    WHERE c.relkind = 'r' AND NOT c.relispartition
+    UNION
+    SELECT h.heir, i.inhparent FROM heirs h JOIN pg_inherits i ON i.inhrelid = h.parent
+)
+SELECT hn.nspname, hc.relname, pn.nspname, pc.relname
+FROM heirs h JOIN pg_class hc ON hc.oid = h.heir JOIN pg_namespace hn ON hn.oid = hc.relnamespace
+     JOIN pg_class pc ON pc.oid = h.parent JOIN pg_namespace pn ON pn.oid = pc.relnamespace
+ORDER BY 1, 2, 3, 4
+"""
+
+
 def check_nothing_else_written(
     cursor: Cursor,
     before: TableStates,
@@ -138,6 +153,19 @@ def check_nothing_else_written(
         f"A trigger or a rule changed the tables of nothing_else_written. If it only adds rows to a table (a record of"
         f" changes), name that table in {SETTING}. Otherwise disable the trigger for this run."
     )
+    cursor.execute(_INHERITING)
+    written_names = {*map(str, written)}
+    heirs = [
+        f"{heir} inherits from {parent}"
+        for heir, parent in ((Table(*row[:2]), Table(*row[2:])) for row in cursor.fetchall())
+        if str(parent) in written_names and any(other.startswith(f"{heir} (") for other in others)
+    ]
+    if heirs:
+        remedy = (
+            f"{'; '.join(heirs)}: PostgreSQL takes its rows for rows of both tables, and a reimport or an image link"
+            " would change them too. As the owner, take it out (ALTER TABLE … NO INHERIT …), or tell the maintainers"
+            " what its rows are."
+        )
     found = ", ".join(others) or "no other table was written"
     return Check("nothing_else_written", not others, found, remedy if others else "")
 
