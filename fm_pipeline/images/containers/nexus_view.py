@@ -9,7 +9,13 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.images.containers.source import SourceImage
-from fm_pipeline.images.nexus.batch_and_image_values import check_columns, check_ids, needs_record_id, text_limit
+from fm_pipeline.images.nexus.batch_and_image_values import (
+    CATEGORY_COLUMNS,
+    check_columns,
+    check_ids,
+    needs_record_id,
+    text_limit,
+)
 from fm_pipeline.images.nexus.image_index import RECID_REUSED, ImageIndex, NexusImage
 from fm_pipeline.images.nexus.patient_index import NO_REFERENCE, PatientIndex, PatientMatch
 from fm_pipeline.images.nexus.snapshot import NexusSnapshot, read_snapshot
@@ -132,8 +138,8 @@ class NexusView:
             return "date_unreadable" if image.has_date else "no_date"
         if not image.containers:
             return "all_containers_empty"
-        limit = text_limit(self.catalogue, self.catalogue.table(IMAGES), "category")
-        if limit is not None and len(image.category) > limit:
+        limits = [text_limit(self.catalogue, self.catalogue.table(IMAGES), name) for name in CATEGORY_COLUMNS]
+        if any(limit is not None and len(image.category) > limit for limit in limits):
             return "category_too_long"
         return ImageToImport(patient, self.known.batch_for(patient.nexus_id, patient.key, image.taken), recid)
 

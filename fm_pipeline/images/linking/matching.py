@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 from fm_pipeline.images.exports.metadata_table import MetadataRow
 from fm_pipeline.images.linking.copy_ledger import CopyRecord
 from fm_pipeline.images.linking.inventory import recid_of
+from fm_pipeline.images.nexus.batch_and_image_values import CATEGORY_COLUMNS
 from fm_pipeline.images.nexus.image_index import RECID_REUSED, ImageIndex
 from fm_pipeline.images.nexus.patient_index import PatientIndex, PatientMatch
 from fm_pipeline.storage.bucket import COPY_LIMIT, StoredObject
@@ -121,7 +122,7 @@ def plan_link(
 
     Args:
         records: each with its row of the copy ledger, in the order of their record ids.
-        limits: how many characters `category` and `caption` take in Nexus.
+        limits: how many characters the columns of a category and `caption` take in Nexus.
         limit: at most so many images are planned, in the order of their record ids.
         restore_removed: link again images that somebody removed in Nexus.
     """
@@ -211,7 +212,7 @@ def _skip_reason(
         return source
     if source.size > COPY_LIMIT:
         return "too_large"
-    for text, column in ((record.category, "category"), (record.note, "caption")):
+    for text, column in (*((record.category, name) for name in CATEGORY_COLUMNS), (record.note, "caption")):
         most = limits.get(column)
         if most is not None and len(text) > most:
             return "value_too_long"

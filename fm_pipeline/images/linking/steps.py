@@ -24,7 +24,7 @@ from fm_pipeline.images.linking.copier import Copier, OnProgress, different_targ
 from fm_pipeline.images.linking.inventory import Changes, changes_since, read_inventory
 from fm_pipeline.images.linking.lost_copies import LostCopies, find_lost, restore_copies
 from fm_pipeline.images.linking.matching import ERROR_REASONS, LinkPlan, PlannedImage, plan_link, thumbnail_key_of
-from fm_pipeline.images.nexus.batch_and_image_values import NewImage, check_columns, text_limit
+from fm_pipeline.images.nexus.batch_and_image_values import CATEGORY_COLUMNS, NewImage, check_columns, text_limit
 from fm_pipeline.images.nexus.image_index import read_image_index
 from fm_pipeline.images.nexus.patient_index import PatientMatch, read_patient_index
 from fm_pipeline.images.nexus.repair_batches import BatchRepair
@@ -182,7 +182,7 @@ def _plan(
         bucket.bulk_prefix,
         read_patient_index(cursor, catalogue),
         known,
-        limits={column: text_limit(catalogue, images, column) for column in ("category", "caption")},
+        limits={column: text_limit(catalogue, images, column) for column in (*CATEGORY_COLUMNS, "caption")},
         limit=options.limit,
         restore_removed=options.restore_removed,
     )

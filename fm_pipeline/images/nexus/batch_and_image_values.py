@@ -15,6 +15,9 @@ from fm_pipeline.nexus.table_names import BATCHES, FILE_COLUMNS, IMAGES
 from fm_pipeline.staging.values.keys import new_nexus_id
 
 IMPORT_SOURCE = "filemaker_import"
+CATEGORY_COLUMNS = ("category", "filemaker_type")  # that hold FileMaker's Type
+# The longest that `link` and the waterfall make: of ids alone, see `batch_folder` and `target_key`.
+_LONGEST_KEY = f"patients/images/{'0' * 36}/{'0' * 36}/{'0' * 36}"
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -155,22 +158,36 @@ def check_ids(catalogue: Catalogue) -> None:
 
 
 def check_columns(catalogue: Catalogue) -> None:
-    """Refuse a release with unknown required columns in its image tables, before anything is copied or written.
+    """Refuse a release into whose image tables no image could be written, before anything is copied or written.
 
     Raises:
-        CatalogueStop: a table is missing, has a required column without a rule, or an id or a time of an unknown type.
+        CatalogueStop: a table is missing, has a required column without a rule, an id or a time of an unknown type, or
+            a column that is too short for what every image has, such as its key.
     """
     check_ids(catalogue)
     times = ("uploaded_at", "created_at", "updated_at")
     refuse_times_without_zone(catalogue, [(table, name) for table in (BATCHES, IMAGES) for name in times])
     types = {name: column.type for name, column in catalogue.columns[catalogue.table(IMAGES)].items()}
-    day, now = date(2000, 1, 1), datetime(2000, 1, 1)  # noqa: DTZ001  # only the names of the columns count
-    image = NewImage("", "", day, "", "", 0, "", recid=0, width=0, height=0, thumbnail_size=0)
+    day, now = date(2000, 12, 31), datetime(2000, 1, 1)  # noqa: DTZ001  # names of columns, and lengths of texts count
+    key, thumbnail = f"{_LONGEST_KEY}.jpeg", f"{_LONGEST_KEY}_thumb.jpg"
+    name_of_file = key.rpartition("/")[2]
+    image = NewImage(
+        "", "", day, key, name_of_file, 0, "image/jpeg", recid=0, width=0, height=0, thumbnail_key=thumbnail,
+        thumbnail_size=0,
+    )  # fmt: skip
+    short: list[str] = []
     for name, values in (
         (BATCHES, batch_values("", 0, "", day, now)),
         (IMAGES, image_values(image, 0, types, "", now)),
     ):
         columns = catalogue.columns[catalogue.table(name)].values()
+        short += [
+            f"{name}.{column.name} ({column.most_characters} characters, {len(value)} are needed)"
+            for column in columns
+            if column.most_characters
+            and isinstance(value := values.get(column.name), str)
+            and len(value) > column.most_characters
+        ]
         unknown = sorted(column.name for column in columns if column.must_be_given and values.get(column.name) is None)
         if unknown:
             raise CatalogueStop(
@@ -178,6 +195,13 @@ def check_columns(catalogue: Catalogue) -> None:
                 meaning="No image could be written. Nothing was copied and Nexus is unchanged.",
                 remedy="Give them a default in the application, or tell the maintainers what belongs there.",
             )
+
+    if short:
+        raise CatalogueStop(
+            f"Columns of Nexus are too short for what every image has: {', '.join(short)}.",
+            meaning="No image could be written. Nothing was copied and Nexus is unchanged.",
+            remedy="Let the application make these columns longer, then start again.",
+        )
 
 
 def text_limit(catalogue: Catalogue, table: Table, column: str) -> int | None:

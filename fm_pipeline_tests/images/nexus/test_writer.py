@@ -282,6 +282,12 @@ def test_a_column_that_must_be_given_and_that_no_rule_fills_stops_before_anythin
         write(clinic, an_image())
 
 
+def test_a_column_that_is_too_short_for_every_image_stops_before_anything(clinic: MigrationBench) -> None:
+    clinic.execute("ALTER TABLE images_image ALTER s3_key TYPE varchar(100), ALTER mime_type TYPE varchar(8)")
+    with pytest.raises(CatalogueStop, match=r"images_image.s3_key \(100 .* are needed\), images_image.mime_type \(8"):
+        write(clinic, an_image())
+
+
 def test_a_batch_that_names_its_owner_by_a_text_stops_before_anything(clinic: MigrationBench) -> None:
     clinic.execute("ALTER TABLE images_batch ALTER object_id TYPE varchar(36)")
     with pytest.raises(CatalogueStop, match=r"images_batch.object_id is character varying\(36\) and not uuid"):
