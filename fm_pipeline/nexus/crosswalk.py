@@ -6,8 +6,6 @@ columns) are added. Rows without a FileMaker id in Nexus (notes, messages) are m
 
 from __future__ import annotations
 
-import re
-
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
@@ -17,7 +15,9 @@ from fm_pipeline.db.queries import column_list, count
 from fm_pipeline.db.table import Table
 from fm_pipeline.entities.registry import ENTITIES, Registry, loaded
 from fm_pipeline.nexus.catalogue.file_ids import file_id_type, id_key, is_uuid, same_record
+from fm_pipeline.nexus.catalogue.hidden_rows import is_marked
 from fm_pipeline.nexus.catalogue.schema import Catalogue
+from fm_pipeline.nexus.catalogue.table_details import columns_of
 from fm_pipeline.nexus.table_names import BATCHES, DOCUMENTS, IMAGES
 
 # A patient's FileMaker id: in the metadata, or in older rows only as JSON in the text of the notes. A nondeterministic
@@ -32,33 +32,19 @@ SELECT p.id, p.created_at,
 FROM {patients} p
 """
 
-# Columns by which an application hides a patient from its users: Nexus' own, and the usual ones of soft deletion.
-_HIDING = ("archived", "is_archived", "archived_at", "deleted", "is_deleted", "deleted_at", "is_removed")
-_TIME = re.compile(r"date|timestamp(\(\d\))? with(out)? time zone")
-
 _NEVER = sql.SQL("false")
 
 
 def is_hidden(catalogue: Catalogue, patient: sql.Composable) -> sql.Composed:
-    """Return the condition that users do not see a patient.
-
-    A boolean hides it if it is true, and a date or a point in time if it is set. Columns of other types say nothing. A
-    time (`archived_at`) says nothing either if there is a boolean (`archived`, `is_archived`): it may outlast it.
+    """Return the condition that users do not see a patient; see `is_marked`.
 
     Args:
         patient: an expression of a patient's Nexus id.
     """
     patients = catalogue.table("patients")
-    types = {name: column.type for name, column in catalogue.columns[patients].items() if name in _HIDING}
-    hiding: list[sql.Composable] = [_NEVER]
-    for name, type_ in types.items():
-        word = name.removesuffix("_at")
-        if type_ == "boolean":
-            hiding.append(sql.SQL("h.{}").format(sql.Identifier(name)))
-        elif _TIME.fullmatch(type_) and "boolean" not in {types.get(word), types.get(f"is_{word}")}:
-            hiding.append(sql.SQL("h.{} IS NOT NULL").format(sql.Identifier(name)))
-    return sql.SQL("EXISTS (SELECT FROM {} h WHERE h.id = {} AND ({}))").format(
-        patients.identifier, patient, sql.SQL(" OR ").join(hiding)
+    types = {name: column.type for name, column in catalogue.columns[patients].items()}
+    return sql.SQL("EXISTS (SELECT FROM {} h WHERE h.id = {} AND {})").format(
+        patients.identifier, patient, is_marked(types, "h")
     )
 
 
@@ -332,7 +318,7 @@ def adopt_equal_rows(cursor: Cursor, rows: sql.Identifier, entity: str, table: T
     """Give rows without a crosswalk entry the id of a Nexus row that is equal in every column that tells rows apart.
 
     Notes and messages carry no FileMaker id in Nexus. Of several equal rows each is taken once, in order of record
-    ids and Nexus ids.
+    ids and Nexus ids. Rows that users do not see come last: the others of several equal ones are deleted.
 
     Args:
         cursor: inside a transaction of the caller.
@@ -346,6 +332,7 @@ def adopt_equal_rows(cursor: Cursor, rows: sql.Identifier, entity: str, table: T
     pairs = [("source_created_at" if name == "created_at" else name, name) for name in fed_columns]
     staged = column_list((name for name, _ in pairs), of="s")
     nexus = column_list((name for _, name in pairs), of="t")
+    hidden = is_marked({column.name: column.type for column in columns_of(cursor, table)}, "t")
     cursor.execute(
         sql.SQL(
             """
@@ -356,15 +343,15 @@ def adopt_equal_rows(cursor: Cursor, rows: sql.Identifier, entity: str, table: T
                      FROM {rows} s WHERE NOT EXISTS (SELECT 1 FROM fm_pipeline.crosswalk c
                           WHERE c.entity = %(entity)s AND c.filemaker_key = s.filemaker_key)) h) s
               JOIN
-              (SELECT id, hash, row_number() OVER (PARTITION BY hash ORDER BY id) AS n
-               FROM (SELECT t.id, md5(ROW({nexus})::text)::uuid AS hash
+              (SELECT id, hash, row_number() OVER (PARTITION BY hash ORDER BY hidden, id) AS n
+               FROM (SELECT t.id, {hidden} AS hidden, md5(ROW({nexus})::text)::uuid AS hash
                      FROM {table} t WHERE NOT EXISTS (SELECT 1 FROM fm_pipeline.crosswalk c
                           WHERE c.entity = %(entity)s AND c.nexus_id = t.id)) h) t
               USING (hash, n);
             INSERT INTO fm_pipeline.crosswalk (entity, filemaker_key, nexus_id, origin)
             SELECT %(entity)s, filemaker_key, id, 'content' FROM adopted ORDER BY filemaker_key COLLATE "C"
             """
-        ).format(staged=staged, nexus=nexus, rows=rows, table=table.identifier),
+        ).format(staged=staged, nexus=nexus, rows=rows, table=table.identifier, hidden=hidden),
         {"entity": entity},
     )
     return cursor.rowcount

@@ -192,6 +192,24 @@ def test_what_does_not_hide_a_patient_leaves_the_id_to_the_older_row(
     assert _mapped(bench, key) == first
 
 
+@pytest.mark.usefixtures("migrated_once")
+def test_of_two_equal_notes_the_one_that_users_see_stays(bench: MigrationBench) -> None:
+    """A note carries no id of FileMaker. The other one, which a user has deleted, has the lower id here."""
+    bench.execute("ALTER TABLE notes ADD deleted_at timestamptz")
+    ((number,),) = bench.execute(
+        "WITH copies AS (INSERT INTO notes SELECT (jsonb_populate_record(NULL::notes, to_jsonb(n) ||"
+        " jsonb_build_object('id', overlay(n.id::text placing '00000000' from 1), 'deleted_at', now()))).* FROM notes n"
+        " ORDER BY id LIMIT 20 RETURNING 1) SELECT count(*) FROM copies"
+    )
+    bench.extract_and_stage()
+    kept = bench.execute(
+        "SELECT DISTINCT n.deleted_at IS NULL FROM fm_pipeline.staged_notes s JOIN notes n ON n.id = s.nexus_id"
+        " WHERE right(n.id::text, 27) IN (SELECT right(id::text, 27) FROM notes WHERE deleted_at IS NOT NULL)"
+    )
+    assert number == 20
+    assert kept == [(True,)]
+
+
 @pytest.mark.parametrize("known_before", [False, True], ids=["new_row", "a_row_that_was_a_duplicate"])
 def test_a_row_that_users_see_takes_the_place_of_the_known_one_that_they_do_not_see(
     reimported: MigrationBench, known_before: bool
