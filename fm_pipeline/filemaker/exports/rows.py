@@ -11,6 +11,9 @@ from fm_pipeline.pluralize import counted
 
 _SHOWN = 10  # lines that an error names
 LONGEST = 1 << 25  # characters of a record; more is a file of another form
+# What a disk or a copy has lost comes as zeros, 512 bytes at least. A single NUL may have been pasted into a field.
+LOST = "\0" * 16
+SECTOR = 512  # bytes; a copy that was cut short nearly always ends with a whole number of them
 
 
 class RowBatch(NamedTuple):
@@ -90,6 +93,15 @@ def without_end(name: str, line: int) -> ExportStop:
         f"The last record of {name}, in line {line:,}, has no line end.",
         meaning="The file may have been cut within the last field, so more may be missing. Nothing was read.",
         remedy="Copy or export it again. If another program wrote the file and it is whole, add a line end to it.",
+    )
+
+
+def lost(name: str, line: int) -> ExportStop:
+    """Return the error for a file in which a part is missing."""
+    return ExportStop(
+        f"{name} has a run of NUL characters in line {line:,}.",
+        meaning="A part of the file was lost, or is not copied yet, and records with it. Nothing was read.",
+        remedy="Copy or export it again.",
     )
 
 

@@ -11,11 +11,8 @@ from typing import NamedTuple, Self
 
 from fm_pipeline.filemaker.exports.encoding import Encoding, codec_of, detect, not_text
 from fm_pipeline.filemaker.exports.errors import ExportChanged, ExportStop
-from fm_pipeline.filemaker.exports.rows import without_end
+from fm_pipeline.filemaker.exports.rows import LOST, SECTOR, lost, without_end
 
-# What a disk or a copy has lost comes as zeros, 512 bytes at least. A single NUL may have been pasted into a field.
-_LOST = "\0" * 16
-_SECTOR = 512  # bytes; a copy that was cut short nearly always ends with a whole number of them
 BLOCK = 1 << 16  # bytes; what is made of a block fits the caches of a processor, which counts for a third of the time
 _SAMPLE = 1 << 22  # bytes from which a character set is told; smaller files are looked at whole
 
@@ -86,9 +83,9 @@ class SourceFile:
         try:
             for block in self.blocks():
                 text = decoder.decode(block[mark:] if mark else block)
-                if _LOST in text:
-                    before = text[: text.index(_LOST)].encode(codec_of(encoding))
-                    raise self._lost(self.read_bytes - len(block) + mark + len(before))
+                if LOST in text:
+                    before = text[: text.index(LOST)].encode(codec_of(encoding))
+                    raise lost(self.name, self._line_of(self.read_bytes - len(block) + mark + len(before)))
                 yield text
                 mark = 0
             yield decoder.decode(b"", final=True)
@@ -102,7 +99,7 @@ class SourceFile:
         Raises:
             ExportStop: see above.
         """
-        if not self.size or self.size % _SECTOR:
+        if not self.size or self.size % SECTOR:
             return
         with self._readable():
             end = os.pread(self._file.fileno(), 2, self.size - 2)
@@ -155,13 +152,6 @@ class SourceFile:
     def _block(self) -> bytes:
         with self._readable():
             return self._file.read(BLOCK)
-
-    def _lost(self, offset: int) -> ExportStop:
-        return ExportStop(
-            f"{self.name} has a run of NUL characters in line {self._line_of(offset):,}.",
-            meaning="A part of the file was lost, or is not copied yet, and records with it. Nothing was read.",
-            remedy="Copy or export it again.",
-        )
 
     def _line_of(self, offset: int) -> int:
         """Return the number of the line with a byte; CR, LF and both together end a line."""

@@ -17,7 +17,7 @@ from fm_pipeline.filemaker.exports.errors import CharacterSetUnknown, ExportStop
 from fm_pipeline.filemaker.exports.kinds import HEAD, Format, format_of, text_format
 from fm_pipeline.folders import whole_file
 from fm_pipeline.images.exports.columns import find_columns
-from fm_pipeline.images.exports.text import row_columns, text_columns
+from fm_pipeline.images.exports.text import refuse_incomplete, row_columns, text_columns
 from fm_pipeline.images.exports.workbook import workbook_rows
 from fm_pipeline.images.exports.xml import xml_rows
 
@@ -149,6 +149,7 @@ def _read(
     else:
         text, shown = decode(data, encoding)
         kind = text_format(kind, text)
+        refuse_incomplete(text, kind, len(data))
         read = text_columns(text, kind)
     if not read.columns:
         raise ImageStop(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -9,10 +10,11 @@ from typing import NamedTuple
 
 from fm_pipeline.filemaker.exports.kinds import Format
 from fm_pipeline.filemaker.exports.quoted import quoted_batches
-from fm_pipeline.filemaker.exports.rows import RowFaults
+from fm_pipeline.filemaker.exports.rows import LOST, SECTOR, RowFaults, lost, without_end
 from fm_pipeline.filemaker.exports.tab import tab_batches
 
 _NAME = "the export"
+_END = re.compile(r"\r\n|\r|\n")
 
 
 class RecordColumns(NamedTuple):
@@ -36,6 +38,21 @@ class _AllFaults(RowFaults):
     def add(self, line: int) -> None:
         self.count += 1
         self.lines.append(line)
+
+
+def refuse_incomplete(text: str, kind: Format, size: int) -> None:
+    """Raise if a part of the file is missing, though the rest may be rows with all their fields.
+
+    Args:
+        size: of the file, in bytes.
+
+    Raises:
+        ExportStop: it has a run of NUL characters, or no line end and the size of a copy that was cut short.
+    """
+    if (at := text.find(LOST)) >= 0:
+        raise lost(_NAME.capitalize(), len(_END.findall(text, 0, at)) + 1)
+    if kind != "tab" and text and text[-1] not in "\r\n" and size % SECTOR == 0:  # the parser of .tab wants a line end
+        raise without_end(_NAME, len(_END.findall(text)) + 1)
 
 
 def text_columns(text: str, kind: Format) -> RecordColumns:

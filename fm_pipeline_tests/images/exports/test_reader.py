@@ -150,6 +150,30 @@ def test_what_is_no_whole_export_stops(read: Callable[..., Export], content: byt
         read(content)
 
 
+@pytest.mark.hard_case(2)
+@pytest.mark.parametrize("name", ["x.tab", "x.csv"])
+def test_images_in_a_block_that_was_lost_are_not_left_out_in_silence(read: Callable[..., Export], name: str) -> None:
+    end = "\t" if name == "x.tab" else ","
+    rows = [[*ROWS[0][:6], str(number), "Left"] for number in range(1, 400)]
+    text = "".join(end.join(row) + "\r" for row in rows)
+    first, second = (text.index(f"{end}1{end}{number}{end}") for number in (200, 208))
+    with pytest.raises(ImageStop, match="The export has a run of NUL characters in line 200"):
+        read(text[:first] + "\0" * 512 + text[second:], name)
+
+
+@pytest.mark.hard_case(2)
+def test_an_export_that_ends_behind_a_quote_and_with_a_block_was_cut(read: Callable[..., Export]) -> None:
+    text = HEADER + f'"2","{PATIENT}","10/18/2016","Left","'
+    for more in (-1, 0, 1):
+        content = text + "x" * (1023 - len(text) + more) + '"'
+        if len(content) == 1024:
+            with pytest.raises(ImageStop, match="last record of the export, in line 2, has no line end"):
+                read(content, "x.csv")
+        else:
+            assert len(read(content, "x.csv")) == 1
+    assert len(read(text + "x" * (1022 - len(text)) + '"\r', "x.csv")) == 1
+
+
 def test_every_record_ends_as_a_record_a_repeated_one_or_a_reject(read: Callable[..., Export]) -> None:
     def row(recid: str, patient: str = PATIENT, category: str = "Gait", date: str = "1/2/2020") -> list[str]:
         return [date, "f", "", patient, "n", "1", recid, category]
