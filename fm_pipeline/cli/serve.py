@@ -26,17 +26,19 @@ def command(port: int) -> None:
     from fm_pipeline.console.service.part_states import write_part_states
     from fm_pipeline.db.migrate import migrate
     from fm_pipeline.folders import make_private_folder
+    from fm_pipeline.serve.differing_settings import refuse_differing_settings
     from fm_pipeline.serve.instance_file import differing_parts
     from fm_pipeline.serve.listening import HOST, accepts, answers, listen
     from fm_pipeline.serve.lock import locked
     from fm_pipeline.serve.notify import longer_start
     from fm_pipeline.serve.parts import SOCKET, environment, parts
     from fm_pipeline.serve.supervisor import Supervisor
-    from fm_pipeline.settings import load_settings
+    from fm_pipeline.settings import Settings, load_settings
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s serve: %(message)s", datefmt="%Y-%m-%d %H:%M:%S %z")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     settings = load_settings()
+    refuse_differing_settings([each.upper() for each in Settings.model_fields])
     home = _dagster_home()
     if differing := differing_parts(home / "dagster.yaml"):
         logging.warning(

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from fm_pipeline.cli.serve import command
+from fm_pipeline.env_file import NAMED_FILE
 from fm_pipeline.errors import PipelineError, SettingsError
 from fm_pipeline.sandbox.stack.ports import free_port
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT as TOP
+from fm_pipeline.serve.differing_settings import refuse_differing_settings
 from fm_pipeline.serve.instance_file import OURS, differing_parts
 from fm_pipeline.serve.lock import LOCK_FILE, locked
 from fm_pipeline.serve.notify import longer_start
@@ -34,6 +36,32 @@ def test_without_a_dagster_home_nothing_starts(home: Path) -> None:
     (home / "dagster.yaml").unlink()
     with pytest.raises(SettingsError, match="DAGSTER_HOME names no folder"):
         command.main([], standalone_mode=False)
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_setting_of_which_runs_would_have_another_value_than_the_console_is_refused(
+    home: Path, monkeypatch: pytest.MonkeyPatch, *, named: bool
+) -> None:
+    monkeypatch.chdir(home)
+    monkeypatch.delenv(NAMED_FILE)
+    (home / ".env").write_text("NEXUS_DATABASE_URL=postgresql://real.example/nexus\nSMTP_HOST=\n", "utf-8")
+    if named:
+        (home / "trial.env").write_text("NEXUS_DATABASE_URL=postgresql://trial.example/nexus\n", "utf-8")
+        monkeypatch.setenv(NAMED_FILE, "trial.env")
+        monkeypatch.delenv("NEXUS_DATABASE_URL")
+    place = NAMED_FILE if named else "the environment"
+    with pytest.raises(SettingsError, match=rf"\.env gives another value than {place} to NEXUS_DATABASE_URL\.") as said:
+        command.main(["--port", str(free_port())], standalone_mode=False)
+    assert "example" not in str(said.value)
+
+
+@pytest.mark.usefixtures("home")
+def test_a_setting_may_have_the_same_value_in_both_places(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(NAMED_FILE)
+    (tmp_path / ".env").write_text("FILEMAKER_DATABASE='none'\nOTHER_PROGRAM=x\nSMTP_PORT=25\n", "utf-8")
+    monkeypatch.setenv("OTHER_PROGRAM", "y")
+    refuse_differing_settings(["FILEMAKER_DATABASE", "SMTP_PORT"])
 
 
 def test_a_port_that_is_taken_is_refused(home: Path, caplog: pytest.LogCaptureFixture) -> None:
