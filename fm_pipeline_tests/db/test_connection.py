@@ -200,6 +200,16 @@ def test_a_session_checks_foreign_keys_and_keeps_what_it_commits_whatever_the_ro
         pass
 
 
+def test_a_published_table_whose_rows_nobody_could_recognize_is_named(database_url: str) -> None:
+    with connect(database_url) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE TABLE feed (a int); INSERT INTO feed VALUES (1);"
+            " CREATE PUBLICATION of_feed FOR TABLE feed WITH (publish = 'insert, update, delete')"
+        )
+        with pytest.raises(DatabaseError, match=r"55000; table feed\).* REPLICA IDENTITY FULL"), redacted():
+            cursor.execute("UPDATE feed SET a = 2")
+
+
 def test_logical_replication_can_identify_the_rows_of_every_table_of_ours(migrated_url: str) -> None:
     with connect(migrated_url) as connection, connection.cursor() as cursor:
         cursor.execute(
