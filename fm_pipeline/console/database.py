@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +17,7 @@ from fm_pipeline.nexus.console_grants import CONSOLE_SCHEMA
 from fm_pipeline.settings import Settings
 
 SCHEMA = CONSOLE_SCHEMA
+_log = logging.getLogger(__name__)
 # After `reconnect_timeout` the pool gives up, and the next request begins anew. With the pool's own 300 seconds its
 # pauses grow to minutes, and nobody would get a page for that long after PostgreSQL runs again.
 POOL = {"min_size": 1, "max_size": 8, "timeout": 10, "reconnect_timeout": 10}
@@ -45,7 +47,9 @@ def django_database(settings: Settings) -> dict[str, Any]:
 
 
 def prepare_schema(settings: Settings) -> None:
-    """Create the schema if it is missing. Its tables are Django's migrations (`django-admin migrate`).
+    """Create the schema if it is missing, and warn if Nexus has no accounts for a login.
+
+    The tables of the schema are Django's migrations (`django-admin migrate`).
 
     Raises:
         SettingsError: the role may not read the password hashes of the accounts.
@@ -53,10 +57,17 @@ def prepare_schema(settings: Settings) -> None:
     accounts = Table(settings.nexus_schema, "auth_user").identifier
     with _named_in_errors(settings), connect(console_url(settings)) as connection, connection.cursor() as cursor:
         cursor.execute(
-            "SELECT current_user, has_column_privilege(to_regclass(%s), 'password', 'SELECT')",
-            (accounts.as_string(cursor),),
+            "SELECT current_user, to_regclass(%(accounts)s) IS NOT NULL,"
+            " has_column_privilege(to_regclass(%(accounts)s), 'password', 'SELECT')",
+            {"accounts": accounts.as_string(cursor)},
         )
-        role, reads_passwords = cursor.fetchone() or ("", None)
+        role, is_there, reads_passwords = cursor.fetchone() or ("", False, None)
+        if not is_there:
+            _log.warning(
+                "Nexus has no table %s. The console knows no other table of accounts (AUTH_USER_MODEL), so nobody can"
+                " log in to it. Commands, schedules and sensors do not need it.",
+                Table(settings.nexus_schema, "auth_user"),
+            )
         if reads_passwords is False:
             raise SettingsError(
                 f"The role {role} may not read the password hashes of the accounts of Nexus.",

@@ -253,6 +253,16 @@ def test_only_the_role_of_the_console_reads_password_hashes(
     assert "GRANT SELECT (id, last_login, is_superuser, username," in missing.remedy
 
 
+def test_a_console_without_the_accounts_that_it_knows_says_so_when_it_starts(
+    bench: MigrationBench, caplog: pytest.LogCaptureFixture
+) -> None:
+    prepare_schema(bench.settings)
+    assert not caplog.records
+    bench.execute("ALTER TABLE auth_user RENAME TO accounts_user")
+    prepare_schema(bench.settings)
+    assert "Nexus has no table auth_user." in caplog.text
+
+
 def test_a_password_in_a_table_of_accounts_of_another_name_is_not_read_and_the_other_columns_are_searched(
     both: tuple[MigrationBench, MigrationBench], bench: MigrationBench
 ) -> None:
