@@ -2,10 +2,10 @@
 # cardiac-shared lists the PET of a PET/CT among the CT series, and says of the CT, if it is one multi-frame file, that it is no image.
 #
 # Its inventory (1.1.0) is to find, per patient, the CT series (ct_series: "usable CT series only") and whether there is a thin and a
-# thick one. The modality is read and shown, and looked at nowhere: a PET series with slices of 5 mm is a thick CT series, so a patient who
-# has one CT is a pair. Files are counted for images: an enhanced CT of 60 frames is one image, too few, and is called non_image, like a
-# dose report. Coronal views that the device computed (DERIVED\SECONDARY, as PS3.3 C.7.6.1.1.2 has it for images made from others) are called
-# localizers. Of a patient with such a CT and a PET, the PET is what is taken. All files are read, and none is named as left out.
+# thick one. The modality is read and shown, and decides nothing: a PET series with slices of 5 mm is a thick CT series, so a patient who
+# has one CT is a pair. Files are counted as images: an enhanced CT of 60 frames is one, which is too few, and its role is non_image, the one
+# that is meant for dose reports. Coronal views computed after the examination (DERIVED\SECONDARY, PS3.3 C.7.6.1.1.2) are called localizers.
+# Of a patient with a multi-frame CT and a PET, the PET is what is taken. All files count as read.
 #
 # Needs python3.11 or newer and its venv. Exit code 0: as described; 1: it behaves otherwise now.
 set -eu
