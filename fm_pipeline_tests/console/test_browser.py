@@ -13,6 +13,7 @@ from fm_pipeline_tests.console.conftest import Console
 from fm_pipeline_tests.console.pages import dicom_job
 from fm_pipeline_tests.console.visitor import DESKTOP, PHONE, SMALL_PHONE, visitor
 from fm_pipeline_tests.support.orthanc import need_orthanc
+from fm_pipeline_tests.support.waiting import wait_until
 
 # What is beyond the right edge of the screen, and in nothing that scrolls.
 CUT_OFF = """
@@ -21,6 +22,13 @@ CUT_OFF = """
   const box = each.getBoundingClientRect(), holder = each.parentElement.closest('.scroll, pre');
   return box.width && box.right > innerWidth + 1 && !holder;
 }).map(each => each.outerHTML.slice(0, 80))
+"""
+# Whether all of it can be seen without scrolling to the side.
+IN_SIGHT = """
+each => {
+  const box = each.getBoundingClientRect(), holder = each.closest('.scroll').getBoundingClientRect();
+  return box.left >= holder.left - 1 && box.right <= holder.right + 1;
+}
 """
 RUN_MILLISECONDS = 180_000
 MOST_CLICKS = 7  # from the login, whose button counts, to a confirmed reimport
@@ -188,3 +196,33 @@ def test_no_page_is_cut_off_or_moves_sideways_on_a_small_phone(browser: Browser,
         if cut := admin.page.evaluate(CUT_OFF) or admin.is_wider_than_the_screen():
             found[address] = cut
     assert found == {}
+
+
+def test_a_small_phone_shows_the_columns_that_matter_and_the_newest_day_without_scrolling(
+    browser: Browser, console: Console
+) -> None:
+    admin = visitor(browser, console, SMALL_PHONE)
+    page = admin.page
+    admin.log_in("admin")
+    columns = {
+        f"/settings/data-management/plans/{console.bench.plan().id}": "Delete",
+        "/settings/history/?since=2000-01-01": "Outcome",
+        "/settings/not-loaded/": "Records",
+        "/settings/backups/": "Restore",
+        "/settings/dicom/jobs": "Not imported",
+        "/audit/": "Result",
+    }
+    hidden = []
+    for address, column in columns.items():
+        page.goto(f"{console.url}{address}")
+        heading = page.get_by_role("columnheader", name=column, exact=True)
+        hidden += [] if heading.evaluate(IN_SIGHT) else [address]
+    assert hidden == []
+    days = page.get_by_role("group", name="Imported by day, as a chart")
+
+    def are_counted() -> bool:
+        page.goto(f"{console.url}/settings/dicom")
+        return days.count() > 0
+
+    wait_until(are_counted)
+    assert days.locator("rect").last.evaluate(IN_SIGHT)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fm_pipeline.sandbox.dicom.series import write_series
+from fm_pipeline.dicom.reasons import sentence
 from fm_pipeline_tests.console.conftest import Console
 from fm_pipeline_tests.console.pages.dicom_job import get, post, started, status
 from fm_pipeline_tests.support.orthanc import need_orthanc
@@ -144,8 +145,9 @@ def test_the_page_of_a_job_says_why_nothing_is_new_what_stays_and_that_a_cancel_
     bench.execute(
         "INSERT INTO fm_pipeline.import_history (job_id, file_path, file_name, path_hash, status, orthanc_instance_id,"
         " reason, file_hash, other_hash) VALUES (%s, '/a', 'a', gen_random_uuid(), 'imported', %s, NULL, NULL, NULL),"
-        " (%s, '/a', 'a', gen_random_uuid(), 'conflict', %s, 'other_content', 'hash-of-file', 'hash-there')",
-        *(late, instance, nothing_new, instance),
+        " (%s, '/a', 'a', gen_random_uuid(), 'conflict', %s, 'other_content', 'hash-of-file', 'hash-there'),"
+        " (%s, '/b', 'b', gen_random_uuid(), 'conflict', %s, 'other_content', 'hash-of-file', 'hash-there')",
+        *(late, instance, nothing_new, instance, nothing_new, instance),
     )
     try:
         page = get(console, session, f"/jobs/{late}").text
@@ -158,6 +160,7 @@ def test_the_page_of_a_job_says_why_nothing_is_new_what_stays_and_that_a_cancel_
         assert ("There was nothing new" in page, "It was cancelled too late" in page) == (True, False)
         assert "1 file is as an earlier job recorded it, and was not opened." in page
         assert re.search("hash-of-file.*hash-there", page, re.DOTALL)
+        assert page.count(sentence("other_content")) == 1, "it stands above the files"
         assert '<span class="badge ">waiting</span>' in get(console, session, f"/jobs/{waiting}").text
         form = get(console, session, "").text
         assert '<option value="incremental" selected>incremental: new or changed' in form

@@ -90,7 +90,7 @@ def test_an_admin_lets_a_sync_go_on_that_waits_and_undoes_it_by_typed_words_and_
     run_sync(bench.settings, actor="bench", run_id=str(uuid.uuid4()))  # from now on it is known who changes what
     shown = fetch(console, viewer, PAGE)
     assert re.search(r'"rowgroup" colspan="5">Patient: 0 conflicts, \d+ differences? in all</th>', shown)
-    assert f"<td><code>{nexus_id}</code></td>" in shown.rpartition("edit without baseline")[0]
+    assert f"<td><code>{nexus_id}</code></td>" in shown.partition("edit without baseline")[2]
 
     (before,) = bench.execute(NAMES, nexus_id)
     bench.store.edit(DATABASE, "Patients", record_id, {"coordinator_name": "Canary"})

@@ -109,11 +109,11 @@ def job(request: HttpRequest, job_id: int) -> HttpResponse:
             {
                 "row": row,
                 "size": size_formatted(row.file_size_bytes or 0),
-                "why": sentence(row.reason) if row.reason else "",
                 "flags": [(flag, FLAGS.get(flag, "")) for flag in row.flags],
             }
             for row in files.history
         ],
+        "reasons": [(each, sentence(each)) for each in sorted({row.reason for row in files.history if row.reason})],
         "total": files.total,
         "outcome": outcome,
         "reason": reason,
