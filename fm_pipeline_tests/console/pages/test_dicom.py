@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fm_pipeline.sandbox.dicom.series import write_series
 from fm_pipeline.dicom.reasons import sentence
+from fm_pipeline.sandbox.dicom.series import write_series
 from fm_pipeline_tests.console.conftest import Console
 from fm_pipeline_tests.console.pages.dicom_job import get, post, started, status
 from fm_pipeline_tests.support.orthanc import need_orthanc
