@@ -123,7 +123,8 @@ REFUSED: Mapping[str, str] = MappingProxyType(
         "orthanc_not_supported": "Orthanc cannot handle what is in it.",
         "taken_for_archive": "Orthanc took it for a ZIP archive, because it begins like one.",
         "orthanc_refused": "Orthanc refused it without saying why.",
-        "filtered_by_orthanc": "A filter in Orthanc's own configuration rejected it.",
+        "filtered_by_orthanc": "A filter in Orthanc's own configuration (ReceivedInstanceFilter) rejected it. If the"
+        " filter is changed, an initial or manual import sends it; an incremental one does not.",
     }
 )
 # Duplicate and conflict: nothing is lost, Orthanc has the instance.
@@ -142,6 +143,9 @@ WITHHELD: Mapping[str, str] = MappingProxyType(
         " of a watched directory, does not send it again; an initial or manual one does.",
     }
 )
+_FILTERED = "filtered_by_orthanc"
+# Skipped, although Orthanc does not have it and it is of a patient.
+NOT_STORED: Mapping[str, str] = MappingProxyType({**WITHHELD, _FILTERED: REFUSED[_FILTERED]})
 # Failed on the way to Orthanc: tried again when the job is resumed, and by the next job.
 UNSENT: Mapping[str, str] = MappingProxyType(
     {

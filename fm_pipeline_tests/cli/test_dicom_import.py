@@ -35,7 +35,7 @@ from fm_pipeline.sandbox.stack.orthanc import OrthancService
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT
 from fm_pipeline.settings import Settings
 from fm_pipeline_tests.support.dicom import dicom_settings, environment_of
-from fm_pipeline_tests.support.orthanc import emptied, need_orthanc
+from fm_pipeline_tests.support.orthanc import emptied, need_orthanc, own_orthanc
 from fm_pipeline_tests.support.proxies.orthanc_proxy import busy_from, orthanc_proxy
 from fm_pipeline_tests.support.services import LazyStack
 from fm_pipeline_tests.support.waiting import wait_until
@@ -146,7 +146,7 @@ def test_what_an_incremental_import_does_not_send_because_it_was_taken_back_is_s
     remove_import(settings, 1, confirm=plan.confirmation, actor="test")
     os.utime(file)
     code, output = run(settings, "import", "--type", "incremental")
-    assert (code, "1 file not sent. An import of it was taken back" in " ".join(output.split())) == (0, True)
+    assert (code, "1 file not stored. An import of it was taken back" in " ".join(output.split())) == (0, True)
     assert "--reason taken_back" in output
 
 
@@ -322,6 +322,18 @@ def test_the_list_of_files_of_a_job_goes_when_it_is_completed_and_stays_as_long_
     with connect(url) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT job_id, count(*) FROM fm_pipeline.import_job_files GROUP BY 1 ORDER BY 1")
         assert cursor.fetchall() == [(cancelled.id, 2), (failed.id, 2)]
+
+
+def test_files_that_a_filter_of_orthanc_rejects_are_told_at_the_end(settings: Settings, tmp_path: Path) -> None:
+    write_series(tmp_path / "hospital", 2, 2_000)
+    lua = tmp_path / "filter.lua"
+    lua.write_text("function ReceivedInstanceFilter() return false end")
+    with own_orthanc(LuaScripts=[str(lua)]) as filtering:
+        names = {name.lower(): value for name, value in filtering.settings().items()}
+        code, output = run(settings.model_copy(update=names), "import")
+    assert code == 0
+    assert "2 files not stored. A filter in Orthanc's own configuration" in output
+    assert "fm-pipeline dicom history --job-id 1 --reason filtered_by_orthanc" in output
 
 
 @pytest.mark.hard_case(48)

@@ -142,7 +142,7 @@ def _suggest_history(context: CommandContext, job: Job) -> None:
     from fm_pipeline.db.connection import connect
     from fm_pipeline.dicom.api.response_data import FAILURES
     from fm_pipeline.dicom.history.history import count_flags, list_history
-    from fm_pipeline.dicom.reasons import FLAGS, WITHHELD
+    from fm_pipeline.dicom.reasons import FLAGS, NOT_STORED
     from fm_pipeline.dicom.scan.excluded_folders import REASON as EXCLUDED_FOLDER
 
     for reason, one, many in NOT_OPENED:
@@ -154,9 +154,9 @@ def _suggest_history(context: CommandContext, job: Job) -> None:
     if left_out:
         context.print(f"{counted(left_out, 'folder')} left out by name (recycle bins, snapshots). To list them:")
         context.print(f"fm-pipeline dicom history --job-id {job.id} --reason {EXCLUDED_FOLDER}")
-    for reason, said in WITHHELD.items():
+    for reason, said in NOT_STORED.items():
         if count := list_history(context.database_url, limit=1, job_id=job.id, reason=reason).total:
-            context.print(f"{counted(count, 'file')} not sent. {said} To list them:", "yellow")
+            context.print(f"{counted(count, 'file')} not stored. {said} To list them:", "yellow")
             context.print(f"fm-pipeline dicom history --job-id {job.id} --reason {reason}")
     with connect(context.database_url) as connection, connection.cursor() as cursor:
         flags = count_flags(cursor, job.id)

@@ -16,13 +16,13 @@ from fm_pipeline.dicom.ftp.disk import is_gone
 from fm_pipeline.dicom.history.rows import bigint
 from fm_pipeline.dicom.model import Outcome
 from fm_pipeline.dicom.paths import erased_remote_path, path_hash
-from fm_pipeline.dicom.reasons import ARCHIVES, HOLDS_ANOTHER, WITHHELD
+from fm_pipeline.dicom.reasons import ARCHIVES, HOLDS_ANOTHER, NOT_STORED
 from fm_pipeline.errors import RequestError
 
 # Outcomes and reasons of a file that may be wanted again. What a link in an archive leads to has a row of its own.
 _NOT_IN_ORTHANC = [Outcome.FAILED, Outcome.SUSPECT, Outcome.CONFLICT]
 _WANTED_FLAGS = [HOLDS_ANOTHER]  # nobody has the second instance yet
-_WANTED = sorted(ARCHIVES.keys() - {"archive_opened", "archive_without_dicom", "link_in_archive"} | WITHHELD.keys())
+_WANTED = sorted(ARCHIVES.keys() - {"archive_opened", "archive_without_dicom", "link_in_archive"} | NOT_STORED.keys())
 
 
 class PulledFile(NamedTuple):

@@ -167,6 +167,7 @@ def test_what_cannot_be_compared_with_a_later_file_is_kept_and_does_not_stop_the
         (Outcome.SKIPPED, "archive_opened", (Outcome.IMPORTED, None), False),
         (Outcome.SKIPPED, "archive_opened", (Outcome.SUSPECT, "kills_orthanc"), True),
         (Outcome.SKIPPED, "archive_opened", (Outcome.SKIPPED, "nested_archive"), True),
+        (Outcome.SKIPPED, "archive_opened", (Outcome.SKIPPED, "filtered_by_orthanc"), True),
     ],
 )
 def test_an_archive_of_which_something_is_not_in_orthanc_is_kept(
