@@ -24,6 +24,7 @@ Action = Literal["stop", "quarantine", "skip", "flag"]
 
 # Below so many rows a share says nothing: one odd record in a table of ten is ten per cent.
 FEWEST_ROWS_FOR_A_SHARE = 20
+RECORDS_HIDDEN = "filemaker_records_hidden"  # asked for by the preflight and by each sync
 
 
 @dataclass(frozen=True)

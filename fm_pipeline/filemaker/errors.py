@@ -10,7 +10,7 @@
         ├── the server             DataApiOff, NotTheDataApi, CertificateRefused, ServerUnavailable,
         │                          AnswerCut (a ServerUnavailable), ServerTimeout, ServerBusy, ServerTooOld, UnknownCode
         ├── the answer             UnreadableAnswer, UnreadableRecord (an UnreadableAnswer)
-        ├── the reading            ChangedWhileReading
+        ├── the reading            ChangedWhileReading, RecordsHidden
         └── the container          ContainerElsewhere, ContainerExpired, ContainerRefused, ContainerNotAFile,
                                    ContainerTooLarge, DownloadsStopped (a ServerUnavailable)
 
@@ -255,6 +255,12 @@ class ChangedWhileReading(DataApiError):
 
     consequence = "It cannot be proved that every record was read once, so none was taken."
     next_step = "The file is being edited: start again when it is quiet, for example in the evening."
+
+
+class RecordsHidden(DataApiError):
+    """A table has records that the account may not see."""
+
+    consequence = "FileMaker leaves them out, and a sync would take them for deleted. Nexus is unchanged."
 
 
 class ContainerElsewhere(DataApiError):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from fm_pipeline.pluralize import counted
+
 Value = str | int | float
 """The value of a field in the Data API. An empty field of any type is `""`; a container is a URL."""
 
@@ -51,3 +53,10 @@ class Page:
     records: tuple[FileMakerRecord, ...]
     found_count: int
     in_table: int | None = None
+
+    @property
+    def hidden(self) -> str:
+        """How many records of all that were asked for the account may not see, in words; empty if it may see all."""
+        in_table = self.in_table or 0
+        hidden = in_table - self.found_count
+        return f"{hidden:,} of {counted(in_table, 'record')}" if hidden > 0 else ""

@@ -12,6 +12,7 @@ from functools import cache
 
 from fm_pipeline.entities.profile import Profile
 from fm_pipeline.entities.resolution import Resolution, resolve
+from fm_pipeline.entities.rules import RECORDS_HIDDEN
 from fm_pipeline.errors import FileMakerError, MappingError
 from fm_pipeline.filemaker.door import TABLE_WORDS, Door, DoorKind
 from fm_pipeline.filemaker.errors import FieldMissing, LayoutMissing, PrivilegeMissing, UnreadableAnswer
@@ -27,7 +28,6 @@ from fm_pipeline.staging.values.text import NO_ACCESS
 _DIGITS = {"phone", "mobile", "postcode", "health_number"}
 OLDEST = 18  # the first that counts the records it sends (Data API Guide, "dataInfo")
 _DAY = 24  # hours
-RECORDS_HIDDEN = "filemaker_records_hidden"
 OF_ONE_LAYOUT = (
     PrivilegeMissing,
     LayoutMissing,
@@ -132,12 +132,6 @@ def _hidden_fields(resolution: Resolution, page: Page) -> list[str]:
     )
 
 
-def hidden_records(page: Page) -> str:
-    """Return how many records of its table the account may not see, in words; empty if it may see all."""
-    in_table = page.in_table or 0
-    return f"{in_table - page.found_count:,} of {counted(in_table, 'record')}" if in_table > page.found_count else ""
-
-
 def _version(version: str, build: FindingBuilder) -> Finding:
     found = re.match(r"\d+", version)
     if found and int(found[0]) < OLDEST:
@@ -159,14 +153,13 @@ def _layout(
         yield build.violation("filemaker_field_missing", subject, f"without {', '.join(missing)}{unfed}")
     if hidden:
         yield build.violation("filemaker_field_hidden", subject, f"{NO_ACCESS} in {', '.join(hidden)}")
-    unseen = hidden_records(page)
-    if unseen:
-        yield build.violation(RECORDS_HIDDEN, subject, unseen)
+    if page.hidden:
+        yield build.violation(RECORDS_HIDDEN, subject, page.hidden)
     off_layout = [field for field in resolution.fields if field.has_hidden_repetitions]
     if off_layout:
         yield build.violation("filemaker_repetition_hidden", subject, shown_repetitions(off_layout))
     numbers = _numbers_for_text(profile, resolution)
     if numbers:
         yield build.violation("filemaker_number_for_text", subject, f"number fields: {', '.join(numbers)}")
-    if not (missing or hidden or unseen or off_layout or numbers):
+    if not (missing or hidden or page.hidden or off_layout or numbers):
         yield build.ok(subject, f"all {counted(len(mapped), 'mapped field')}; {counted(page.found_count, 'record')}")

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from fm_pipeline.entities.profile import Profile
 from fm_pipeline.entities.resolution import resolve
+from fm_pipeline.entities.rules import RECORDS_HIDDEN
 from fm_pipeline.errors import FileMakerError, MappingError, PipelineError
 from fm_pipeline.filemaker.data_api.client import DataApiClient
 from fm_pipeline.filemaker.data_api.door import DataApiDoor
@@ -20,7 +21,6 @@ from fm_pipeline.filemaker.door import Reading
 from fm_pipeline.filemaker.model import Field, FileMakerRecord, Value
 from fm_pipeline.filemaker.values import is_number
 from fm_pipeline.pluralize import counted
-from fm_pipeline.preflight.filemaker import RECORDS_HIDDEN, hidden_records
 from fm_pipeline.preflight.finding import Finding, FindingBuilder
 
 RULE = "text_lost_by_door"
@@ -61,7 +61,7 @@ def check_lost_values(
                 "date or time": _invalid_dates(client, resolution.layout, dates),
                 "number": _text_in_numbers(client, resolution.layout, numbers, page_size),
             }
-            unseen = hidden_records(DataApiDoor(client).sample(resolution.layout, ())) if is_same_account else ""
+            unseen = DataApiDoor(client).sample(resolution.layout, ()).hidden if is_same_account else ""
         except (MappingError, FileMakerError) as error:
             yield _not_looked_at(build, entity, error)
             continue

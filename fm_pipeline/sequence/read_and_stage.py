@@ -16,9 +16,11 @@ from fm_pipeline.db.connection import connect, require_utf8
 from fm_pipeline.db.migrate import is_migrated, migrate
 from fm_pipeline.entities.exports import export_options
 from fm_pipeline.entities.profile import Profile, load_profile
-from fm_pipeline.entities.rules import load_rules
+from fm_pipeline.entities.rules import RECORDS_HIDDEN, Rule, load_rules
 from fm_pipeline.filemaker.connect import open_door, require_source
+from fm_pipeline.filemaker.data_api.door import DataApiDoor
 from fm_pipeline.filemaker.door import Door
+from fm_pipeline.filemaker.errors import RecordsHidden
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.nexus.table_policy import require_loadable_tables
 from fm_pipeline.settings import Settings
@@ -99,18 +101,25 @@ def read_changes_and_stage(
                     zone=zone,
                     page_size=settings.filemaker_page_size,
                 )
-            if changes is None:
-                on_entity = partial(on_step, f"read {entity}")
-                read_entity(
-                    *(lambda: door, connection, profile, entity, settings),
-                    run_id=run_id,
-                    started_at=started_at,
-                    on_step=on_entity,
-                )
+            read = changes or read_entity(
+                *(lambda: door, connection, profile, entity, settings),
+                run_id=run_id,
+                started_at=started_at,
+                on_step=partial(on_step, f"read {entity}"),
+            )
+            if isinstance(read, ExtractionResult):
+                _refuse_hidden_records(door, read.layout, rules[RECORDS_HIDDEN])
         if is_staged_already(connection, settings, profile, rules):
             return False
     stage_all(settings, run_id=run_id, now=now(), on_step=on_step)
     return True
+
+
+def _refuse_hidden_records(door: Door, layout: str, rule: Rule) -> None:
+    """Stop if the account may not see records: a sync would take them for deleted. A reimport has its preflight."""
+    hidden = door.hidden_records(layout) if isinstance(door, DataApiDoor) else ""
+    if hidden and rule.action == "stop":
+        raise RecordsHidden(f"The account may not see {hidden} of the layout {layout}.", remedy=rule.remedy)
 
 
 def _prepare_database(connection: Connection, settings: Settings) -> None:

@@ -324,7 +324,7 @@ def _is_complete(cursor: Cursor, door: DataApiDoor, resolution: Resolution, rows
         return door.sample(resolution.layout, []).found_count == 0
     newest = len(new) + (rows > len(new))
     try:
-        page = door.client.page(resolution.layout, rows - newest + 1, newest)
+        page = door.page(resolution.layout, rows - newest + 1, newest)
     except RecordMissing:  # it has fewer
         return False
     cursor.execute(
@@ -349,7 +349,7 @@ def _delete_missing(
     layout = next((spelled[n.casefold()] for n in (mapping and mapping.ids) or () if n.casefold() in spelled), None)
     if layout is None:
         return 0
-    ids: array[int] = read_completely(partial(door.client.page, layout), _ids, page_size=page_size)
+    ids: array[int] = read_completely(partial(door.page, layout), _ids, page_size=page_size)
     _list(cursor, ((record_id, None) for record_id in ids))
     return _delete_others(cursor, resolution, taken)
 

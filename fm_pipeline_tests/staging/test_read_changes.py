@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from fm_pipeline.db.connection import connect
+from fm_pipeline.filemaker.errors import RecordsHidden
 from fm_pipeline.nexus.erase_patient import erase_patient
 from fm_pipeline.sequence.read_and_stage import read_changes_and_stage
 from fm_pipeline.sequence.sync import sync_staged
@@ -68,6 +69,18 @@ def test_a_deleted_record_is_noticed_by_the_number_and_found_by_the_ids(clinic: 
     notes = known(clinic, "appointment", "notes")  # by its layout for ids, not whole
     assert appointment.record_id not in notes
     assert notes[other.record_id] != "not stamped"
+
+
+def test_records_that_the_account_may_not_see_any_more_are_not_taken_for_deleted(clinic: Clinic) -> None:
+    clinic.bench.stand_in.faults(hidden_records={"Notes": [first(clinic, "note").record_id]})
+    for days in (1, 8):  # the second one reads whole
+        with pytest.raises(RecordsHidden, match=r"may not see 1 of \d+ records of the layout Notes") as stop:
+            read(clinic, days)
+        assert "filemaker_records_hidden: flag" in stop.value.remedy
+    rules = clinic.bench.settings.rules_file
+    assert rules
+    rules.write_text(f"{rules.read_text('utf-8')}\nfilemaker_records_hidden: flag\n", "utf-8")
+    assert read(clinic, 9)
 
 
 def test_what_changed_leaves_the_digest_of_a_whole_reading(clinic: Clinic) -> None:

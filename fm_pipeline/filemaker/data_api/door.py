@@ -28,6 +28,7 @@ class DataApiDoor:
         self.client = client
         self.source = client.source
         self._tables: list[str] | None = None
+        self._hidden: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -56,11 +57,21 @@ class DataApiDoor:
     def sample(self, table: str, fields: Sequence[Field]) -> Page:  # a layout comes whole
         """Return the first record and the number of all."""
         try:
-            return self.client.page(table, 1, 1)
+            return self.page(table, 1, 1)
         except RecordMissing:  # the answer for an empty table
             return Page((), 0)
 
+    def page(self, table: str, offset: int, limit: int) -> Page:
+        """Return records of a layout; see `DataApiClient.page`."""
+        page = self.client.page(table, offset, limit)
+        self._hidden[table] = page.hidden
+        return page
+
+    def hidden_records(self, table: str) -> str:
+        """Return what the last page of a layout said of records that the account may not see; see `Page.hidden`."""
+        return self._hidden.get(table, "")
+
     def read(self, reading: Reading, consume: Callable[[Iterator[FileMakerRecord]], T]) -> T:
         """Read a layout completely; see `paging`. A layout comes with all its fields."""
-        fetch = partial(self.client.page, reading.table)
+        fetch = partial(self.page, reading.table)
         return read_completely(fetch, consume, page_size=reading.page_size, on_progress=reading.on_progress)
