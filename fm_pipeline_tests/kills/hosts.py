@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -34,6 +35,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="decides what is killed, and when")
     parser.add_argument("--keep", type=Path, help="folder for homes and logs, which are kept")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what was started is stopped
     if not OwnOrthanc.available() or not PROGRAMS["redis"].find():
         parser.exit(2, "Orthanc or redis-server is not installed, so nothing was tried.\n")
     files = given.files // FOLDERS * FOLDERS
