@@ -50,8 +50,9 @@ WITH known AS MATERIALIZED (
     SELECT r.filemaker_key FROM {gone} g JOIN fm_pipeline.retired_patient_ids r
          ON %(entity)s = 'patient' AND r.nexus_id = g.id
 )
-SELECT count(*) FROM known k
-WHERE EXISTS (SELECT FROM {records} s WHERE {of_entity} AND s.filemaker_key = k.filemaker_key)
+SELECT (SELECT count(*) FROM known k WHERE EXISTS (SELECT FROM fm_pipeline.source_records s
+        WHERE s.entity = %(entity)s AND s.filemaker_key = k.filemaker_key)),
+       (SELECT count(*) FROM known k WHERE EXISTS (SELECT FROM {staged} s WHERE s.filemaker_key = k.filemaker_key))
 """
 
 
@@ -171,20 +172,12 @@ class Transaction:
         """Count the rows to be deleted whose record FileMaker has: not loaded, or loaded as another row."""
         counts = {}
         for difference in self.differences:
-            entity = difference.entity
-            staged = sql.Identifier("fm_pipeline", entity.staged_table)
-            found = []
-            for records in (sql.Identifier("fm_pipeline", "source_records"), staged):
-                self.cursor.execute(
-                    sql.SQL(_KNOWN_IN).format(
-                        gone=gone(difference.table),
-                        records=records,
-                        of_entity=sql.SQL("TRUE" if records is staged else "s.entity = %(entity)s"),
-                    ),
-                    {"entity": entity.name},
-                )
-                found.append(count(self.cursor))
-            read, replaced = found
+            staged = sql.Identifier("fm_pipeline", difference.entity.staged_table)
+            self.cursor.execute(
+                sql.SQL(_KNOWN_IN).format(gone=gone(difference.table), staged=staged),
+                {"entity": difference.entity.name},
+            )
+            ((read, replaced),) = self.cursor.fetchall()
             counts[difference.table.name] = {"kept_out": read - replaced, "replaced": replaced}
         return counts
 
