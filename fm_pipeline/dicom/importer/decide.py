@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TypeVar
 
 from fm_pipeline.dicom.files.open import FileChangedError
 from fm_pipeline.dicom.files.read import Candidate, FileBecameUnreadableError, Stream, blocks_of, md5_of
 from fm_pipeline.dicom.history.history_entry import HistoryEntry
 from fm_pipeline.dicom.importer.instance_lookup import KnownInstances
 from fm_pipeline.dicom.model import Outcome
+from fm_pipeline.dicom.orthanc.client import Orthanc
 from fm_pipeline.dicom.orthanc.delivery import Delivery, Halted, KillsOrthanc, SentTogether, Undeliverable
 from fm_pipeline.dicom.orthanc.errors import FileNotTaken, FileRefused, OrthancError
 from fm_pipeline.dicom.orthanc.stored_instance import StoredInstance
 from fm_pipeline.dicom.paths import path_hash
 from fm_pipeline.dicom.reasons import HOLDS_ANOTHER
+
+T = TypeVar("T")
 
 MISSING_PATIENT_ID = "missing_patient_id"
 INSTANCE_UID_ELSEWHERE = "instance_uid_elsewhere"
@@ -123,7 +127,13 @@ class OutcomeDecider:
         """Yield the outcomes of candidates for which a request with several files got no response."""
         known = replace(known, held=self._held(candidates))
         imported_alone, gone = 0, False
-        for candidate in sorted(candidates, key=lambda each: each.instance.orthanc_id in known.held):
+        # Those that Orthanc has come first: the others may end the job, and the history must know who stored these.
+        recorded: set[str] = set()
+        for candidate, entry in () if sent.unanswered else self._stored_together(candidates, known):
+            recorded.add(candidate.instance.orthanc_id)
+            yield candidate, entry
+        left = (each for each in candidates if each.instance.orthanc_id not in recorded)
+        for candidate in sorted(left, key=lambda each: each.instance.orthanc_id in known.held):
             if gone:
                 entry = replace(_undecided(candidate, known), reason="no_answer", sends=1)
             else:
@@ -131,21 +141,38 @@ class OutcomeDecider:
                 gone = entry.reason == "no_answer"  # Orthanc was waited for, and does not come back
             if candidate.instance.orthanc_id not in known.held:
                 imported_alone += entry.outcome is Outcome.IMPORTED
-            elif not sent.unanswered and (
-                entry.outcome is Outcome.ALREADY_THERE or entry.reason == "other_transfer_syntax"
-            ):
-                # Orthanc did not have it before. It stored it, or a conversion of it, before it refused another one.
-                entry = replace(entry, outcome=Outcome.IMPORTED, reason=None, other_md5=None, sends=1)
             yield candidate, entry
         if sent.refused and imported_alone == len(candidates):
             self.delivery.batch_size.end()
 
+    def _stored_together(
+        self, candidates: Sequence[Candidate], known: KnownInstances
+    ) -> Iterator[tuple[Candidate, HistoryEntry]]:
+        """Yield what Orthanc has stored of a request, or converted, before it refused another file.
+
+        It did not have these instances before the request. If it does not answer now, the remaining ones are left out.
+        """
+        for candidate in candidates:
+            if candidate.instance.orthanc_id not in known.held:
+                continue
+            entry = replace(_undecided(candidate, known), sends=1)
+            try:
+                compared = self._compared(candidate, entry, known)
+            except (Halted, OrthancError):
+                return
+            if compared and (compared.outcome is Outcome.ALREADY_THERE or compared.reason == "other_transfer_syntax"):
+                yield candidate, replace(compared, outcome=Outcome.IMPORTED, reason=None, other_md5=None)
+
     def _held(self, candidates: Sequence[Candidate]) -> Mapping[str, int]:
         """Return which candidates Orthanc has now; none if it does not answer."""
         try:
-            return self.delivery.ask(lambda orthanc: orthanc.sizes([of.instance.orthanc_id for of in candidates]))
+            return self._asked(lambda orthanc: orthanc.sizes([of.instance.orthanc_id for of in candidates]))
         except (Halted, OrthancError):
             return {}
+
+    def _asked(self, question: Callable[[Orthanc], T]) -> T:
+        """Ask what Orthanc holds, even if the job is being stopped: what was sent is to be recorded."""
+        return self.delivery.ask(question, after_halt=True)
 
     def _decided(self, candidate: Candidate, entry: HistoryEntry, known: KnownInstances, sends: int) -> HistoryEntry:
         of = candidate.instance
@@ -181,7 +208,7 @@ class OutcomeDecider:
 
     @cached_property
     def _converts_to(self) -> str | None:
-        return self.delivery.ask(lambda orthanc: orthanc.converts_to())
+        return self._asked(lambda orthanc: orthanc.converts_to())
 
     def _keeps_the_first(self) -> bool:
         """Return whether Orthanc keeps an instance that it has, so that a file may be sent without knowing its id.
@@ -244,7 +271,7 @@ class OutcomeDecider:
         # another size: a sender has replaced it, or Orthanc has converted it (IngestTranscoding).
         accepted = any(row.md5 == mine and not row.lost for row in rows)
         if not accepted or known.held.get(orthanc_id, candidate.found.size) != candidate.found.size:
-            theirs = self.delivery.ask(lambda orthanc: orthanc.md5(orthanc_id))
+            theirs = self._asked(lambda orthanc: orthanc.md5(orthanc_id))
             if theirs is None:
                 return None
             if theirs != mine and (other := self._other_bytes(candidate, entry, theirs, accepted=accepted)):
@@ -267,7 +294,7 @@ class OutcomeDecider:
         if not accepted and entry.md5 and (refused := self.refused_before(path_hash(candidate.found.path), entry.md5)):
             return replace(entry, outcome=Outcome.BAD, reason=refused)
         orthanc_id = entry.orthanc_ids[0] or ""
-        syntax = self.delivery.ask(lambda orthanc: orthanc.transfer_syntax(orthanc_id))
+        syntax = self._asked(lambda orthanc: orthanc.transfer_syntax(orthanc_id))
         has_other_syntax = syntax and syntax != candidate.instance.transfer_syntax
         if accepted and has_other_syntax and self._converts_to in (None, syntax):
             return None

@@ -242,15 +242,19 @@ class Delivery:
             return False
         return True
 
-    def ask(self, question: Callable[[Orthanc], T]) -> T:
+    def ask(self, question: Callable[[Orthanc], T], *, after_halt: bool = False) -> T:
         """Make a read-only request, and repeat it until Orthanc answers.
+
+        Args:
+            after_halt: also make it, once, when nothing more may be sent.
 
         Raises:
             Halted, OrthancStop, OrthancUnreachable: as for `send`.
         """
         begun, pause = time.monotonic(), _FIRST_PAUSE_SECONDS
         while True:
-            self._raise_if_cancelled()
+            if not after_halt:
+                self._raise_if_cancelled()
             try:
                 return question(self._orthanc)
             except OrthancStop:

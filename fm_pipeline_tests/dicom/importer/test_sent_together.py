@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+import threading
 import zipfile
 from collections import Counter
 from dataclasses import replace
@@ -25,7 +26,7 @@ from fm_pipeline_tests.dicom.importer.test_faults import FILES, resumed, stopped
 from fm_pipeline_tests.support.orthanc import own_orthanc
 from fm_pipeline_tests.support.proxies.orthanc_proxy import FORGET, Fault, OrthancProxy, answer, orthanc_proxy
 
-CLOSE = Fault("close")
+CLOSE, FULL = Fault("close"), answer(500, 14)
 
 
 def is_zip(content: bytes) -> bool:
@@ -136,6 +137,40 @@ def test_a_file_on_which_orthanc_fails_keeps_no_other_file_of_its_request_out(
         # Those before it in the request are stored although Orthanc answers 500: they are imported too.
         assert ends(importing, job.id) == {("imported", None, 1): FILES, ("failed", "orthanc_filter_error", 1): 1}
         assert importing.instances() == FILES
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_what_orthanc_has_stored_of_a_request_before_its_disk_was_full_is_imported(
+    proxied: tuple[ImportBench, OrthancProxy], threads: int
+) -> None:
+    importing, proxy = proxied
+    full, refused = threading.Event(), threading.Event()
+    stored: list[bytes] = []
+
+    def stores_the_first_half(content: bytes) -> Fault | None:
+        if content in stored:
+            return None
+        if not is_zip(content):
+            if full.is_set():
+                refused.set()
+            return FULL if full.is_set() else None
+        held = list(members(content).values())
+        stored.extend(held[: len(held) // 2])
+        with importing.orthanc() as orthanc:
+            for file in held[: len(held) // 2]:
+                orthanc.upload(file, len(file))
+        if full.is_set():
+            refused.wait(10)  # the job is being stopped when the answer to this request arrives
+        full.set()
+        return FULL
+
+    proxy.fault_of_content = stores_the_first_half
+    job = stopped(importing, threads=threads)
+    assert job.error_reason == "orthanc_storage_full"
+    assert importing.outcomes(job.id) == {"imported": importing.instances()}
+    proxy.fault_of_content = lambda _: None
+    resumed(importing, job)
+    assert importing.outcomes(job.id) == {"imported": FILES}
 
 
 def test_what_another_client_stores_at_that_moment_is_compared(proxied: tuple[ImportBench, OrthancProxy]) -> None:
