@@ -19,6 +19,8 @@ _SECRET = re.compile(
     r"|api_?key|private_key|credentials?|(otp|totp|mfa|hotp)_(key|seed))$",
     re.IGNORECASE,
 )
+# As a text without a further word, what a person has learned: Nexus' `clinicians.credential`.
+_QUALIFICATION = re.compile(r"credentials?", re.IGNORECASE)
 # By type, besides texts, what a row gets that a restore adds and whose column must be given: encrypted fields, JSON.
 _EMPTY = {"bytea": "''::bytea", "json": "'{}'::json", "jsonb": "'{}'::jsonb"}
 # For a text that must be given. Django takes one that begins so, and goes on at random, for the password of an account
@@ -37,7 +39,7 @@ def unread_columns(catalogue: Catalogue, table: Table) -> dict[str, str | None]:
     return {
         name: _value(column) if column.must_be_given else None
         for name, column in catalogue.columns.get(table, {}).items()
-        if name not in keys and _may_hold_a_secret(column) and _SECRET.search(name)
+        if name not in keys and _may_hold_a_secret(column)
     }
 
 
@@ -47,7 +49,10 @@ def _columns_in(key: ForeignKey, table: Table) -> set[str]:
 
 
 def _may_hold_a_secret(column: Column) -> bool:
-    return not column.generated and (column.type in _EMPTY or (column.is_text and not column.type.endswith("]")))
+    if column.generated or not _SECRET.search(column.name):
+        return False
+    is_text = column.is_text and not column.type.endswith("]")
+    return column.type in _EMPTY or (is_text and not _QUALIFICATION.fullmatch(column.name))
 
 
 def _value(column: Column) -> str:

@@ -118,6 +118,19 @@ def test_a_backup_holds_no_secret_of_a_table_that_has_another_name_than_django_g
     assert nexus.digests() == before
 
 
+def test_what_a_clinician_has_learned_is_no_secret_and_comes_back(
+    nexus: MigrationBench, elsewhere: MigrationBench
+) -> None:
+    for each in (nexus, elsewhere):
+        each.execute("ALTER TABLE clinicians ADD credentials text, ADD sms_credentials text")
+    nexus.execute("UPDATE clinicians SET credentials = 'B.Pod', sms_credentials = 'canary'")
+    report = give_back(elsewhere, backup(nexus))
+    clinicians = "SELECT id, credential, credentials FROM clinicians WHERE id = ANY(%s::uuid[]) ORDER BY id"
+    ids = [row[0] for row in elsewhere.execute("SELECT id::text FROM clinicians")]
+    assert elsewhere.execute(clinicians, ids) == nexus.execute(clinicians, ids) != []
+    assert [note for note in report.notes if "of clinicians came back without sms_credentials, which" in note]
+
+
 def test_a_backup_with_passwords_which_an_earlier_release_has_made_is_verified_and_restored(
     nexus: MigrationBench, elsewhere: MigrationBench
 ) -> None:
