@@ -129,7 +129,7 @@ class OutcomeDecider:
         imported_alone, gone = 0, False
         # Those that Orthanc has come first: the others may end the job, and the history must know who stored these.
         recorded: set[str] = set()
-        for candidate, entry in () if sent.unanswered else self._stored_together(candidates, known):
+        for candidate, entry in self._stored_together(candidates, known):
             recorded.add(candidate.instance.orthanc_id)
             yield candidate, entry
         left = (each for each in candidates if each.instance.orthanc_id not in recorded)
@@ -138,6 +138,7 @@ class OutcomeDecider:
                 entry = replace(_undecided(candidate, known), reason="no_answer", sends=1)
             else:
                 entry = self.entry(candidate, known, int(sent.unanswered))
+                entry = self._as_sent(entry, known) if sent.lost else entry
                 gone = entry.reason == "no_answer"  # Orthanc was waited for, and does not come back
             if candidate.instance.orthanc_id not in known.held:
                 imported_alone += entry.outcome is Outcome.IMPORTED
@@ -148,20 +149,31 @@ class OutcomeDecider:
     def _stored_together(
         self, candidates: Sequence[Candidate], known: KnownInstances
     ) -> Iterator[tuple[Candidate, HistoryEntry]]:
-        """Yield what Orthanc has stored of a request, or converted, before it refused another file.
+        """Yield what Orthanc has stored of a request whose response is missing, or refuses another file.
 
-        It did not have these instances before the request. If it does not answer now, the remaining ones are left out.
+        If Orthanc does not answer now, the remaining ones are left out.
         """
         for candidate in candidates:
             if candidate.instance.orthanc_id not in known.held:
                 continue
-            entry = replace(_undecided(candidate, known), sends=1)
             try:
-                compared = self._compared(candidate, entry, known)
+                compared = self._compared(candidate, replace(_undecided(candidate, known), sends=1), known)
+                entry = self._as_sent(compared, known) if compared else None
             except (Halted, OrthancError):
                 return
-            if compared and (compared.outcome is Outcome.ALREADY_THERE or compared.reason == "other_transfer_syntax"):
-                yield candidate, replace(compared, outcome=Outcome.IMPORTED, reason=None, other_md5=None)
+            if entry and entry.outcome is Outcome.IMPORTED:
+                yield candidate, entry
+
+    def _as_sent(self, entry: HistoryEntry, known: KnownInstances) -> HistoryEntry:
+        """Return `imported` for a file that Orthanc has now, and did not have before it was sent without a response.
+
+        Then this job has stored it, or a conversion of it.
+        """
+        same = entry.outcome in {Outcome.ALREADY_THERE, Outcome.DUPLICATE}
+        if not same and not (entry.reason == "other_transfer_syntax" and self._converts_to != ""):
+            return entry
+        flags = (*entry.flags, SENT_AGAIN) if entry.orthanc_ids[0] in known.stored else entry.flags
+        return replace(entry, outcome=Outcome.IMPORTED, reason=None, other_md5=None, flags=flags)
 
     def _held(self, candidates: Sequence[Candidate]) -> Mapping[str, int]:
         """Return which candidates Orthanc has now; none if it does not answer."""
@@ -248,12 +260,16 @@ class OutcomeDecider:
         if stored.status == "Success":
             return replace(entry, outcome=Outcome.IMPORTED, flags=flags)
         compared = self._compared(candidate, entry, known)
+        if compared and stored.repeated and stored.instance_id not in known.held:
+            return self._as_sent(compared, known)
         return compared or replace(entry, reason="orthanc_error")  # it was deleted in between: try again
 
     def _unless_stored(self, candidate: Candidate, entry: HistoryEntry, known: KnownInstances) -> HistoryEntry:
         """Return suspect, unless Orthanc has stored the file. Then something else closed the connection after it."""
         try:
             compared = self._compared(candidate, entry, known)
+            if compared and compared.orthanc_ids[0] not in known.held:
+                return self._as_sent(compared, known)
         except (Halted, OrthancError):
             compared = None
         return compared or replace(entry, outcome=Outcome.SUSPECT, reason="kills_orthanc")

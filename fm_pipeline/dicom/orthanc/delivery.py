@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
@@ -81,11 +81,13 @@ class SentTogether:
         stored: Orthanc's responses by the id of the instance. Every other file has to be sent alone, if Orthanc does
             not have it by now.
         unanswered: the connection was lost, and one of the other files may have crashed Orthanc.
+        lost: there was no response. Orthanc may store files of the request even now.
         refused: Orthanc, or a proxy, refused the whole request. Some of the files may be stored.
     """
 
     stored: Mapping[str, StoredInstance] = field(default_factory=dict)
     unanswered: bool = False
+    lost: bool = False
     refused: bool = False
 
 
@@ -145,7 +147,7 @@ class Delivery:
         return stored
 
     def _send(self, body: Callable[[], Content], size: int, *, large: bool, sends: int) -> tuple[StoredInstance, int]:
-        unanswered, tries, begun = sends, 0, time.monotonic()
+        unanswered, tries, begun, repeated = sends, 0, time.monotonic(), False
         with self._large if large else nullcontext():
             while True:
                 with self._lock.exclusive() if unanswered else self._lock.shared():
@@ -157,19 +159,21 @@ class Delivery:
                     try:
                         stored = self._orthanc.upload(body(), size)
                     except NoAnswer:
-                        sends, unanswered = sends + 1, unanswered + 1
+                        sends, unanswered, repeated = sends + 1, unanswered + 1, True
                         reason = "no_answer"
                     except BehindProxyGone as error:
+                        repeated = True
                         if self._is_available():
                             tries, reason = self._failed_try(error, tries, begun)
                         else:  # only the proxy is up: this file may have crashed Orthanc
                             sends, unanswered = sends + 1, unanswered + 1
                             reason = "no_answer"
                     except OrthancUnreachable as error:
+                        repeated = repeated or isinstance(error, AnswerTimedOut)
                         tries, reason = self._failed_try(error, tries, begun)
                     else:
                         self.batch_size.took(size, 1, time.monotonic() - started)
-                        return stored, sends + 1
+                        return replace(stored, repeated=repeated), sends + 1
                 if unanswered >= _MOST_SENDS_WITHOUT_ANSWER:
                     raise KillsOrthanc(sends)
                 if tries >= _MOST_TRIES:
@@ -190,11 +194,13 @@ class Delivery:
             try:
                 stored = self._orthanc.upload_together(files)
             except NoAnswer:
-                unanswered, shrinks = True, True
+                unanswered, lost, shrinks = True, True, True
             except BehindProxyGone:
-                unanswered = shrinks = not self._is_available()
+                unanswered, lost = not self._is_available(), True
+                shrinks = unanswered
             except OrthancUnreachable as error:
-                unanswered, shrinks = False, isinstance(error, AnswerTimedOut)
+                unanswered = False
+                lost = shrinks = isinstance(error, AnswerTimedOut)
             except FileNotTaken as error:
                 if error.reason == "too_large_for_proxy":
                     self.batch_size.halve(size)
@@ -211,7 +217,7 @@ class Delivery:
             self.batch_size.halve(size)
         if unanswered:
             self._wait_for_next_try(_FIRST_PAUSE_SECONDS, 1, 1)
-        return SentTogether(unanswered=unanswered)
+        return SentTogether(unanswered=unanswered, lost=lost)
 
     def _wait_for_next_try(self, pause: float, unanswered: int, sends: int) -> None:
         try:

@@ -18,6 +18,8 @@ class StoredInstance:
     Attributes:
         status: `AlreadyStored`: Orthanc had this instance and kept its file; `FilteredOut`: a filter in Orthanc's
             configuration rejected it.
+        repeated: the upload was repeated because an earlier response did not arrive. So `AlreadyStored` may be the
+            result of the earlier attempt.
     """
 
     status: Literal["Success", "AlreadyStored", "FilteredOut"]
@@ -25,6 +27,7 @@ class StoredInstance:
     patient_id: str
     study_id: str
     series_id: str
+    repeated: bool = False
 
 
 def stored_instance(answer: OrthancResponse) -> StoredInstance | None:
@@ -58,4 +61,5 @@ def _instance(row: Any) -> StoredInstance | None:
     ids = [row.get(name) for name in _IDS] if isinstance(row, dict) else []
     if status not in {"Success", "AlreadyStored", "FilteredOut"} or not all(isinstance(each, str) for each in ids):
         return None
-    return StoredInstance(status, *map(str, ids))
+    instance_id, patient_id, study_id, series_id = map(str, ids)
+    return StoredInstance(status, instance_id, patient_id, study_id, series_id)

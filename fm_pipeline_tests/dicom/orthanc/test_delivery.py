@@ -10,6 +10,7 @@ import pytest
 from fm_pipeline.dicom.orthanc.client import Orthanc
 from fm_pipeline.dicom.orthanc.delivery import Delivery
 from fm_pipeline.dicom.orthanc.errors import NoAnswer
+from fm_pipeline.dicom.orthanc.stored_instance import StoredInstance
 
 
 class DyingOrthanc:
@@ -22,10 +23,10 @@ class DyingOrthanc:
         self.is_there = True
         return {}
 
-    def upload(self, _content: object, _size: int) -> str:
+    def upload(self, _content: object, _size: int) -> StoredInstance:
         if not self.is_there:
             raise NoAnswer
-        return "stored"
+        return StoredInstance("Success", "instance", "patient", "study", "series")
 
 
 @pytest.mark.hard_case(36)
