@@ -6,7 +6,7 @@ Documents and image batches have their own phases. Histories (`table_policy.HIST
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -74,7 +74,7 @@ def repoint_references(
         " FROM fm_pipeline.retired_patient_ids r JOIN fm_pipeline.staged_patients s USING (filemaker_key)"
     )
     losing = [table for table, rows in gone_rows.items() if rows]
-    changed = []
+    changed, stuck = [], []
     for reference in find_references(cursor, policy, fed_columns, losing):
         led = reference.to.name == "patients" and not reference.generated
         if led and reference.column in key_columns(cursor, reference.table):
@@ -85,13 +85,8 @@ def repoint_references(
         cursor.execute(sql.SQL("SELECT count(*) FROM {} t WHERE {}").format(reference.table.identifier, condition))
         left = count(cursor)
         if left and not reference.nullable:
-            raise CatalogueStop(
-                f"{_rows_point(left, reference)} to rows of"
-                f" {reference.to} that FileMaker no longer has, and the column may not be empty.",
-                meaning="They would be lost or left without their owner. Nothing was changed.",
-                remedy=f"Decide in Nexus what to do with these rows of {reference.table}, or bring the records back"
-                " in FileMaker, then start again.",
-            )
+            stuck.append((left, reference))
+            continue
         if left:
             with _constraints_explained(cursor, reference):
                 cursor.execute(
@@ -103,7 +98,24 @@ def repoint_references(
             _refuse_what_stayed(cursor, reference, condition)
             _refuse_what_cannot_be_restored(cursor, policy, reference)
             changed.append(RepointedReference(reference, repointed, left))
+    if stuck:
+        raise _that_may_not_be_empty(stuck)
     return changed
+
+
+def _that_may_not_be_empty(stuck: Sequence[tuple[int, Reference]]) -> CatalogueStop:
+    """Return the STOP for rows that keep a reference to a deleted row; names all of them at once."""
+    listed = "; ".join(
+        f"{_rows_point(rows, reference)} to rows of {reference.to} that FileMaker no longer has"
+        for rows, reference in stuck
+    )
+    tables = ", ".join(dict.fromkeys(str(reference.table) for _, reference in stuck))
+    return CatalogueStop(
+        f"{listed}, and the column may not be empty.",
+        meaning="They would be lost or left without their owner. Nothing was changed.",
+        remedy=f"Decide in Nexus what to do with such rows of {tables}, or bring the records back in FileMaker, then"
+        " start again.",
+    )
 
 
 def _rows_point(rows: int, reference: Reference) -> str:

@@ -98,6 +98,25 @@ def test_a_dependant_that_no_rule_covers_stops_and_is_named(staged: MigrationBen
         staged.execute(undo)
 
 
+def test_all_dependants_that_would_lose_their_patient_are_named_at_once(staged: MigrationBench) -> None:
+    made = (
+        "CREATE TABLE patients_vip (patient_ptr_id uuid PRIMARY KEY REFERENCES patients);"
+        "INSERT INTO patients_vip GONE;"
+        "CREATE TABLE tagged (id serial PRIMARY KEY, object_id uuid NOT NULL, content_type_id integer NOT NULL"
+        " REFERENCES django_content_type); INSERT INTO tagged (object_id, content_type_id)"
+        " SELECT g.id, c.id FROM (GONE) g, django_content_type c WHERE c.model = 'patient'"
+    )
+    staged.execute(made.replace("GONE", GONE))
+    try:
+        with pytest.raises(CatalogueStop, match=r"may not be empty") as caught:
+            staged.plan()
+        for column in ("patients_vip.patient_ptr_id", "tagged.object_id"):
+            assert f"of {column} (" in caught.value.what
+        assert "such rows of patients_vip, tagged," in caught.value.remedy
+    finally:
+        staged.execute("DROP TABLE patients_vip, tagged")
+
+
 @pytest.mark.parametrize("table", ["patients", "documents_document", "images_batch", "images_image", "clinics"])
 def test_a_table_that_nexus_has_always_had_and_that_is_gone_is_named(staged: MigrationBench, table: str) -> None:
     staged.execute(f"ALTER TABLE {table} RENAME TO elsewhere")
