@@ -186,6 +186,23 @@ def test_references_of_other_applications_are_followed_and_restored(bench: Migra
     assert [bench.execute(f"SELECT * FROM {table} ORDER BY id") for table in tables] == before  # noqa: S608
 
 
+@pytest.mark.usefixtures("staged_once")
+def test_columns_computed_from_the_patient_of_a_file_follow_it_and_are_restored(
+    bench: MigrationBench,
+) -> None:
+    for table in ("documents_document", "images_batch"):
+        bench.execute(
+            f"ALTER TABLE {table} ADD owner text GENERATED ALWAYS AS (object_id::text) STORED,"
+            " ADD owner_now uuid GENERATED ALWAYS AS (object_id) VIRTUAL"
+        )
+    before = bench.digests()
+    report = bench.reimport()
+    assert all(done and done.relinked for done in (report.documents, report.batches))
+    assert bench.digests() != before
+    give_back(bench, list_backups(bench.settings)[0].folder)
+    assert bench.digests() == before
+
+
 # The key of a table's rows holds the id of a patient: Django's multi-table inheritance and OneToOneField(primary_key),
 # its CompositePrimaryKey, a table partitioned by patients.
 KEYS = {
