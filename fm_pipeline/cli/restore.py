@@ -59,7 +59,6 @@ def command(folder: Path | None, confirm: str, dry_run: bool, newer: NewerRowsPo
     from rich.console import Console
 
     from fm_pipeline.db.migrate import migrate
-    from fm_pipeline.db.run_reports import store_run_report
     from fm_pipeline.nexus.backup.restore import restore
     from fm_pipeline.sequence.progress import Progress, terminal_sink
     from fm_pipeline.settings import load_settings
@@ -73,9 +72,6 @@ def command(folder: Path | None, confirm: str, dry_run: bool, newer: NewerRowsPo
         report = restore(
             settings, folder, confirm=confirm, dry_run=dry_run, newer=newer, run_id=run_id, on_progress=progress.update
         )
-    # For the console: a dry run of before counts no more, and a plan that this has undone is not carried out.
-    stored = report.as_dict() | {"newer_policy": newer}
-    store_run_report(url, run_id, "restore", stored, dry_run=dry_run, subject=report.backup_id)
     show(console, report)
     changed = report.changed_words()
     changed = f"{changed[:1].upper()}{changed[1:]}"

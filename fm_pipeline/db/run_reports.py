@@ -13,10 +13,12 @@ from typing import Any, Literal
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.connection import connect
+from fm_pipeline.db.table import Table
 from fm_pipeline.errors import DatabaseError
 
 _log = logging.getLogger(__name__)
 
+RUN_REPORTS = Table("fm_pipeline", "run_reports")
 RunReportAction = Literal["restore", "verify", "export", "image_link", "image_import"]
 
 

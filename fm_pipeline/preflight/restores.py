@@ -10,6 +10,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.privileges import Needs, missing_privileges
 from fm_pipeline.db.queries import has_table
+from fm_pipeline.db.run_reports import RUN_REPORTS
 from fm_pipeline.db.table import Table
 from fm_pipeline.errors import PipelineError
 from fm_pipeline.nexus.backup.restore_connection import connect_for_restore, refuse_other_database
@@ -26,6 +27,7 @@ def _own_needs(cursor: Cursor) -> Needs:
     """Return what a restore needs on the pipeline's tables; nothing before the first plan has created them."""
     needs: Needs = {table: {"SELECT", *RESTORE["replaced"]} for table in OWN_TABLES}
     needs[Table("fm_pipeline", "staged_builds")] = {"SELECT"}
+    needs[RUN_REPORTS] = {"INSERT"}
     return {table: privileges for table, privileges in needs.items() if has_table(cursor, str(table))}
 
 

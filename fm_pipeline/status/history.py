@@ -38,8 +38,9 @@ KIND_OF_JOB = {
 _MISTYPED = "The confirmation does not name|Other words than asked for were typed"
 OUTCOMES = ("done", "refused", "failed", "cancelled", "started")
 
-# Plans and reimports have rows of their own, which are there if and only if they came to their end. All other ends are
-# in the audit trail; an attempt whose row `started` is its last one runs, or was killed.
+# Plans and reimports have rows of their own, which are there if and only if they came to their end. The same holds for
+# the report of a restore. All other ends are in the audit trail; an attempt whose row `started` is its last one runs,
+# or was killed.
 _ATTEMPTS = """
 WITH attempts AS (
     SELECT 'plan' AS kind, id, run_id, created_at AS at, requested_by AS actor, 'done' AS outcome, '' AS detail,
@@ -48,7 +49,12 @@ WITH attempts AS (
     UNION ALL
     SELECT 'reimport', id, run_id, started_at, requested_by, 'done', '', false FROM fm_pipeline.reimports
     UNION ALL
-    SELECT a.action, NULL, a.run_id, a.at, a.actor, a.outcome, a.detail, false
+    SELECT a.action, NULL, a.run_id, a.at, a.actor,
+           CASE WHEN a.action = 'restore' AND EXISTS (
+                    SELECT FROM fm_pipeline.run_reports r
+                    WHERE r.run_id = a.run_id AND r.action = a.action AND NOT r.dry_run)
+                THEN 'done' ELSE a.outcome END,
+           a.detail, false
     FROM fm_pipeline.audit a
     WHERE a.action = ANY(%(kinds)s) AND (a.action NOT IN ('plan', 'reimport') OR a.outcome <> 'done')
       AND NOT EXISTS (SELECT FROM fm_pipeline.audit later

@@ -74,7 +74,7 @@ class RunEnd:
 
 
 def read_run_end(database_url: str, run_id: str, attempt: Attempt) -> RunEnd:
-    """Return what a run has left in Nexus. A reimport and a sync that were committed have a record of it.
+    """Return what a run has left in Nexus. Reimports, syncs and restores that were committed have a record of it.
 
     Raises:
         DatabaseError: the database does not answer.
@@ -85,7 +85,11 @@ def read_run_end(database_url: str, run_id: str, attempt: Attempt) -> RunEnd:
             return RunEnd()
         cursor.execute(_ON_RECORD, {"run": run_id, "kind": attempt.kind})
         ((is_committed, is_done),) = cursor.fetchall()
-    undecided = {"reimport": not is_committed, "sync": sync is None or sync.status != "committed"}
+    undecided = {
+        "reimport": not is_committed,
+        "sync": sync is None or sync.status != "committed",
+        "restore": not is_done,
+    }
     unchanged = attempt.dry_run or attempt.kind in _CHANGE_NOTHING or undecided.get(attempt.kind, False)
     unchanged = unchanged and not attempt.undoes_sync
     has_waited = sync is not None and sync.status == "waits"

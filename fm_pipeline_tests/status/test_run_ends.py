@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.db.audit import record
+from fm_pipeline.db.commit import commit
+from fm_pipeline.nexus.backup.backup import list_backups
+from fm_pipeline.nexus.backup.restore import restore
+from fm_pipeline.nexus.undoing_restores import read_restores
+from fm_pipeline.status.history import HistoryFilter, read_history
 from fm_pipeline.status.run_ends import Attempt, read_run_end, recorded_attempt
 from fm_pipeline_tests.support.clinics import MigrationBench, Origin
 
@@ -52,6 +58,41 @@ def test_what_a_reimport_had_written_is_rolled_back_unless_it_was_committed(
     assert ends[0].state_of_step("phase 3", has_begun=True, has_ended=False, is_over=True) == "stopped"
     assert ends[0].state_of_step("phase 3", has_begun=True, has_ended=False, is_over=False) == "running"
     assert ends[0].state_of_step("phase 4", has_begun=False, has_ended=False, is_over=False) == "to come"
+
+
+@pytest.mark.usefixtures("reimported_once")
+def test_what_a_restore_had_written_is_rolled_back_unless_it_was_committed(
+    bench: MigrationBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if it was killed right after its COMMIT: then nothing else tells that it has undone the reimport."""
+    url, (folder, *_) = bench.database_url, [each.folder for each in list_backups(bench.settings)]
+    words = restore(bench.settings, folder, confirm="", dry_run=True, run_id="tried").confirmation
+    assert read_run_end(url, "tried", Attempt("restore", dry_run=True)).finished
+
+    def kill_before(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def kill_after(connection: Connection, url: str) -> None:
+        commit(connection, url)
+        raise KeyboardInterrupt
+
+    for run_id, kill in (("before", kill_before), ("after", kill_after)):
+        monkeypatch.setattr("fm_pipeline.nexus.backup.restore.commit", kill)
+        with pytest.raises(KeyboardInterrupt):
+            restore(bench.settings, folder, confirm=words, run_id=run_id)
+    ends = [read_run_end(url, run_id, Attempt("restore", outcome="cancelled")) for run_id in ("before", "after")]
+    assert [(end.finished, end.unchanged, end.rolled_back) for end in ends] == [
+        (False, True, True),
+        (True, False, False),
+    ]
+    (reimport,) = bench.execute("SELECT started_at, backup_id::text FROM fm_pipeline.reimports")
+    with bench.connection() as connection:
+        undone = read_restores(connection).undone_by(*reimport)
+    assert undone is not None
+    assert undone.run_id == "after"
+    shown, _ = read_history(url, HistoryFilter(kind="restore"))
+    outcomes = {each["run_id"]: each["outcome"] for each in shown}
+    assert outcomes == {"tried": "done", "before": "cancelled", "after": "done"}
 
 
 @pytest.mark.usefixtures("migrated_once")

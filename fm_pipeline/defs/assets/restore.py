@@ -6,7 +6,6 @@ import dagster as dg
 from pydantic import Field
 
 from fm_pipeline.db.audit import audited
-from fm_pipeline.db.run_reports import store_run_report
 from fm_pipeline.defs.dagster_internals import PARENT_RUN_ID_TAG
 from fm_pipeline.defs.explained_failure import explained
 from fm_pipeline.defs.names import POOL
@@ -62,14 +61,6 @@ def restore_rows(context: dg.OpExecutionContext, config: RestoreConfig, nexus: N
                 run_id=context.run.run_id,
                 on_progress=progress.update,
             )
-        store_run_report(
-            settings.nexus_database_url.get_secret_value(),
-            context.run.run_id,
-            "restore",
-            report.as_dict() | {"newer_policy": config.newer},
-            dry_run=not report.committed,
-            subject=report.backup_id,
-        )
     would = "" if report.committed else "would be "
     for table in report.tables:
         if table.changed or table.newer:

@@ -20,6 +20,7 @@ from fm_pipeline.db.connection import connect
 from fm_pipeline.db.locks import acquire_reimport_lock, explain_lock_timeouts, lock_tables
 from fm_pipeline.db.privileges import missing_privileges
 from fm_pipeline.db.queries import database_name, has_table
+from fm_pipeline.db.run_reports import RUN_REPORTS, add_run_report, store_run_report
 from fm_pipeline.db.table import Table
 from fm_pipeline.nexus.backup.backup import ignore_progress
 from fm_pipeline.nexus.backup.files import BackupStop, read_key
@@ -104,6 +105,8 @@ def restore(
         dry_run: do everything, report it, roll it back.
         newer: what to do with rows that were created after the backup and cannot stay as they are.
         actor: who requested it, for the audit trail.
+        run_id: under which the report is stored, if it is given: in the same transaction, so that a restore that was
+            killed after its COMMIT is known to have undone what it has undone. That of a dry run is stored after it.
 
     Raises:
         BackupStop: the backup is damaged, truncated, incomplete or has another key; it does not fit the tables; the
@@ -118,6 +121,10 @@ def restore(
     started = time.monotonic()
     asked = actor or operating_system_user()
     about = "A dry run: all of it is rolled back." if dry_run else ""
+
+    def as_stored() -> dict[str, Any]:
+        return report.as_dict() | {"newer_policy": newer}
+
     with ExitStack() as end, audited(url, actor=asked, action="restore", run_id=run_id, about=about):
         key = read_key(settings)
         manifest = read_manifest(folder, key)
@@ -133,7 +140,7 @@ def restore(
                 prepare_session(cursor, settings)
                 scope = find_scope(cursor, settings)
                 report.notes += _check_schema(cursor, scope.catalogue, manifest)
-                _check_privileges(cursor, manifest, scope.touched)
+                _check_privileges(cursor, manifest, scope.touched, reports=run_id is not None)
                 loaded = load_tables(cursor, scope.catalogue, folder, manifest, key, on_progress)
                 on_progress("restore", 0, None)
                 tables = _tables_to_lock(scope, manifest)
@@ -150,10 +157,14 @@ def restore(
                     connection.rollback()
                 else:
                     report.notes += advance_sequences(cursor, inserted)
+                    report.committed, report.seconds = True, round(time.monotonic() - started, 3)
+                    if run_id:
+                        add_run_report(cursor, run_id, "restore", as_stored(), subject=manifest.id)
                     end.enter_context(ignore_first_cancel())
                     commit(connection, url)
-                    report.committed = True
     report.seconds = round(time.monotonic() - started, 3)
+    if dry_run and run_id:
+        store_run_report(url, run_id, "restore", as_stored(), dry_run=True, subject=manifest.id)
     return report
 
 
@@ -294,14 +305,19 @@ def _check_schema(cursor: Cursor, catalogue: Catalogue, manifest: Manifest) -> l
     return notes
 
 
-def _check_privileges(cursor: Cursor, manifest: Manifest, touched: list[Table]) -> None:
+def _check_privileges(cursor: Cursor, manifest: Manifest, touched: list[Table], *, reports: bool) -> None:
     """Check the privileges on all tables before anything is read, so that one error names all that are missing.
+
+    Args:
+        reports: whether a report will be stored.
 
     Raises:
         BackupStop: contains the GRANT statements for what the role lacks.
     """
     needs: dict[Table, set[str]] = {table: {"UPDATE"} for table in touched}
     needs |= {backup.table: RESTORE[backup.role] for backup in manifest.tables if backup.role in RESTORE}
+    if reports:
+        needs[RUN_REPORTS] = {"INSERT"}
     missing = missing_privileges(cursor, needs)
     if not missing:
         return
