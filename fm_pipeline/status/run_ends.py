@@ -22,7 +22,10 @@ _ON_RECORD = """
 SELECT EXISTS (SELECT FROM fm_pipeline.reimports WHERE run_id = %(run)s) AS is_committed,
        EXISTS (SELECT FROM fm_pipeline.run_reports WHERE run_id = %(run)s AND action = %(kind)s)
        OR %(kind)s IN ('plan', 'sync', 'backup')
-       AND EXISTS (SELECT FROM fm_pipeline.audit WHERE run_id = %(run)s AND action = %(kind)s AND outcome = 'done')
+       AND EXISTS (SELECT FROM fm_pipeline.audit WHERE run_id = %(run)s AND action = %(kind)s AND outcome = 'done'),
+       EXISTS (SELECT FROM fm_pipeline.audit a
+               JOIN fm_pipeline.syncs s ON starts_with(a.detail, format('%%s %%s.', %(undoes)s, s.id))
+               WHERE a.run_id = %(run)s AND a.action = 'sync' AND s.undone_at >= a.at) AS has_undone
 """
 
 
@@ -74,7 +77,7 @@ class RunEnd:
 
 
 def read_run_end(database_url: str, run_id: str, attempt: Attempt) -> RunEnd:
-    """Return what a run has left in Nexus. Reimports, syncs and restores that were committed have a record of it.
+    """Return what a run has left in Nexus. What it has committed there is on record: in the same transaction.
 
     Raises:
         DatabaseError: the database does not answer.
@@ -83,15 +86,15 @@ def read_run_end(database_url: str, run_id: str, attempt: Attempt) -> RunEnd:
     with connect(database_url) as connection, connection.cursor() as cursor:
         if not has_table(cursor, "fm_pipeline.run_reports"):
             return RunEnd()
-        cursor.execute(_ON_RECORD, {"run": run_id, "kind": attempt.kind})
-        ((is_committed, is_done),) = cursor.fetchall()
+        cursor.execute(_ON_RECORD, {"run": run_id, "kind": attempt.kind, "undoes": _UNDOES})
+        ((is_committed, is_done, has_undone),) = cursor.fetchall()
+    has_not_synced = not has_undone if attempt.undoes_sync else sync is None or sync.status != "committed"
     undecided = {
         "reimport": not is_committed,
-        "sync": sync is None or sync.status != "committed",
+        "sync": has_not_synced,
         "restore": not is_done,
     }
     unchanged = attempt.dry_run or attempt.kind in _CHANGE_NOTHING or undecided.get(attempt.kind, False)
-    unchanged = unchanged and not attempt.undoes_sync
     has_waited = sync is not None and sync.status == "waits"
     return RunEnd(
         finished=is_done or (attempt.kind == "reimport" and is_committed),

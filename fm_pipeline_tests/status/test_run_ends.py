@@ -37,7 +37,20 @@ def test_a_cancelled_sync_that_waits_has_changed_nothing_and_waits_until_a_later
     assert (end.unchanged, end.sync and end.sync.is_newest) == (True, False)
     end = read_run_end(url, "later", cancelled)
     assert (end.unchanged, end.rolled_back) == (False, False)
-    assert not read_run_end(url, "none", Attempt("sync", undoes_sync=True, outcome="failed")).unchanged
+
+
+@pytest.mark.usefixtures("migrated_once")
+def test_a_cancelled_undo_of_a_sync_has_changed_nothing_unless_the_sync_is_undone(bench: MigrationBench) -> None:
+    url, cancelled = bench.database_url, Attempt("sync", undoes_sync=True, outcome="cancelled")
+    bench.execute(SYNC, "committed", "committed")
+    ((sync_id,),) = bench.execute("SELECT id::text FROM fm_pipeline.syncs")
+    assert read_run_end(url, "undo", cancelled).unchanged, "it was cancelled before it began"
+    record(url, actor="bench", action="sync", outcome="started", run_id="undo", detail=f"Undo of the sync {sync_id}.")
+    end = read_run_end(url, "undo", cancelled)
+    assert (end.unchanged, end.rolled_back) == (True, True)
+    bench.execute("UPDATE fm_pipeline.syncs SET undone_at = clock_timestamp()")
+    end = read_run_end(url, "undo", cancelled)
+    assert (end.unchanged, end.rolled_back) == (False, False)
 
 
 def test_what_a_reimport_had_written_is_rolled_back_unless_it_was_committed(
