@@ -53,6 +53,7 @@ def resolve_newer_rows(state: RestoreState) -> None:
     newer.save_rows_without_source()
     newer.repoint_references()
     newer.set_aside_conflicting_rows()
+    newer.refuse_conflicts_with_added_rows()
     aside = [rows for rows in state.newer_rows if rows.done == "set aside"]
     if aside and state.newer == "stop":
         listed = "; ".join(
@@ -126,6 +127,33 @@ class _NewerRowsResolver:
                 for query in conflicting_keys(loaded, rule, of=newer, into=written):
                     condition = sql.SQL("({}) IN ({})").format(column_list(loaded.key, of="t"), query)
                     self._set_aside(loaded.target, f"{loaded.target} ({rule.name})", condition)
+
+    def refuse_conflicts_with_added_rows(self) -> None:
+        """Refuse to add rows of referenced tables, such as clinics, if others have their unique values by now.
+
+        Raises:
+            BackupStop: names these others, which a restore neither changes nor sets aside.
+        """
+        found = []
+        for loaded in self.state.tables:
+            if loaded.backup.role != "referenced" or not loaded.key or not self.state.results[loaded.target].inserted:
+                continue
+            for rule in unique_rules(self.cursor, loaded.target):
+                if not set(rule.columns) <= set(loaded.backup.names):
+                    continue  # a secret: no backup holds it, and perhaps the role may not read it
+                for query in conflicting_keys(loaded, rule, of=sql.SQL("true"), into=loaded.marked(INSERT)):
+                    condition = sql.SQL("({}) IN ({})").format(column_list(loaded.key, of="t"), query)
+                    found += [
+                        f"{loaded.backup.table} ({rule.name}): {row}" for row in self._ids(loaded.target, condition)
+                    ]
+        if found:
+            raise BackupStop(
+                "Rows to which rows of the backup refer were deleted since, and other rows have their unique values by"
+                f" now: {', '.join(found[:_SHOWN])}{' and others' if len(found) > _SHOWN else ''}.",
+                meaning="The deleted rows cannot be added again beside them. Nothing was changed.",
+                remedy="In Nexus, empty or change these values (psql: \\d shows of which columns), or delete the rows;"
+                " then start again.",
+            )
 
     def _references(self, losing: list[Table]) -> Iterator[Reference]:
         """Find references in every table, and in documents and batches, which a reimport leaves to relinking."""

@@ -248,7 +248,7 @@ class Restoration(RestoreState):
             raise BackupStop(
                 f"The constraint {name} of {table} refuses rows of the backup (SQLSTATE {error.pgcode}).",
                 meaning="It did not hold for these rows when the backup was made, or other rows that stay are in the"
-                " way. The transaction was rolled back; Nexus is unchanged.",
+                " way, or it reads a secret that no backup holds. The transaction was rolled back; Nexus is unchanged.",
                 remedy=f"Look the constraint up (psql: \\d {table}). If it is newer than the backup, or reads more than"
                 " the row, its owner can drop it for the time of the restore.",
             ) from None

@@ -25,6 +25,7 @@ from fm_pipeline.nexus.backup.restore_rows import Restoration
 from fm_pipeline.nexus.backup.restore_tables import LoadedTable
 from fm_pipeline.nexus.backup.restore_write import is_immediate
 from fm_pipeline.nexus.backup.rows import OnProgress, create_scratch_table, prepare_session
+from fm_pipeline.nexus.catalogue.filled_columns import add_columns, refusing_constraints
 from fm_pipeline.nexus.catalogue.not_valid_constraints import (
     count_violations,
     find_unrestorable_rows,
@@ -77,6 +78,7 @@ def verify_backup(
         growing = parse_trigger_tables(catalogue, settings.nexus_trigger_tables)  # event triggers record the copies
         restoration = Restoration(cursor, _catalogue_of(catalogue, copies), loaded, growing=growing)
         restoration.run()
+        untested += _find_unaddable_rows(cursor, catalogue, loaded)
         with restoration.explain_constraint_violations():
             untested += _add_keys(cursor, [key for key in own if not is_immediate(key)], copies)
         connection.rollback()
@@ -105,6 +107,7 @@ def _copy(cursor: Cursor, catalogue: Catalogue, backup: BackupTable, name: str) 
     table, copy = backup.table, Table("pg_temp", name)
     if backup.role == "referenced" and unread_columns(catalogue, table):  # LIKE is for those who may read all columns
         create_scratch_table(cursor, name, backup.columns, key_columns(cursor, table))
+        add_columns(cursor, catalogue, table, _left_out(catalogue, backup), copy)
         return copy
     cursor.execute(
         sql.SQL(
@@ -125,6 +128,28 @@ def _copy(cursor: Cursor, catalogue: Catalogue, backup: BackupTable, name: str) 
             copied.take_away(cursor)
             copied.put_back(cursor)
     return copy
+
+
+def _left_out(catalogue: Catalogue, backup: BackupTable) -> list[str]:
+    """Return the columns of a table that its backup leaves out."""
+    secrets = unread_columns(catalogue, backup.table) if backup.role == "referenced" else {}
+    return [name for name in secrets if name not in backup.names]
+
+
+def _find_unaddable_rows(cursor: Cursor, catalogue: Catalogue, tables: Iterable[LoadedTable]) -> list[str]:
+    """Return, in sentences, the tables that refuse added rows because of what these get in columns left out.
+
+    Existing rows get no such value, so this is no reason to have no backup.
+    """
+    found = []
+    for loaded in tables:
+        table, names = loaded.backup.table, _left_out(catalogue, loaded.backup)
+        if refusing := list(refusing_constraints(cursor, table, names, loaded.target)) if names else []:
+            found.append(
+                f"Rows of {table} that are deleted: no restore can add them again, because no backup holds"
+                f" {', '.join(names)}, and {', '.join(refusing)} refuses what they get instead."
+            )
+    return found
 
 
 def _add_keys(cursor: Cursor, keys: Iterable[ForeignKey], copies: Mapping[Table, Table]) -> list[str]:

@@ -22,7 +22,7 @@ _SECRET = re.compile(
 # As a text without a further word, what a person has learned: Nexus' `clinicians.credential`.
 _QUALIFICATION = re.compile(r"credentials?", re.IGNORECASE)
 # By type, besides texts, what a row gets that a restore adds and whose column must be given: encrypted fields, JSON.
-_EMPTY = {"bytea": "''::bytea", "json": "'{}'::json", "jsonb": "'{}'::jsonb"}
+_EMPTY = {"bytea": "uuid_send(gen_random_uuid())", "json": "'{}'::json", "jsonb": "'{}'::jsonb"}
 # For a text that must be given. Django takes one that begins so, and goes on at random, for the password of an account
 # to which nobody can log in; as a token, nobody can guess it.
 # https://docs.djangoproject.com/en/5.2/ref/contrib/auth/#django.contrib.auth.models.User.set_unusable_password

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,12 +12,13 @@ from pydantic import SecretStr
 
 from fm_pipeline.db.connection import connect
 from fm_pipeline.errors import SettingsError
-from fm_pipeline.nexus.backup.backup import ignore_progress
+from fm_pipeline.nexus.backup.backup import ignore_progress, make_backup
+from fm_pipeline.nexus.backup.files import BackupStop
 from fm_pipeline.nexus.backup.manifest import read_manifest, write_manifest
 from fm_pipeline.nexus.backup.rows import write_table_file
 from fm_pipeline.nexus.backup.verify import verify_backup
 from fm_pipeline_tests.nexus.backup.restoring import backup, give_back, renumber_accounts
-from fm_pipeline_tests.support.clinics import MigrationBench
+from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench
 
 MEANT = {
     table: f"SELECT t.id, t.object_id, c.app_label, c.model FROM {table} t"  # noqa: S608
@@ -129,6 +131,33 @@ def test_what_a_clinician_has_learned_is_no_secret_and_comes_back(
     ids = [row[0] for row in elsewhere.execute("SELECT id::text FROM clinicians")]
     assert elsewhere.execute(clinicians, ids) == nexus.execute(clinicians, ids) != []
     assert [note for note in report.notes if "of clinicians came back without sms_credentials, which" in note]
+
+
+def test_a_backup_says_which_rows_no_restore_could_add_because_of_a_secret(
+    nexus: MigrationBench, elsewhere: MigrationBench
+) -> None:
+    for each in (nexus, elsewhere):
+        each.execute(
+            "ALTER TABLE clinics ADD webhook_token bytea NOT NULL UNIQUE DEFAULT uuid_send(gen_random_uuid()),"
+            " ADD sms_api_key text NOT NULL DEFAULT 'ak_' || gen_random_uuid(),"
+            " ADD CONSTRAINT form CHECK (sms_api_key ^@ 'ak_'), ADD CONSTRAINT given CHECK (sms_api_key <> name);"
+            "ALTER TABLE clinics ALTER webhook_token DROP DEFAULT, ALTER sms_api_key DROP DEFAULT"
+        )
+    made = make_backup(nexus.settings, now=RUN_TIME)
+    (sentence,) = made.untested
+    assert re.search(
+        r"Rows of clinics that are deleted: .* holds webhook_token, sms_api_key, and form refuses", sentence
+    )
+    with pytest.raises(BackupStop, match="form of clinics refuses"):
+        give_back(elsewhere, made.folder)
+    for each in (nexus, elsewhere):
+        each.execute("ALTER TABLE clinics DROP CONSTRAINT form, ADD UNIQUE (sms_api_key)")
+    made = make_backup(nexus.settings, now=RUN_TIME)
+    assert made.untested == ()
+    give_back(elsewhere, made.folder)
+    nexus.execute("ALTER TABLE clinics ALTER sms_api_key SET DEFAULT ''")
+    (sentence,) = make_backup(nexus.settings, now=RUN_TIME).untested
+    assert "clinics_sms_api_key_key refuses" in sentence
 
 
 def test_a_backup_with_passwords_which_an_earlier_release_has_made_is_verified_and_restored(

@@ -224,3 +224,27 @@ def test_rows_of_a_partitioned_table_that_come_from_filemaker_are_not_saved_as_i
     restored = give_back(nexus, list_backups(nexus.settings)[0].folder)
     assert [rows for rows in restored.newer if rows.table == "notes"] == []
     assert nexus.digests() == before
+
+
+def test_a_clinic_that_was_deleted_and_made_again_is_named_and_nothing_is_changed(nexus: MigrationBench) -> None:
+    folder = backup(nexus)
+    ((old,),) = nexus.execute("SELECT min(clinic_id::text) FROM patients")
+    new = a_copy(nexus, "clinics", filemaker_id=None)
+    tables = nexus.execute("SELECT conrelid::regclass::text FROM pg_constraint WHERE confrelid = 'clinics'::regclass")
+    for (table,) in tables:
+        nexus.execute(f"UPDATE {table} SET clinic_id = %s WHERE clinic_id = %s", new, old)  # noqa: S608
+    nexus.execute(
+        "WITH gone AS (DELETE FROM clinics WHERE id = %s RETURNING filemaker_id)"
+        " UPDATE clinics SET filemaker_id = (SELECT filemaker_id FROM gone) WHERE id = %s",
+        old,
+        new,
+    )
+    before = nexus.digests()
+    with pytest.raises(BackupStop, match="deleted since, and other rows have their unique values by now") as caught:
+        give_back(nexus, folder)
+    assert f"clinics (clinics_filemaker_id_key): {new}." in caught.value.what
+    assert nexus.digests() == before
+    nexus.execute("UPDATE clinics SET filemaker_id = NULL WHERE id = %s", new)
+    give_back(nexus, folder)
+    assert nexus.execute("SELECT count(*) > 0 FROM patients WHERE clinic_id = %s", old) == [(True,)]
+    assert nexus.execute("SELECT count(*) FROM clinics WHERE id = %s", new) == [(1,)]
