@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fm_pipeline.console.templatetags.words import (
+    breakable,
     counted,
     outcome_words,
     restored_rows,
@@ -24,6 +25,13 @@ def test_tables_have_words_first_and_their_name_where_it_is_another() -> None:
     assert table_name("patients") == "Patients"
     assert table_words("letters_patientletter") == "Letters"
     assert table_name("images_batch") == 'Image batches <small class="hint"><code>images_batch</code></small>'
+
+
+def test_a_long_name_can_be_broken_and_is_escaped() -> None:
+    assert breakable("hospital_dicom_sensor") == "hospital_<wbr>dicom_<wbr>sensor"
+    assert breakable("a.b@c-d") == "a.<wbr>b@<wbr>c-<wbr>d"
+    assert breakable("<b>") == "&lt;b&gt;"
+    assert breakable(None) == ""
 
 
 def test_counts_and_states_are_words() -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from django import template
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
 
 from fm_pipeline.nexus.backup.restore_tables import changed_words
 from fm_pipeline.nexus.table_names import BATCHES, DOCUMENTS, IMAGES, LETTERS, REMINDERS
@@ -37,6 +38,13 @@ _STATES = {"pending": "waiting", "queued": "waiting", "completed": "done"}
 def words(name: object) -> str:
     """Return `sms_messages` as "sms messages"."""
     return "" if name is None else str(name).replace("_", " ")
+
+
+@register.filter
+def breakable(name: object) -> SafeString:
+    """Return the name of a person or a program so that a narrow column can break it after `_`, `@`, `.` and `-`."""
+    parts = re.split(r"(?<=[_@.-])", "" if name is None else str(name))
+    return format_html_join(mark_safe("<wbr>"), "{}", ((part,) for part in parts))  # a constant
 
 
 @register.filter
