@@ -64,9 +64,10 @@ REMEDY = (
 )
 _SQLSTATE = re.compile(r"[0-9A-Z]{5}")
 _FUNCTION = re.compile(r'PL/pgSQL function ("?[\w.]+"?)\(')  # at the start of an error's CONTEXT: where it was raised
-# The function of PostgreSQL that refuses to write a published table whose rows a subscriber could not recognize. Only
-# its message names the table: the first word in quotation marks, in every language.
-_CHECKS_REPLICA_IDENTITY = "CheckCmdReplicaIdentity"
+# The functions of PostgreSQL that refuse to write a published table whose rows a subscriber could not recognize, and to
+# read one whose rows a policy hides. Only their messages name the table: the first word in quotation marks, in every
+# language.
+_NAME_THEIR_TABLE = ("CheckCmdReplicaIdentity", "check_enable_rls")
 _QUOTED = re.compile(r"[\"«„“]\s?([^\"»“”]+?)\s?[\"»“”]")
 APPLICATION_NAME = "fm_pipeline"
 # Settings by which a server detects that its client is gone. One that the server refuses is left out.
@@ -274,7 +275,7 @@ def database_error(error: psycopg2.Error) -> DatabaseError:
     ]
     message = getattr(diagnostics, "message_primary", None) or ""
     refused_by = getattr(diagnostics, "source_function", None)
-    if refused_by == _CHECKS_REPLICA_IDENTITY and (table := _QUOTED.search(message)):
+    if refused_by in _NAME_THEIR_TABLE and (table := _QUOTED.search(message)):
         names.append(f"table {table[1]}")
     if function := _FUNCTION.match(getattr(diagnostics, "context", None) or ""):
         names.append(f"function {function[1]}")

@@ -10,6 +10,7 @@ from psycopg2.extensions import cursor as Cursor
 from fm_pipeline.db.privileges import missing_privileges
 from fm_pipeline.db.table import Table
 from fm_pipeline.nexus.reimport.soft_references import list_json_references, list_soft_references
+from fm_pipeline.nexus.table_names import IMAGES, SYSTEM_CONFIGURATION
 from fm_pipeline.nexus.table_policy import Policy
 from fm_pipeline.preflight.finding import Finding, FindingBuilder
 
@@ -46,7 +47,7 @@ def check_dependants(
     yield build.ok("dependants", f"{', '.join(others)} point to rows that may go, or are relinked")
     yield from _keys_without_index(cursor, policy, build)
     yield from _triggers(cursor, names, build)
-    yield from _row_security(cursor, names, build)
+    yield from _row_security(cursor, policy, tables, build)
     yield from _generic_references(policy, build)
     yield from _soft_references(cursor, policy, build)
 
@@ -78,8 +79,12 @@ def _triggers(cursor: Cursor, names: Sequence[str], build: FindingBuilder) -> It
         yield build.ok("triggers", f"none on the {len(names)} tables that a reimport may write")
 
 
-def _row_security(cursor: Cursor, names: Sequence[str], build: FindingBuilder) -> Iterator[Finding]:
-    cursor.execute(_ROW_SECURITY, (list(names),))
+def _row_security(cursor: Cursor, policy: Policy, tables: Sequence[Table], build: FindingBuilder) -> Iterator[Finding]:
+    """Check these tables and those that a reimport or a backup only reads."""
+    catalogue = policy.catalogue
+    read = {*tables, *catalogue.referred_to_by(tables)}
+    read |= {catalogue.table(name) for name in (*SYSTEM_CONFIGURATION, IMAGES)} & catalogue.columns.keys()
+    cursor.execute(_ROW_SECURITY, ([table.identifier.as_string(cursor) for table in read],))
     rows = cursor.fetchall()
     for (table,) in rows:
         yield build.violation("nexus_row_security", f"table {table}", "row security holds for this role")

@@ -163,6 +163,7 @@ def test_rows_that_a_policy_hides_from_the_role_are_an_error_and_not_missing(
     with pytest.raises(DatabaseError, match="row security") as caught:
         least.extract_and_stage().plan()
     assert caught.value.sqlstate == "42501"
+    assert "table notes)" in caught.value.what
 
 
 def test_the_printed_grants_of_a_restore_bring_back_every_table_and_those_of_a_reimport_are_refused_with_the_rest(

@@ -192,10 +192,11 @@ def test_an_event_trigger_that_forbids_tables_stops(bench: MigrationBench) -> No
     assert "lets the role create no table (no_changes; SQLSTATE P0001)" in finding.found
 
 
-def test_rows_that_are_hidden_from_the_role_stop(role: MigrationBench, bench: MigrationBench) -> None:
-    bench.execute("ALTER TABLE patients ENABLE ROW LEVEL SECURITY")
+@pytest.mark.parametrize("table", ["patients", "clinics", "images_image", "referrers"])
+def test_rows_that_are_hidden_from_the_role_stop(role: MigrationBench, bench: MigrationBench, table: str) -> None:
+    bench.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
     broken = found(role)
-    assert only({"nexus_row_security": broken["nexus_row_security"]}, "nexus_row_security").subject == "table patients"
+    assert only({"nexus_row_security": broken["nexus_row_security"]}, "nexus_row_security").subject == f"table {table}"
     assert found(bench) == {}, "the owner sees every row"
 
 
