@@ -9,7 +9,11 @@ from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.privileges import missing_privileges
 from fm_pipeline.db.table import Table
-from fm_pipeline.nexus.reimport.soft_references import list_json_references, list_soft_references
+from fm_pipeline.nexus.reimport.soft_references import (
+    list_json_references,
+    list_soft_references,
+    list_unread_references,
+)
 from fm_pipeline.nexus.table_names import IMAGES, SYSTEM_CONFIGURATION
 from fm_pipeline.nexus.table_policy import Policy
 from fm_pipeline.preflight.finding import Finding, FindingBuilder
@@ -105,6 +109,9 @@ def _soft_references(cursor: Cursor, policy: Policy, build: FindingBuilder) -> I
         if missing_privileges(cursor, {table: {"UPDATE"}}):
             lacks = f"; the role lacks UPDATE on {table}, which a reimport needs once patients' rows were merged"
         yield build.violation("nexus_soft_reference", f"{table}.{column}", f"{holds}; no foreign key guards it{lacks}")
+    for table, column in list_unread_references(cursor, policy):
+        unread = "is named as a reference, and the role may not read all rows: a reimport does not follow it"
+        yield build.violation("nexus_soft_reference", f"{table}.{column}", unread)
     if json := list_json_references(cursor, policy):
         names = ", ".join(f"{table}.{column}" for table, column in json)
         yield build.ok("ids inside JSON and arrays", f"never followed: {names} hold ids of patients")

@@ -222,11 +222,25 @@ def _readable_columns(cursor: Cursor) -> set[tuple[Table, str]]:
     return {(Table(schema, table), column) for schema, table, column in cursor.fetchall()}
 
 
+def list_unread_references(cursor: Cursor, policy: Policy) -> list[tuple[Table, str]]:
+    """Return the columns that are named as references, and that nobody follows: the role may not read all rows."""
+    readable = _readable_columns(cursor)
+    named = [(table, c.name) for table, columns in _columns(policy, {}) for c in columns if TELLING_NAME.search(c.name)]
+    return [each for each in named if each not in readable]
+
+
 def _searched(
     cursor: Cursor, policy: Policy, fed: Mapping[str, Collection[str]]
 ) -> Iterator[tuple[Table, list[Column]]]:
-    """Yield the tables and columns that may hold such ids."""
+    """Yield the tables and columns that may hold such ids and that the role may read."""
     readable = _readable_columns(cursor)
+    for table, columns in _columns(policy, fed):
+        if names := [column for column in columns if (table, column.name) in readable]:
+            yield table, names
+
+
+def _columns(policy: Policy, fed: Mapping[str, Collection[str]]) -> Iterator[tuple[Table, list[Column]]]:
+    """Yield the tables and columns that may hold such ids."""
     catalogue = policy.catalogue
     known = {(key.table, name) for key in catalogue.foreign_keys for name in key.columns}
     known |= {(key.table, key.object_id_column) for key in catalogue.generic_keys}
@@ -238,14 +252,9 @@ def _searched(
         names = [
             column
             for name, column in columns.items()
-            if column.can_hold_a_uuid
-            and not column.generated
-            and (table, name) in readable
-            and (table, name) not in known
-            and name not in set_anyway
+            if column.can_hold_a_uuid and not column.generated and (table, name) not in known and name not in set_anyway
         ]
-        if names:
-            yield table, names
+        yield table, names
 
 
 def _search(
