@@ -26,6 +26,7 @@ SHOWN = 5  # ids of a table; --json has all of them
 # What an erasure cannot reach.
 LEFT = (
     "Backups, your own dumps, CSV files and the lists in STATE_DIR/images may still hold data of the patient.",
+    "So may histories in Nexus (django-simple-history, django-reversion, audit logs): remove the patient's rows there.",
     "So may S3, Orthanc and the hospital's directory or FTP server: remove the files there.",
     "The audit trail, plans and reports keep ids, which lead to nobody any more.",
 )
