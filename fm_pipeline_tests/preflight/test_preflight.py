@@ -192,29 +192,6 @@ def test_an_event_trigger_that_forbids_tables_stops(bench: MigrationBench) -> No
     assert "lets the role create no table (no_changes; SQLSTATE P0001)" in finding.found
 
 
-def test_a_reference_without_a_key_whose_rows_the_role_may_not_read_is_said(
-    role: MigrationBench, bench: MigrationBench
-) -> None:
-    bench.execute(
-        "CREATE TABLE visits (id serial PRIMARY KEY, patient_id uuid); INSERT INTO visits (patient_id) SELECT id FROM"
-        " patients; CREATE TABLE visits_of_others (LIKE visits); GRANT ALL ON visits TO preflight_role;"
-        "ALTER TABLE visits ENABLE ROW LEVEL SECURITY"
-    )
-    broken = found(role)
-    said = {finding.subject: finding.found for finding in broken.pop("nexus_soft_reference")}
-    assert set(said) == {"visits.patient_id", "visits_of_others.patient_id"}
-    assert all("the role may not read all rows: a reimport does not follow it" in words for words in said.values())
-    assert "nexus_row_security" not in broken
-
-
-@pytest.mark.parametrize("table", ["patients", "clinics", "images_image", "referrers"])
-def test_rows_that_are_hidden_from_the_role_stop(role: MigrationBench, bench: MigrationBench, table: str) -> None:
-    bench.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
-    broken = found(role)
-    assert only({"nexus_row_security": broken["nexus_row_security"]}, "nexus_row_security").subject == f"table {table}"
-    assert found(bench) == {}, "the owner sees every row"
-
-
 def test_case_8_a_column_that_must_be_given_and_that_nobody_knows_stops(bench: MigrationBench) -> None:
     bench.execute("ALTER TABLE patients ADD COLUMN tenant integer NOT NULL DEFAULT 1")
     assert found(bench) == {}
