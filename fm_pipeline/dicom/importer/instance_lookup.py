@@ -188,7 +188,7 @@ class InstanceLookup:
         odd_names = {of.patient_id for of in instances if not of.plain_name}
         new = {orthanc_id(each): stored for stored, each in patient_ids.items() if stored not in met}
         self._note_patients(new, {orthanc_id(each) for each in odd_names})
-        held = self._delivery.ask(lambda orthanc: orthanc.sizes(list(ids)))
+        held = self._delivery.parts.sizes(self._delivery.ask, list(ids))
         return KnownInstances(stored, suspects, frozenset(elsewhere), away, erased, held)
 
     def _note_patients(self, patient_ids: Mapping[str, str], odd_names: Set[str]) -> None:

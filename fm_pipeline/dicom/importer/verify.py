@@ -127,10 +127,15 @@ def compare(
     expected = missing = differing = questions = 0
     converts_to = delivery.ask(lambda orthanc: orthanc.converts_to())
     after = ""
+
+    def on_part(done: int) -> None:
+        ledger.run(lambda cursor: _raise_if_cancelled(cursor, ledger.job_id))
+        on_progress(expected + done)
+
     while rows := ledger.run(lambda cursor, after=after: next_instances(cursor, ledger.job_id, after)):  # type: ignore[misc]
         after = rows[-1][0]
         ids = [orthanc_id for orthanc_id, *_ in rows]
-        sizes = delivery.ask(lambda orthanc, ids=ids: orthanc.sizes(ids))  # type: ignore[misc]
+        sizes = delivery.parts.sizes(delivery.ask, ids, on_part)
         gone = [orthanc_id for orthanc_id in ids if orthanc_id not in sizes] if keeps_all else []
         for number, (orthanc_id, size, hashed, syntax) in enumerate(rows, 1):
             if orthanc_id not in sizes or size is None:

@@ -32,6 +32,7 @@ from fm_pipeline.dicom.orthanc.errors import (
     OrthancUnreachable,
     StoredByAnother,
 )
+from fm_pipeline.dicom.orthanc.parts import Parts
 from fm_pipeline.dicom.orthanc.responses import NO_MEMORY
 from fm_pipeline.dicom.orthanc.stored_instance import StoredInstance
 from fm_pipeline.dicom.reasons import TOO_LARGE, sentence
@@ -101,6 +102,7 @@ class Delivery:
     Attributes:
         waiting: set while the job waits for Orthanc; readable from any thread.
         batch_size: of the requests with several files.
+        parts: of the questions about many instances.
         on_wait: called by the polling thread after each failed attempt. Its exceptions propagate.
     """
 
@@ -111,6 +113,7 @@ class Delivery:
         self._failures = _Failures()
         self._probing = threading.Lock()
         self.batch_size = BatchSize()
+        self.parts = Parts()
         self.waiting: Waiting | None = None
         self.on_wait: Callable[[], object] = lambda: None
 
